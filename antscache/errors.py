@@ -113,7 +113,7 @@ class FetchError(AntsCacheError):
         super().__init__("no origin delivered " + "\n".join(told), hint=hint)
 
 
-class IntegrityError(FetchError):
-    """Origins answer with other bytes than a record promises; the store is unchanged."""
+class IntegrityError(AntsCacheError):
+    """Bytes are not the bytes that a record promises; the store is unchanged."""
 
     exit_code = 5

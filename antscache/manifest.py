@@ -8,14 +8,16 @@ path (version, name, file, identifier) matches a pattern that keeps it one path 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 
 from antscache.digest import Digest, digest_of
 from antscache.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Kind = Literal["data", "network"]
 Package = Literal["antspynet", "antspyx"]
@@ -109,7 +111,8 @@ def parse_release(text: str) -> Release:
     Raises:
         ManifestError: `text` does not name one release of a package antscache knows.
     """
-    from packaging.version import InvalidVersion, Version as Pep440  # noqa: PLC0415  15 ms
+    from packaging.version import InvalidVersion
+    from packaging.version import Version as Pep440
 
     match = re.fullmatch(r"(?:([A-Za-z][\w.-]*)\s*==)?\s*([\w.+!-]+)", text.strip())
     hint = "write it like antspynet==0.3.2, or just 0.3.2"

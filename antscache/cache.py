@@ -1,0 +1,286 @@
+"""The cache: the flow on one screen.
+
+manifest -> plan -> fetch -> store -> view
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from antscache import config, view
+from antscache.catalog import Catalog
+from antscache.errors import AntsCacheError, FetchError, IntegrityError, Offline, StoreError, ViewError
+from antscache.events import Fetched, Listener, nobody
+from antscache.manifest import Entry, Kind, Manifest, Package, Release, fetchable, home_directory, parse_release
+from antscache.plan import Plan, Status, plan_prefetch, select
+from antscache.record import Selection, union
+from antscache.store import Store
+from antscache.view import Linked
+
+if TYPE_CHECKING:
+    from antscache.config import LinkMode, Settings
+    from antscache.digest import Descriptor
+    from antscache.fetch import Fetching
+
+    Held = tuple[tuple[Entry, Descriptor], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetched:
+    """What a prefetch did.
+
+    Attributes:
+        home: the view: a directory in the shape of a home.
+        fetched: what came over the network, file name -> blob.
+        linked: how the view's names were made.
+    """
+
+    home: Path
+    fetched: dict[str, Descriptor]
+    linked: Linked
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is held of a release in use; sizes in bytes.
+
+    Attributes:
+        own: what no other release in use shares.
+    """
+
+    release: Release
+    entries: int
+    present: int
+    size: int
+    own: int
+    home: Path
+
+
+class Cache:
+    """A root and everything done with it.
+
+    Reading never writes, but for manifests from the package index, which are kept. The root is made when it is first
+    written to.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(Path(settings.root))
+        self.store.check()
+        self.catalog = Catalog(self.store.layout.catalog, offline=settings.offline)
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str] | None = None, **flags: Any) -> Cache:
+        """The cache under `root`, set up by flags (`offline=True`, `jobs=4`, ...), environment and files.
+
+        Raises:
+            ConfigError: a setting cannot be used.
+            StoreError: the root cannot be read, or has a newer layout.
+        """
+        return cls(config.load({"root": os.fspath(root) if root is not None else None, **flags}))
+
+    # Which release
+
+    def manifest(
+        self,
+        release: str | Release | None = None,
+        *,
+        package: Package = "antspynet",
+        python: Path | None = None,
+        source: Path | None = None,
+    ) -> Manifest:
+        """The manifest of `release`; or of the installation or source that is named; or of the current environment.
+
+        Raises:
+            ManifestError: there is none, or its source is not understood.
+            Offline: it would have to be read from the package index.
+        """
+        if source:
+            return self.catalog.source(source)
+        if release is None:
+            return self.catalog.installed(package, python)
+        wanted = parse_release(release) if isinstance(release, str) else release
+        return self.catalog.at_hand(wanted) or self._kept(self.catalog.manifest(wanted))
+
+    def _kept(self, manifest: Manifest) -> Manifest:
+        """`manifest`, which is at hand from now on unless the root cannot be written to."""
+        with suppress(StoreError):
+            self.store.create()
+            self.catalog.keep(manifest, self.store.layout.ingest)
+        return manifest
+
+    # The flow
+
+    def plan(
+        self, release: str | Manifest | None = None, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
+    ) -> Plan:
+        """How these entries of a release (all, without names and kinds) become present.
+
+        Raises:
+            ManifestError: no such release or name; or a name that can never be fetched was asked for.
+        """
+        manifest = release if isinstance(release, Manifest) else self.manifest(release)
+        entries = select(manifest, names, kinds)
+        known = self.store.known(entry.identifier for entry in entries if entry.identifier)
+        held = {blob for blob in known.values() if self.store.holds(blob)}
+        return plan_prefetch(manifest, entries, known, held)
+
+    def prefetch(self, plan: Plan, listen: Listener = nobody) -> Prefetched:
+        """What `plan` selects is present, verified, and in the release's view.
+
+        The selection is written first, so that nothing of it is ever deleted; then bytes, records, links, and the
+        index. A plan that is carried out already writes nothing.
+
+        Raises:
+            Offline: something is missing, and nothing may be fetched.
+            FetchError: no origin delivered some files; what was fetched is kept and linked.
+            IntegrityError: an origin answered with other bytes than are recorded.
+            StoreError, ViewError: the disk refused.
+        """
+        if plan.fetch and self.settings.offline:
+            raise _offline(plan)
+        selection = Selection(plan.release, plan.entries)
+        fresh = not self.store.selects(selection)
+        if fresh or plan.fetch:
+            self.store.create()
+            self.catalog.keep(plan.manifest, self.store.layout.ingest)
+            self.store.select(selection)
+        fetched, error = self._fetch(plan, listen)
+        held = self.store.held(union(self.store.selections(plan.release)))
+        home = self.store.layout.view(plan.release)
+        linked = self._link(plan.release, held, home)
+        if not self.store.is_indexed(plan.release, held):
+            self.store.update_index()
+        if error:
+            raise error
+        return Prefetched(home, fetched, linked)
+
+    def _fetch(self, plan: Plan, listen: Listener) -> tuple[dict[str, Descriptor], AntsCacheError | None]:
+        """Fetch what is missing: what came, and what to raise once it has been linked."""
+        if not plan.fetch:
+            return {}, None
+        from antscache.fetch import Fetching  # requests takes a tenth of a second to import
+        from antscache.origin import parse_origins
+
+        settings = self.settings
+        origins = parse_origins(settings.mirrors, settings.origins)
+        fetching = Fetching(plan.fetch, origins, self.store, settings.jobs, settings.timeout)
+        fetched = {}
+        for event in fetching:
+            if isinstance(event, Fetched):
+                fetched[event.file] = event.blob
+            listen(event)
+        return fetched, _error(fetching, plan.release)
+
+    def _link(self, release: Release, held: Held, home: Path) -> Linked:
+        mode = self.settings.link_mode
+        modes: tuple[LinkMode, ...] = view.INSIDE if mode == "auto" else (mode,)
+        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in held}
+        return view.link(home / home_directory(release.package), files, modes, ours=True)
+
+    # Views
+
+    def view(self, release: Release) -> Path:
+        """The home of `release`'s view, every selected file in it.
+
+        Raises:
+            ViewError: nothing of the release is selected, or files are missing from its view.
+        """
+        held = self._selected(release)
+        home = self.store.layout.view(release)
+        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in held}
+        if absent := view.missing(home / home_directory(release.package), files):
+            raise ViewError(
+                f"{len(absent)} of {len(files)} files are missing from the view {home}, the first {absent[0]}",
+                hint=f"run `antscache prefetch {release}`",
+            )
+        return home
+
+    def link(self, release: Release, home: Path, mode: LinkMode = "auto") -> Linked:
+        """The view of `release`, materialised in `home`: what is selected of it, with nothing pointing out of `home`.
+
+        Files that are in `home` already are kept.
+
+        Raises:
+            ViewError: nothing of the release is selected, something selected is missing, a name in `home` is taken by
+                other bytes (nothing was changed then), or the disk refused.
+        """
+        modes: tuple[LinkMode, ...] = view.OUTSIDE if mode == "auto" else (mode,)
+        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in self._selected(release)}
+        return view.link(home / home_directory(release.package), files, modes, ours=False)
+
+    def _selected(self, release: Release) -> Held:
+        """What is selected of `release`, all of it held.
+
+        Raises:
+            ViewError: nothing is selected, or something is not held.
+        """
+        entries = union(self.store.selections(release))
+        held = self.store.held(entries)
+        hint = f"run `antscache prefetch {release}`"
+        if not entries:
+            raise ViewError(f"nothing of {release} is held in {self.store.layout.root}", hint=hint)
+        if len(held) < len(entries):
+            raise ViewError(f"{len(entries) - len(held)} of {len(entries)} files of {release} are missing", hint=hint)
+        return held
+
+    # What is there
+
+    def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
+        """Each entry of `manifest`, and whether its bytes are in the store."""
+        held = dict(self.store.held(fetchable(manifest.entries)))
+        return tuple(
+            (entry, "unavailable" if entry.identifier is None else "present" if entry in held else "missing")
+            for entry in manifest.entries
+        )
+
+    def usages(self) -> tuple[Usage, ...]:
+        """What is held of each release in use."""
+        selected = {release: union(self.store.selections(release)) for release in self.store.releases()}
+        held = {release: self.store.held(entries) for release, entries in selected.items()}
+        blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
+        users = Counter(blob for each in blobs.values() for blob in each)
+        return tuple(
+            Usage(
+                release=release,
+                entries=len(entries),
+                present=len(held[release]),
+                size=sum(blob.size for blob in blobs[release]),
+                own=sum(blob.size for blob in blobs[release] if users[blob] == 1),
+                home=self.store.layout.view(release),
+            )
+            for release, entries in selected.items()
+        )
+
+
+def _offline(plan: Plan) -> Offline:
+    shown = ", ".join(entry.file for entry in plan.missing[:3])
+    more = f" and {len(plan.missing) - 3} more" if len(plan.missing) > 3 else ""
+    return Offline(
+        f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is fetched: "
+        f"{shown}{more}",
+        hint=f"run `antscache prefetch {plan.release}` where there is network access",
+    )
+
+
+def _error(fetching: Fetching, release: Release) -> AntsCacheError | None:
+    """What to raise for what `fetching` did not get."""
+    if not fetching.failures:
+        return None
+    kept = f"what was fetched is kept: `antscache prefetch {release}` goes on from there"
+    if fetching.mismatched:
+        told = "\n".join(map(str, fetching.mismatched))
+        return IntegrityError(
+            f"origins answer with other bytes than are recorded\n{told}",
+            hint="an identifier's bytes never change: do not trust that origin; " + kept,
+        )
+    return FetchError(
+        fetching.failures,
+        hint=f"set ANTSCACHE_MIRRORS to another place with these files, or try again later; {kept}",
+    )

@@ -1,0 +1,143 @@
+"""Where manifests come from: shipped with antscache, read on this host and kept, or read from the package index.
+
+    antscache/manifests/antspynet-0.3.2.json    shipped: read from the published artifact, whose digest it records
+    <root>/catalog/antspynet-0.3.3.json         kept: read from the package index
+    <root>/catalog/antspynet-0.3.2+1a2b3c4d.json  kept: an installation that differs from the published 0.3.2
+
+The installed source is the authority on what a release asks for, not its version: an installation whose identity is
+not that of a published release at hand is that version plus `+` and eight digits of its identity.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from antscache import durable
+from antscache.digest import digest_of, hexadecimal
+from antscache.environment import find_installation
+from antscache.errors import ManifestError, Offline
+from antscache.index import downloaded
+from antscache.manifest import Artifact, Manifest, Package, Release
+from antscache.source import Reading, read_source
+
+SHIPPED = Path(__file__).parent / "manifests"
+
+
+class Catalog:
+    """All manifests at hand.
+
+    Args:
+        kept: the directory of manifests read on this host; it need not exist.
+        offline: whether the package index may be asked.
+    """
+
+    def __init__(self, kept: Path, *, offline: bool) -> None:
+        self._kept = kept
+        self._offline = offline
+
+    def releases(self) -> tuple[Release, ...]:
+        """The releases whose manifests are at hand, by package and version."""
+        from packaging.version import Version
+
+        files = [*SHIPPED.glob("*.json"), *self._kept.glob("*.json")]
+        releases = {manifest.release for manifest in map(_decoded, files) if manifest}
+        return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
+
+    def manifest(self, release: Release) -> Manifest:
+        """The manifest of `release`, from the package index if it is not at hand.
+
+        Raises:
+            ManifestError: there is no such release, or its source is not understood.
+            Offline: it is not at hand, and the index may not be asked.
+        """
+        if found := self.at_hand(release):
+            return found
+        if "+" in release.version:
+            raise ManifestError(
+                f"{release} is an installation, and has not been read on this host",
+                hint="give --python or --from to name the installation itself",
+            )
+        if self._offline:
+            raise Offline(
+                f"the manifest of {release} is neither shipped with antscache nor kept on this host",
+                hint=f"run `antscache list {release}` once with network access, or give --from",
+            )
+        return self._published(release)
+
+    def at_hand(self, release: Release) -> Manifest | None:
+        """The manifest of `release` if it is shipped or kept."""
+        for directory in SHIPPED, self._kept:
+            manifest = _decoded(directory / f"{release.slug}.json")
+            if manifest and manifest.release == release:
+                return manifest
+        return None
+
+    def installed(self, package: Package, python: Path | None) -> Manifest:
+        """The manifest of the `package` installed for `python`, or in the current environment.
+
+        Raises:
+            ManifestError: there is none, or its source is not understood.
+        """
+        found = find_installation(package, python)
+        return self.identified(read_source(found.directory, package, found.version))
+
+    def source(self, path: Path) -> Manifest:
+        """The manifest of the source at `path`: a tree, a wheel or an sdist.
+
+        Raises:
+            ManifestError: there is none, or it is not understood.
+        """
+        return self.identified(read_source(path))
+
+    def identified(self, reading: Reading) -> Manifest:
+        """`reading` as the published release it is, or as the one of its own that it is."""
+        manifest = Manifest(reading.release, reading.entries)
+        published = self.at_hand(reading.release)
+        if published and published.identity == manifest.identity:
+            return published
+        version = reading.release.version
+        own = f"{version}{'.' if '+' in version else '+'}{hexadecimal(manifest.identity)[:8]}"
+        return Manifest(Release(reading.release.package, own), reading.entries)
+
+    def keep(self, manifest: Manifest, staging: Path) -> None:
+        """`manifest` is at hand from now on, if the disk allows; the shipped ones are anyway."""
+        if self.at_hand(manifest.release) == manifest:
+            return
+        try:
+            self._kept.mkdir(exist_ok=True)
+            durable.replace(self._kept / f"{manifest.release.slug}.json", encoded(manifest), staging)
+        except OSError:
+            return  # kept manifests save a download; a cache that cannot be written to works without
+
+    def _published(self, release: Release) -> Manifest:
+        with downloaded(release) as file:
+            return read_artifact(file, release)
+
+
+def read_artifact(file: Path, release: Release) -> Manifest:
+    """The manifest of the published `file` (a wheel or an sdist of `release`), which it records.
+
+    Raises:
+        ManifestError: the file is not of that release, or its source is not understood.
+    """
+    reading = read_source(file, release.package)
+    if reading.release != release:
+        raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
+    return Manifest(release, reading.entries, Artifact(file.name, digest_of(file.read_bytes())))
+
+
+def encoded(manifest: Manifest) -> bytes:
+    """The bytes of a manifest's file: JSON, one line an entry, so that changes can be read."""
+    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact})
+    entries = b",\n".join(msgspec.json.encode(entry) for entry in manifest.entries)
+    return head[:-1] + b',"entries":[\n' + entries + b"\n]}\n"
+
+
+def _decoded(path: Path) -> Manifest | None:
+    """The manifest in `path`; None if there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):
+        return None

@@ -1,0 +1,118 @@
+"""How antscache is set up: flags, then environment, then `antscache.toml` of the user, then of the site.
+
+| `antscache.toml` | environment           | flag         | meaning                                                              |
+|------------------|-----------------------|--------------|----------------------------------------------------------------------|
+| `root`           | `ANTSCACHE_DIR`       | --root       | the root; else the platform's user cache directory                   |
+| `offline`        | `ANTSCACHE_OFFLINE`   | --offline    | open no socket                                                       |
+| `mirrors`        | `ANTSCACHE_MIRRORS`   | --mirror     | URL templates tried first, blank between them                        |
+| `origins`        | `ANTSCACHE_ORIGINS`   | --origin     | URL templates with `{id}` that replace Figshare's three routes       |
+| `jobs`           | `ANTSCACHE_JOBS`      | --jobs       | files under way at once                                              |
+| `link_mode`      | `ANTSCACHE_LINK_MODE` | --link-mode  | auto, reflink, hardlink, symlink                                     |
+| `timeout`        | `ANTSCACHE_TIMEOUT`   | --timeout    | seconds of silence after which a transfer has failed                 |
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import platformdirs
+
+from antscache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LinkMode = Literal["auto", "reflink", "hardlink", "symlink", "copy"]
+
+# Figshare's routes in the order in which they answer programs (field notes, "Figshare as an origin").
+FIGSHARE_ROUTES = (
+    "https://api.figshare.com/v2/file/download/{id}",
+    "https://ndownloader.figshare.com/files/{id}",
+    "https://figshare.com/ndownloader/files/{id}",
+)
+VARIABLES = {
+    "root": "ANTSCACHE_DIR",
+    "offline": "ANTSCACHE_OFFLINE",
+    "mirrors": "ANTSCACHE_MIRRORS",
+    "origins": "ANTSCACHE_ORIGINS",
+    "jobs": "ANTSCACHE_JOBS",
+    "link_mode": "ANTSCACHE_LINK_MODE",
+    "timeout": "ANTSCACHE_TIMEOUT",
+}
+SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The settings in force.
+
+    Attributes:
+        root: absolute; it need not exist yet.
+        jobs: files under way at once.
+        timeout: seconds of silence after which a connection or a transfer has failed.
+    """
+
+    root: str = ""
+    offline: bool = False
+    mirrors: tuple[str, ...] = ()
+    origins: tuple[str, ...] = FIGSHARE_ROUTES
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    link_mode: Literal["auto", "reflink", "hardlink", "symlink"] = "auto"
+    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that `flags` (those that were given), `environ` and the configuration files add up to.
+
+    Raises:
+        ConfigError: a value cannot be used; the message names where it stands.
+    """
+    directories = platformdirs.PlatformDirs("antscache", appauthor=False)
+    files = (directories.site_config_path, directories.user_config_path)
+    merged: dict[str, Any] = {"root": str(directories.user_cache_path)}
+    for directory in files:
+        merged |= _file(directory / "antscache.toml")
+    for key, variable in VARIABLES.items():
+        if environ.get(variable):
+            merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
+    merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
+    merged["root"] = str(Path(merged["root"]).expanduser().absolute())
+    return msgspec.convert(merged, Settings)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="make it readable, or remove it") from None
+    try:
+        values: dict[str, Any] = msgspec.toml.decode(content)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}", hint="see docs/configuration.md for its keys") from None
+    return _checked(values, str(path))
+
+
+def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}", hint=f"known keys are {', '.join(VARIABLES)}") from None
+    return values
+
+
+def _parsed(key: str, text: str) -> Any:  # noqa: ANN401  checked right after
+    """The text of an environment variable as the value it writes; what it cannot be stays text, and is refused."""
+    if key == "offline":
+        return SWITCH.get(text.lower(), text)
+    if key in {"mirrors", "origins"}:
+        return text.split()
+    if key in {"jobs", "timeout"}:
+        try:
+            return int(text) if key == "jobs" else float(text)
+        except ValueError:
+            return text
+    return text

@@ -1,0 +1,73 @@
+"""The program `python -m antscache.testing`: the stand-in for other processes, until SIGINT or SIGTERM.
+
+Its only line on stdout is for a shell to evaluate, and is written when it listens:
+
+    export ANTSCACHE_ORIGINS='http://127.0.0.1:41234/v2/file/download/{id} ...'
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from antscache.testing.standin import DEFAULT_SIZE, StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; the exit code is 0 then, and 2 where an option cannot be used."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before there are threads: the wait below is who gets them
+    try:
+        standin = StandIn(
+            contents=dict(options.file),
+            size=options.size,
+            port=options.port,
+            rate=options.rate,
+            latency=options.latency,
+        )
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    with standin:
+        if options.prepare:
+            standin.prepare()
+        sys.stdout.write(f"export ANTSCACHE_ORIGINS='{standin.origins}'\n")
+        sys.stdout.flush()
+        signal.sigwait(_STOP)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m antscache.testing",
+        description="A stand-in for Figshare on a loopback port, for every identifier of the shipped manifests.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
+    parser.add_argument("--size", type=int, default=DEFAULT_SIZE, metavar="BYTES", help="of each file (%(default)s)")
+    parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="of each connection (default: no limit)")
+    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer (0)")
+    parser.add_argument(
+        "--file", type=_file, action="append", default=[], metavar="ID=PATH", help="the bytes of a Figshare number"
+    )
+    parser.add_argument("--prepare", action="store_true", help="make all files before serving")
+    return parser
+
+
+def _file(text: str) -> tuple[str, Path]:
+    """Read `ID=PATH`."""
+    number, _, path = text.partition("=")
+    if not (number.isascii() and number.isdigit() and Path(path).is_file()):
+        raise argparse.ArgumentTypeError(f"not a number and a file: {text!r}")
+    return number, Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Bytes to stand in for the files of ANTsPyNet: valid for their type, of any size, the same everywhere. Pure.
+
+They depend on the identifier's number, the file's type and the size, and on nothing else (no clock, no version of
+Python, of zlib or of this host), so two processes agree on them without talking. Their bulk is pseudo-random, so that
+they do not compress, and different numbers give different bytes.
+
+| file      | what it is                                                        | size               |
+|-----------|-------------------------------------------------------------------|--------------------|
+| `.h5`     | HDF5, one dataset `content` of bytes (no Keras network)           | exact, from 2,048  |
+| `.nii.gz` | NIfTI-1 in gzip, one volume of unsigned bytes, nearly a cube      | exact, from 512    |
+| `.mat`    | an ITK affine transform (MAT level 4): a small translation        | 218 whatever asked |
+| `.jpg`    | JPEG, one grey pixel, and comments                                | exact, from 256    |
+| others    | pseudo-random bytes                                               | exact, from 32     |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from antscache.testing.hdf5 import OVERHEAD, hdf5
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_STORED = 0xFFFF  # what a stored block of deflate holds (RFC 1951, 3.2.4)
+_COMMENT = 0xFFFF - 2  # what a comment segment of JPEG holds
+_LARGEST_DIMENSION = 0x7FFF  # NIfTI-1 dimensions are 16-bit signed
+
+
+def content(number: str, file: str, size: int) -> bytes:
+    """The bytes that stand in for the identifier `number`, of the type `file` ends in, and about `size` long.
+
+    Exactly `size` bytes, but not less than the type's minimum; `.mat` is as long as it is (the module's table).
+    """
+    for suffix, minimum, make in _TYPES:
+        if file.endswith(suffix):
+            return make(number, suffix, max(size, minimum))
+    raise AssertionError("every name ends in the empty suffix")
+
+
+def _noise(number: str, suffix: str, size: int) -> bytes:
+    """Pseudo-random bytes: SHAKE128 is the same everywhere, and makes some hundreds of megabytes a second."""
+    return hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(size)
+
+
+def _hdf5(number: str, suffix: str, size: int) -> bytes:
+    return hdf5(_noise(number, suffix, size - OVERHEAD))
+
+
+def _nifti_gz(number: str, suffix: str, size: int) -> bytes:
+    """A gzip of exactly `size` bytes; its header's comment takes up what a round number of voxels leaves over."""
+    label = f"stands in for figshare:{number}".encode()
+    available = size - len(_gzip(_nifti((1, 1, 0), b""), label))
+    voxels = available - 5 * (available // _STORED + 1)  # each stored block costs five bytes
+    edge = 1
+    while (edge + 1) ** 3 <= voxels or voxels // edge**2 > _LARGEST_DIMENSION:
+        edge += 1
+    shape = (edge, edge, voxels // edge**2)
+    image = _nifti(shape, _noise(number, suffix, edge * edge * shape[2]))
+    return _gzip(image, label.ljust(len(label) + size - len(_gzip(image, label)), b"."))
+
+
+def _nifti(shape: tuple[int, int, int], voxels: bytes) -> bytes:
+    """A NIfTI-1 file (nifti1.h) of `voxels`: unsigned bytes, 1 mm apart, in scanner orientation."""
+    header = struct.pack(
+        "<i35xB8h3f4h8f3fhcB4f2i80s24s2h6f4f4f4f16s4s",
+        348,
+        0,  # dim_info
+        *(3, *shape, 1, 1, 1, 1),
+        *(0.0, 0.0, 0.0, 0),  # intent
+        *(2, 8, 0),  # DT_UINT8, bits, slice_start
+        *(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0),  # pixdim
+        *(352.0, 1.0, 0.0),  # vox_offset, scl_slope, scl_inter
+        *(0, b"\0", 2),  # slice_end, slice_code, NIFTI_UNITS_MM
+        *(0.0, 0.0, 0.0, 0.0),  # cal_max, cal_min, slice_duration, toffset
+        *(0, 0),  # glmax, glmin
+        *(b"antscache stand-in", b""),  # descrip, aux_file
+        *(1, 1),  # qform_code, sform_code: scanner
+        *(0.0, 0.0, 0.0, 0.0, 0.0, 0.0),  # quaternion, offset
+        *(1.0, 0.0, 0.0, 0.0),
+        *(0.0, 1.0, 0.0, 0.0),
+        *(0.0, 0.0, 1.0, 0.0),
+        *(b"", b"n+1\0"),  # intent_name, magic
+    )
+    no_extension = bytes(4)
+    return header + no_extension + voxels
+
+
+def _gzip(raw: bytes, comment: bytes) -> bytes:
+    """A gzip member (RFC 1952) of `raw` in stored blocks: the same bytes whatever zlib is at hand."""
+    parts = [b"\x1f\x8b\x08\x10", bytes(4), b"\x00\xff", comment, b"\0"]  # FCOMMENT; mtime 0; no OS
+    for start in range(0, len(raw), _STORED):
+        block = raw[start : start + _STORED]
+        last = start + _STORED >= len(raw)
+        parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
+    return b"".join([*parts, struct.pack("<II", zlib.crc32(raw), len(raw) & 0xFFFF_FFFF)])
+
+
+def _itk_affine(number: str, suffix: str, _: int) -> bytes:
+    """An affine transform as ITK writes it: the identity, and less than a millimetre that depends on `number`."""
+    shift = [value / 2**32 for value in struct.unpack("<3I", _noise(number, suffix, 12))]
+    parameters = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, *shift]
+    return _column(b"AffineTransform_double_3_3\0", parameters) + _column(b"fixed\0", [0.0, 0.0, 0.0])
+
+
+def _column(name: bytes, values: list[float]) -> bytes:
+    """A variable of MAT level 4: little-endian doubles, one column."""
+    header = struct.pack("<5i", 0, len(values), 1, 0, len(name))
+    return header + name + struct.pack(f"<{len(values)}d", *values)
+
+
+def _jpeg(number: str, suffix: str, size: int) -> bytes:
+    """A baseline JPEG of one grey pixel, with comments after its first marker up to `size` bytes."""
+    one_code = bytes([1, *[0] * 15, 0])  # a Huffman table with one code, one bit long, for the symbol 0
+    start, end = b"\xff\xd8", b"\xff\xd9"
+    image = (
+        _segment(0xDB, b"\0" + b"\1" * 64)  # quantisation
+        + _segment(0xC0, struct.pack(">BHHB", 8, 1, 1, 1) + b"\1\x11\0")  # baseline, 8 bits, 1 x 1
+        + _segment(0xC4, b"\x00" + one_code)
+        + _segment(0xC4, b"\x10" + one_code)
+        + _segment(0xDA, b"\1\1\0\0\x3f\0")
+        + b"\x3f"  # two codes, then ones up to the byte's end
+    )
+    noise = _noise(number, suffix, size)
+    comments, left = [], size - len(start + image + end)
+    while left:
+        length = min(left - 4, _COMMENT)
+        if 0 < left - 4 - length < 4:  # noqa: PLR2004  what is left would not hold a segment's own four bytes
+            length -= 4
+        comments.append(_segment(0xFE, noise[left - 4 - length : left - 4]))
+        left -= 4 + length
+    return start + b"".join(comments) + image + end
+
+
+def _segment(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
+_TYPES: tuple[tuple[str, int, Callable[[str, str, int], bytes]], ...] = (
+    (".h5", 2048, _hdf5),
+    (".nii.gz", 512, _nifti_gz),
+    (".mat", 0, _itk_affine),
+    (".jpg", 256, _jpeg),
+    ("", 32, _noise),
+)

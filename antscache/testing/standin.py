@@ -1,0 +1,144 @@
+"""The stand-in itself: storage, protocol and server put together, and what tests ask of them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from antscache.testing.catalog import catalog_files
+from antscache.testing.figshare import ROUTES, Figshare
+from antscache.testing.shelf import Shelf
+from antscache.testing.wire import Pace, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from antscache.testing.ledger import Request
+    from antscache.testing.misbehaviour import Misbehaviour
+
+DEFAULT_SIZE = 2_000_000
+STORED = (200, 206)  # with which a download begins
+
+
+class StandIn:
+    """Figshare on a loopback port, from its making until `close()` or the end of its `with` block.
+
+    Args:
+        files: Figshare number to file name, whose suffix says what bytes are made; None is all that the shipped
+            manifests name. Any other number answers 404.
+        contents: bytes, or files with bytes, for numbers that shall have these and no made ones. A file is served
+            from where it is, and must not change.
+        size: of each file that is made, in bytes.
+        port: 0 is any that is free.
+        rate: bytes a second on each connection; None is as fast as possible.
+        latency: seconds before each answer.
+        signed_for: seconds for which the storage's URLs are good; with 0 they have expired when they arrive.
+
+    Raises:
+        OSError: the port is taken, or there is no room for temporary files.
+        ValueError: `rate` or `latency` make no sense.
+    """
+
+    def __init__(  # noqa: PLR0913  all but the first by name
+        self,
+        files: Mapping[str, str] | None = None,
+        *,
+        contents: Mapping[str, bytes | Path] | None = None,
+        size: int = DEFAULT_SIZE,
+        port: int = 0,
+        rate: float | None = None,
+        latency: float = 0.0,
+        signed_for: float = 10.0,
+    ) -> None:
+        with ExitStack() as stack:
+            server = stack.enter_context(closing(Server(port, Pace(rate, latency))))
+            files = catalog_files() if files is None else files
+            shelf = Shelf(files, contents or {}, size)
+            stack.callback(shelf.close)
+            self._shelf = shelf
+            self._figshare = Figshare(shelf, server.url, signed_for)
+            self.url = server.url
+            server.serve(self._figshare)
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop at once: no thread, connection or temporary file is left. A second call does nothing."""
+        self._open.close()
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Figshare number to file name, for everything that it answers for."""
+        return dict(self._shelf.files)
+
+    @property
+    def origins(self) -> str:
+        """What to set `ANTSCACHE_ORIGINS` to: Figshare's three routes in their order, blank-separated."""
+        return self._templates("")
+
+    def misbehaving_origins(self, how: Misbehaviour) -> str:
+        """The same, where every route misbehaves; nothing is remembered, so this works for other processes too."""
+        return self._templates(f"/misbehaving/{how.value}")
+
+    def misbehave(self, number: str, how: Misbehaviour, times: int | None = None) -> None:
+        """Let `number` misbehave on every route, for the next `times` requests that it can go wrong in, or for ever.
+
+        What is set here replaces what was set for `number` before. A misbehaviour of the storage is counted in
+        requests to the storage, one of the routes in requests to the routes. While one is set, figshare.com's route
+        does not challenge but misbehaves like the others.
+
+        Raises:
+            KeyError: the stand-in does not answer for `number`.
+            ValueError: `times` is less than one.
+        """
+        self._known(number)
+        self._figshare.schedule.set(number, how, times)
+
+    def behave(self, number: str) -> None:
+        """Let `number` behave again; figshare.com's route challenges again."""
+        self._figshare.schedule.clear(number)
+
+    def prepare(self) -> None:
+        """Make every file now, so that no request has to wait for one to be made."""
+        self._shelf.prepare()
+
+    def content(self, number: str) -> bytes:
+        """The bytes that `number` stands for.
+
+        Raises:
+            KeyError: the stand-in does not answer for `number`.
+        """
+        return self._shelf.held(number).path.read_bytes()
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every request so far, in the order of the answers; a request is here before its answer is sent."""
+        return self._figshare.ledger.requests
+
+    def downloads(self, number: str) -> int:
+        """How many answers of the storage with bytes of `number` have begun, whole files and ranges alike."""
+        return sum(
+            request.route == "storage" and request.number == number and request.status in STORED
+            for request in self.requests
+        )
+
+    def sent(self, number: str) -> int:
+        """How many bytes of `number` were handed to the network: never fewer than clients have received."""
+        return self._figshare.ledger.sent(number)
+
+    def _known(self, number: str) -> None:
+        self._shelf.files[number]
+
+    def _templates(self, prefix: str) -> str:
+        return " ".join(f"{self.url}{prefix}{path}{{id}}" for path in ROUTES.values())

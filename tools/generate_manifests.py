@@ -1,0 +1,44 @@
+"""Generate the shipped manifests, `antscache/manifests/*.json`, from the artifacts on the package index.
+
+    python tools/generate_manifests.py            all releases
+    python tools/generate_manifests.py antspynet==0.3.3 ...    these, into the same directory
+
+Each artifact is downloaded through pip (with the user's pip configuration), read by antscache's own extractor, and
+recorded with its file name and digest. What the package index serves must be what it served before: a manifest that
+would change is printed and written, and `git diff` shows how.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from antscache.catalog import SHIPPED, encoded, read_artifact
+from antscache.index import downloaded
+from antscache.manifest import parse_release
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANTSPYNET = (
+    "0.1.1 0.1.2 0.1.3 0.1.4 0.1.5 0.1.6 0.1.7 0.1.8 0.1.9 "
+    "0.2.0 0.2.1 0.2.2 0.2.3 0.2.8 0.2.9 0.3.0 0.3.1 0.3.2"
+)
+RELEASES = [f"antspynet=={version}" for version in ANTSPYNET.split()] + ["antspyx==0.6.3"]
+
+
+def main(releases: Sequence[str]) -> None:
+    """Write the manifest of each of `releases`."""
+    for text in releases:
+        release = parse_release(text)
+        with downloaded(release) as artifact:
+            manifest = read_artifact(artifact, release)
+        path = SHIPPED / f"{release.slug}.json"
+        content = encoded(manifest)
+        said = "unchanged" if path.exists() and path.read_bytes() == content else "written"
+        path.write_bytes(content)
+        print(f"{release}: {len(manifest.entries)} entries from {artifact.name}, {said}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or RELEASES)
