@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from antscache import config, view
 from antscache.catalog import Catalog
-from antscache.errors import AntsCacheError, FetchError, IntegrityError, Offline, StoreError, ViewError
+from antscache.errors import SHOWN, AntsCacheError, FetchError, IntegrityError, Offline, StoreError, ViewError
 from antscache.events import Fetched, Listener, nobody
 from antscache.manifest import Entry, Kind, Manifest, Package, Release, fetchable, home_directory, parse_release
 from antscache.plan import Plan, Status, plan_prefetch, select
 from antscache.record import Selection, union
 from antscache.store import Store
-from antscache.view import Linked
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from antscache.config import LinkMode, Settings
     from antscache.digest import Descriptor
     from antscache.fetch import Fetching
+    from antscache.view import Linked
 
     Held = tuple[tuple[Entry, Descriptor], ...]
 
@@ -260,11 +261,11 @@ class Cache:
 
 
 def _offline(plan: Plan) -> Offline:
-    shown = ", ".join(entry.file for entry in plan.missing[:3])
-    more = f" and {len(plan.missing) - 3} more" if len(plan.missing) > 3 else ""
+    shown = ", ".join(entry.file for entry in plan.missing[:SHOWN])
+    more = f" and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
     return Offline(
-        f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is fetched: "
-        f"{shown}{more}",
+        f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is "
+        f"fetched: {shown}{more}",
         hint=f"run `antscache prefetch {plan.release}` where there is network access",
     )
 

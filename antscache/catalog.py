@@ -11,16 +11,17 @@ not that of a published release at hand is that version plus `+` and eight digit
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from antscache import durable
 from antscache.digest import digest_of, hexadecimal
-from antscache.environment import find_installation
 from antscache.errors import ManifestError, Offline
-from antscache.index import downloaded
 from antscache.manifest import Artifact, Manifest, Package, Release
-from antscache.source import Reading, read_source
+
+if TYPE_CHECKING:
+    from antscache.source import Reading
 
 SHIPPED = Path(__file__).parent / "manifests"
 
@@ -80,6 +81,9 @@ class Catalog:
         Raises:
             ManifestError: there is none, or its source is not understood.
         """
+        from antscache.environment import find_installation
+        from antscache.source import read_source
+
         found = find_installation(package, python)
         return self.identified(read_source(found.directory, package, found.version))
 
@@ -89,6 +93,8 @@ class Catalog:
         Raises:
             ManifestError: there is none, or it is not understood.
         """
+        from antscache.source import read_source
+
         return self.identified(read_source(path))
 
     def identified(self, reading: Reading) -> Manifest:
@@ -112,6 +118,8 @@ class Catalog:
             return  # kept manifests save a download; a cache that cannot be written to works without
 
     def _published(self, release: Release) -> Manifest:
+        from antscache.index import downloaded
+
         with downloaded(release) as file:
             return read_artifact(file, release)
 
@@ -122,6 +130,8 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     Raises:
         ManifestError: the file is not of that release, or its source is not understood.
     """
+    from antscache.source import read_source
+
     reading = read_source(file, release.package)
     if reading.release != release:
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")

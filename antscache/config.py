@@ -1,14 +1,13 @@
 """How antscache is set up: flags, then environment, then `antscache.toml` of the user, then of the site.
 
-| `antscache.toml` | environment           | flag         | meaning                                                              |
-|------------------|-----------------------|--------------|----------------------------------------------------------------------|
-| `root`           | `ANTSCACHE_DIR`       | --root       | the root; else the platform's user cache directory                   |
-| `offline`        | `ANTSCACHE_OFFLINE`   | --offline    | open no socket                                                       |
-| `mirrors`        | `ANTSCACHE_MIRRORS`   | --mirror     | URL templates tried first, blank between them                        |
-| `origins`        | `ANTSCACHE_ORIGINS`   | --origin     | URL templates with `{id}` that replace Figshare's three routes       |
-| `jobs`           | `ANTSCACHE_JOBS`      | --jobs       | files under way at once                                              |
-| `link_mode`      | `ANTSCACHE_LINK_MODE` | --link-mode  | auto, reflink, hardlink, symlink                                     |
-| `timeout`        | `ANTSCACHE_TIMEOUT`   | --timeout    | seconds of silence after which a transfer has failed                 |
+antscache.toml  environment          flag         meaning
+root            ANTSCACHE_DIR        --root       the root; else the platform's user cache directory
+offline         ANTSCACHE_OFFLINE    --offline    open no socket
+mirrors         ANTSCACHE_MIRRORS    --mirror     URL templates tried first, blank between them
+origins         ANTSCACHE_ORIGINS    --origin     URL templates with {id} instead of Figshare's three routes
+jobs            ANTSCACHE_JOBS       --jobs       files under way at once
+link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or symlink
+timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-def _parsed(key: str, text: str) -> Any:  # noqa: ANN401  checked right after
+def _parsed(key: str, text: str) -> Any:
     """The text of an environment variable as the value it writes; what it cannot be stays text, and is refused."""
     if key == "offline":
         return SWITCH.get(text.lower(), text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXD
 
 def temporary(directory: Path) -> Path:
     """A path in `directory` that nobody else uses or will use."""
-    return directory / secrets.token_hex(16)
+    return directory / os.urandom(16).hex()
 
 
 def create(path: Path, mode: int) -> int:

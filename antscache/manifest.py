@@ -128,7 +128,12 @@ def parse_release(text: str) -> Release:
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One name under which two releases differ; `old` or `new` is None where a release does not have the name."""
+    """One name under which two releases ask for different things.
+
+    Attributes:
+        old: what the first release fetches for it; None if it fetches nothing.
+        new: what the second does.
+    """
 
     kind: Kind
     name: Name
@@ -137,18 +142,16 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
-    """The names that `new` adds, removes, or gives another file or identifier, sorted by kind and name."""
-    before, after = ({(e.kind, e.name): e for e in manifest.entries} for manifest in (old, new))
+    """The names for which `new` fetches what `old` does not, sorted by kind and name.
+
+    What a release cannot fetch counts as not there: a name that gets a usable identifier is added.
+    """
+    before, after = ({(e.kind, e.name): e for e in fetchable(manifest.entries)} for manifest in (old, new))
     return tuple(
         Change(kind, name, before.get((kind, name)), after.get((kind, name)))
         for kind, name in sorted(before.keys() | after.keys())
-        if _asked(before.get((kind, name))) != _asked(after.get((kind, name)))
+        if before.get((kind, name)) != after.get((kind, name))
     )
-
-
-def _asked(entry: Entry | None) -> tuple[str, str | None] | None:
-    """What counts in a comparison: not the reason, which is our wording."""
-    return None if entry is None else (entry.file, entry.identifier)
 
 
 def fetchable(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -251,7 +251,7 @@ def _wrapped(error: BaseException) -> BaseException | None:
     return next((each for each in candidates if isinstance(each, BaseException)), None)
 
 
-def _buffered(raw: Any) -> int:  # noqa: ANN401
+def _buffered(raw: Any) -> int:
     """How many bytes of the answer are at hand without waiting for more than one.
 
     http.client's buffer has no public name; where it is not where it was, nothing is seen behind the end.
@@ -260,7 +260,7 @@ def _buffered(raw: Any) -> int:  # noqa: ANN401
     return len(peek(1)) if peek else 0
 
 
-def _has_more(connection: Any) -> bool:  # noqa: ANN401
+def _has_more(connection: Any) -> bool:
     """Whether bytes wait on a connection whose answer has ended."""
     sock = getattr(connection, "sock", None)
     if not isinstance(sock, socket.socket):

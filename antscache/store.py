@@ -115,6 +115,15 @@ class Store:
         except OSError:
             return False
 
+    def stored(self) -> tuple[int, int]:
+        """How many blobs there are, and how many bytes they have together."""
+        try:
+            with os.scandir(self.layout.blobs) as found:
+                sizes = [entry.stat().st_size for entry in found if entry.is_file()]
+        except FileNotFoundError:
+            return 0, 0
+        return len(sizes), sum(sizes)
+
     def ingest(self) -> Ingest:
         """A new blob to write: a context manager that leaves nothing behind unless it is published."""
         return Ingest(self.layout)

@@ -12,9 +12,7 @@ reflink, a hard link, or a copy.
 from __future__ import annotations
 
 import errno
-import filecmp
 import os
-import shutil
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -105,7 +103,11 @@ def _leads_to(path: Path, blob: Path, *, ours: bool) -> bool:
         return ours or not path.is_symlink()
     if there.st_size != expected.st_size or path.is_symlink():
         return False
-    return there.st_mtime_ns == expected.st_mtime_ns if ours else filecmp.cmp(path, blob, shallow=False)
+    if ours:
+        return there.st_mtime_ns == expected.st_mtime_ns
+    import filecmp
+
+    return filecmp.cmp(path, blob, shallow=False)
 
 
 def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
@@ -167,6 +169,8 @@ def _symlink(blob: Path, staged: Path) -> None:
 
 
 def _copy(blob: Path, staged: Path) -> None:
+    import shutil
+
     with os.fdopen(durable.create(staged, READ_ONLY), "wb") as target, blob.open("rb") as source:
         shutil.copyfileobj(source, target, 1 << 20)
         target.flush()

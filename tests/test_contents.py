@@ -10,11 +10,12 @@ import subprocess
 import sys
 import zlib
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antscache.testing import content
 from antscache.testing.hdf5 import OVERHEAD
@@ -109,7 +110,7 @@ def test_nibabel_reads_the_voxels_of_a_nii_gz(size: int) -> None:
     image = nibabel.Nifti1Image.from_bytes(raw)
 
     assert image.ndim == 3
-    assert image.get_data_dtype() == np.uint8
+    assert np.asarray(image.dataobj).dtype == np.uint8
     assert np.asarray(image.dataobj).tobytes(order="F") == raw[352:]
     assert np.array_equal(image.affine, np.eye(4))
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ANTSPYNET = (
-    "0.1.1 0.1.2 0.1.3 0.1.4 0.1.5 0.1.6 0.1.7 0.1.8 0.1.9 "
-    "0.2.0 0.2.1 0.2.2 0.2.3 0.2.8 0.2.9 0.3.0 0.3.1 0.3.2"
+    "0.1.1 0.1.2 0.1.3 0.1.4 0.1.5 0.1.6 0.1.7 0.1.8 0.1.9 0.2.0 0.2.1 0.2.2 0.2.3 0.2.8 0.2.9 0.3.0 0.3.1 0.3.2"
 )
 RELEASES = [f"antspynet=={version}" for version in ANTSPYNET.split()] + ["antspyx==0.6.3"]
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rate=options.rate,
             latency=options.latency,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         parser.error(str(error))
     with standin:
         if options.prepare:

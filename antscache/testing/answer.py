@@ -33,6 +33,9 @@ class Span:
     start: int
     length: int
 
+    def __len__(self) -> int:
+        return self.length
+
     def first(self, length: int) -> Span:
         """The first `length` bytes of the span."""
         return Span(self.path, self.start, min(length, self.length))

@@ -147,7 +147,7 @@ class Figshare:
         if wanted is not None:
             headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{held.size}"
             span = Span(held.path, wanted.start, len(wanted))
-        headers["Content-Length"] = str(span.length)
+        headers["Content-Length"] = str(len(span))
         return Answer(200 if wanted is None else 206, headers, (span,), number=number)
 
     def _signed(self, target: _Target) -> str:

@@ -146,7 +146,7 @@ AS_HELD: Mapping[Misbehaviour, HeldFault] = MappingProxyType(
 
 
 def _half(answer: Answer, body: Span) -> Answer:
-    return replace(answer, body=(body.first(body.length // 2),), ending=Ending.CLOSE)
+    return replace(answer, body=(body.first(len(body) // 2),), ending=Ending.CLOSE)
 
 
 def _announcing(answer: Answer, length: int | None, also: Mapping[str, str] | None = None) -> Answer:
@@ -174,7 +174,7 @@ def _long(answer: Answer, body: Span) -> Answer:
 
 
 def _short_announced(answer: Answer, body: Span) -> Answer:
-    return replace(_announcing(answer, body.length // 2), ending=Ending.CLOSE)
+    return replace(_announcing(answer, len(body) // 2), ending=Ending.CLOSE)
 
 
 AS_SENT: Mapping[Misbehaviour, SentFault] = MappingProxyType(

@@ -55,13 +55,12 @@ class StandIn:
         signed_for: float = 10.0,
     ) -> None:
         with ExitStack() as stack:
+            shelf = Shelf(catalog_files() if files is None else files, contents or {}, size)
+            stack.callback(shelf.close)  # after the server, whose threads read from it
             server = stack.enter_context(closing(Server(port, Pace(rate, latency))))
-            files = catalog_files() if files is None else files
-            shelf = Shelf(files, contents or {}, size)
-            stack.callback(shelf.close)
+            self.url = server.url
             self._shelf = shelf
             self._figshare = Figshare(shelf, server.url, signed_for)
-            self.url = server.url
             server.serve(self._figshare)
             self._open = stack.pop_all()
 

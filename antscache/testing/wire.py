@@ -151,39 +151,38 @@ class _Connection(BaseHTTPRequestHandler):
         headers = {"Date": self.date_time_string(), **answer.headers}
         lines = [f"{self.protocol_version} {answer.status} {HTTPStatus(answer.status).phrase}"]
         head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
-        pieces = [] if self.command == "HEAD" else list(_pieces(answer.body, self.server.pace.piece))
-        self.connection.sendall(head, _MORE if pieces else 0)
+        body = answer.body if self.command != "HEAD" and any(answer.body) else ()
+        self.connection.sendall(head, _MORE if body else 0)
         begun, sent = time.monotonic(), 0
-        for piece in pieces:
-            length = piece.length if isinstance(piece, Span) else len(piece)
-            self._send_framed(piece, length, answer)
-            sent += length
+        for piece in _pieces(body, self.server.pace.piece):
+            self._send_piece(piece, answer)
+            sent += len(piece)
             if self.server.pace.rate is not None:
                 self.server.closing.wait(begun + sent / self.server.pace.rate - time.monotonic())
         if answer.chunked and answer.ending is Ending.KEEP:
             self.connection.sendall(b"0\r\n\r\n")
 
-    def _send_framed(self, piece: bytes | Span, length: int, answer: Answer) -> None:
+    def _send_piece(self, piece: bytes | Span, answer: Answer) -> None:
         if answer.chunked:
-            self.connection.sendall(f"{length:x}\r\n".encode(), _MORE)
-        self._send_counted(piece, length, answer.number)
+            self.connection.sendall(f"{len(piece):x}\r\n".encode(), _MORE)
+        self._send_counted(piece, answer.number)
         if answer.chunked:
             self.connection.sendall(b"\r\n")
 
-    def _send_counted(self, piece: bytes | Span, length: int, number: str) -> None:
+    def _send_counted(self, piece: bytes | Span, number: str) -> None:
         """Send `piece`; it is counted before a client can have it, and what a failure left unsent is counted back."""
         ledger, sent = self.server.figshare.ledger, 0
-        ledger.count(number, length)
+        ledger.count(number, len(piece))
         try:
             if isinstance(piece, Span):
                 with piece.path.open("rb", buffering=0) as file:
-                    while sent < length:
-                        sent += _sendfile(self.connection, file.fileno(), piece.start + sent, length - sent)
+                    while sent < len(piece):
+                        sent += _sendfile(self.connection, file.fileno(), piece.start + sent, len(piece) - sent)
             else:
                 self.connection.sendall(piece)
-                sent = length
+                sent = len(piece)
         finally:
-            ledger.count(number, sent - length)
+            ledger.count(number, sent - len(piece))
 
     def _end(self, ending: Ending) -> None:
         if ending is Ending.KEEP:
@@ -200,12 +199,10 @@ class _Connection(BaseHTTPRequestHandler):
 def _pieces(body: tuple[bytes | Span, ...], size: int) -> Iterator[bytes | Span]:
     """`body` in pieces of at most `size` bytes."""
     for part in body:
-        if isinstance(part, Span):
-            end = part.start + part.length
-            for start in range(part.start, end, size):
-                yield Span(part.path, start, min(size, end - start))
-        else:
-            for start in range(0, len(part), size):
+        for start in range(0, len(part), size):
+            if isinstance(part, Span):
+                yield Span(part.path, part.start + start, min(size, len(part) - start))
+            else:
                 yield part[start : start + size]
 
 

@@ -1,0 +1,5 @@
+"""`python -m antscache` is `antscache`."""
+
+from antscache.cli import main
+
+main()

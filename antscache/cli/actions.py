@@ -1,0 +1,179 @@
+"""The verbs that make things present: prefetch, path, link."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from antscache.cli import render
+from antscache.cli.group import antscache
+from antscache.cli.options import (
+    KINDS,
+    Invocation,
+    as_json,
+    fetching,
+    manifest,
+    one_release,
+    release_of,
+    shared,
+    shared_but_root,
+)
+
+if TYPE_CHECKING:
+    from antscache.cache import Cache
+    from antscache.manifest import Kind
+    from antscache.plan import Plan
+
+
+@antscache.command()
+@click.argument("releases", metavar="[RELEASE...]", nargs=-1)
+@one_release
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
+@as_json
+@fetching
+@shared
+@click.pass_obj
+def prefetch(
+    invocation: Invocation,
+    releases: tuple[str, ...],
+    source: Path | None,
+    python: Path | None,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Make a release's files present and verified, and print its view.
+
+    Prints the view's home, one line a release: HOME=$(antscache path RELEASE) lets an ANTsPyNet use it.
+    """
+    cache = invocation.cache()
+    wanted: list[Kind] = [KINDS[kind] for kind in kinds]  # type: ignore[misc]  # the choices above
+    manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
+    plans = [cache.plan(each, names=names, kinds=wanted) for each in manifests]
+    if dry_run:
+        _print_plans(plans, json=json)
+        return
+    done = [_carry_out(invocation, cache, plan) for plan in plans]
+    if json:
+        render.print_json(done)
+    else:
+        for each in done:
+            click.echo(each["home"])
+
+
+def _carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> dict[str, Any]:
+    """Prefetch one release and say what happened."""
+    from antscache.cli.progress import shown
+
+    total, missing = len(plan.entries), len(plan.missing)
+    if missing:
+        invocation.say(f"{plan.release}: {render.files(total)}, {total - missing} present, {missing} to fetch")
+    with shown(invocation, len(plan.fetch)) as listen:
+        result = cache.prefetch(plan, listen)
+    received = sum(blob.size for blob in result.fetched.values())
+    did = f"{render.files(len(result.fetched))} fetched ({render.size(received)})" if plan.fetch else "nothing to fetch"
+    never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
+    invocation.say(f"{plan.release}: {render.files(total)} present and verified, {did}{never}")
+    _say_how_linked(invocation, result.linked.modes, result.linked.refusal)
+    return {
+        "release": str(plan.release),
+        "home": str(result.home),
+        "present": total,
+        "fetched": [{"file": file, "digest": blob.digest, "size": blob.size} for file, blob in result.fetched.items()],
+        "unavailable": [entry.name for entry in plan.unavailable],
+    }
+
+
+def _say_how_linked(invocation: Invocation, modes: dict[Any, int], refusal: str | None) -> None:
+    """Say where bytes are not shared as well as they could be."""
+    if modes.get("symlink"):
+        invocation.say(f"linked by symlinks ({refusal or 'as asked'}): mount the view together with its root")
+    if modes.get("copy"):
+        invocation.say(f"{render.files(modes['copy'])} copied ({refusal or 'as asked'}): the bytes are on disk twice")
+
+
+def _print_plans(plans: list[Plan], *, json: bool) -> None:
+    if json:
+        render.print_json(
+            [
+                {
+                    "release": str(plan.release),
+                    "present": [entry.name for entry, _ in plan.present],
+                    "missing": [entry.name for entry in plan.missing],
+                    "unavailable": [entry.name for entry in plan.unavailable],
+                }
+                for plan in plans
+            ]
+        )
+        return
+    for plan in plans:
+        render.print_table([("fetch", entry.kind, entry.file, str(entry.identifier)) for entry in plan.missing])
+        counts = f"{len(plan.missing)} to fetch, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
+        click.echo(f"{plan.release}: {counts}")
+
+
+@antscache.command()
+@click.argument("release", required=False)
+@one_release
+@click.option("--keras", "level", flag_value=".keras", help="The view's .keras.")
+@click.option("--antsxnet", "level", flag_value=".keras/ANTsXNet", help="The view's .keras/ANTsXNet.")
+@click.option("--root", "root", is_flag=True, help="The root of the cache; needs no RELEASE.")
+@shared_but_root
+@click.pass_obj
+def path(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    level: str | None,
+    root: bool,
+) -> None:
+    """Print where a release's view is: the home to give to a process that runs ANTsPyNet.
+
+    To look into another root, write `antscache --root DIR path RELEASE`.
+    """
+    cache = invocation.cache()
+    if root:
+        click.echo(cache.store.layout.root)
+        return
+    home = cache.view(release_of(cache, release, source, python))
+    click.echo(home / level if level else home)
+
+
+@antscache.command()
+@click.argument("release", required=False)
+@one_release
+@click.option("--home", required=True, type=click.Path(path_type=Path), help="The directory to make a home of.")
+@click.option("--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="How to link.")
+@as_json
+@shared
+@click.pass_obj
+def link(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    home: Path,
+    mode: Any,
+    json: bool,
+) -> None:
+    """Materialise a release's view in DIR, for an image, a container's home or another host.
+
+    Nothing in DIR points out of it. What is there already is kept.
+    """
+    cache = invocation.cache()
+    named = release_of(cache, release, source, python)
+    home = home.absolute()
+    linked = cache.link(named, home, mode)
+    made = sum(linked.modes.values())
+    invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
+    _say_how_linked(invocation, linked.modes, linked.refusal)
+    if json:
+        render.print_json({"release": str(named), "home": str(home), "linked": made, "already": linked.intact})
+    else:
+        click.echo(home)

@@ -1,0 +1,137 @@
+"""The flags that commands share, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from antscache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antscache.cache import Cache
+    from antscache.manifest import Manifest, Release
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+KINDS = {"data": "data", "network": "network", "model": "network"}  # upstream says model
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One run of the command line: the shared flags, wherever on the line they stood."""
+
+    flags: dict[str, Any] = field(default_factory=dict)
+    quiet: bool = False
+    debug: bool = False
+
+    def cache(self) -> Cache:
+        """The cache that the flags name."""
+        from antscache.cache import Cache
+
+        return Cache.open(**self.flags)
+
+    def say(self, text: str) -> None:
+        """Talk, unless --quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Put the value of a shared flag where the command finds it; the last one on the line wins."""
+    invocation = context.find_object(Invocation)
+    if invocation is None or value in (None, (), False):
+        return
+    if parameter.name in {"quiet", "debug"}:
+        setattr(invocation, parameter.name, True)
+    else:
+        invocation.flags[str(parameter.name)] = value
+
+
+def _option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    return click.option(*names, callback=_keep, expose_value=False, **attributes)
+
+
+def shared(function: Function) -> Function:
+    """The flags that every command takes, before or behind its name."""
+    root = _option("--root", metavar="DIR", help="The root. [ANTSCACHE_DIR; else the user's cache directory]")
+    return root(shared_but_root(function))
+
+
+def shared_but_root(function: Function) -> Function:
+    """The flags that every command takes, but for --root."""
+    for option in reversed(
+        (
+            _option("--offline", is_flag=True, help="Open no socket. [ANTSCACHE_OFFLINE]"),
+            _option("-q", "--quiet", is_flag=True, help="Print data and errors only."),
+            _option("--debug", is_flag=True, help="Show the traceback of an error."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def fetching(function: Function) -> Function:
+    """The flags of commands that fetch and link."""
+    modes = click.Choice(["auto", "reflink", "hardlink", "symlink"])
+    for option in reversed(
+        (
+            _option("-j", "--jobs", type=click.IntRange(1, 64), help="Files under way at once. [ANTSCACHE_JOBS; 8]"),
+            _option("--mirror", "mirrors", multiple=True, metavar="URL", help="Try first. [ANTSCACHE_MIRRORS]"),
+            _option(
+                "--origin", "origins", multiple=True, metavar="URL", help="Instead of Figshare. [ANTSCACHE_ORIGINS]"
+            ),
+            _option("--timeout", type=float, metavar="SECONDS", help="Of silence. [ANTSCACHE_TIMEOUT; 60]"),
+            _option("--link-mode", type=modes, help="How views lead to blobs. [ANTSCACHE_LINK_MODE; auto]"),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def one_release(function: Function) -> Function:
+    """The flags that name an installation or a source instead of a release."""
+    for option in reversed(
+        (
+            click.option(
+                "--from",
+                "source",
+                type=click.Path(path_type=Path),
+                help="A source tree, wheel or sdist to read instead.",
+            ),
+            click.option("--python", type=click.Path(path_type=Path), help="The Python whose antspynet is meant."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def as_json(function: Function) -> Function:
+    """The flag of commands that print data."""
+    return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
+
+
+def manifest(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Manifest:
+    """The manifest of the release that RELEASE, --from or --python names; without any, of the current environment.
+
+    Raises:
+        ConfigError: more than one of them is given.
+    """
+    given = [each for each in (release, source, python) if each is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{given[0]} and {given[1]} both name a release", hint="give RELEASE, --from or --python")
+    if release in {"antspynet", "antspyx"}:
+        return cache.manifest(package=release)  # type: ignore[arg-type]  # narrowed by the set
+    return cache.manifest(release, source=source, python=python)
+
+
+def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:
+    """As `manifest()`, where the name alone is enough: a release that is written out is not looked up."""
+    from antscache.manifest import parse_release
+
+    if release and source is None and python is None and release not in {"antspynet", "antspyx"}:
+        return parse_release(release)
+    return manifest(cache, release, source, python).release

@@ -1,0 +1,47 @@
+"""Values as people and programs read them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+KILO = 1000
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: float) -> str:
+    """`count` bytes in decimal units, as Figshare shows them."""
+    for unit in UNITS:
+        if count < KILO or unit == UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= KILO
+    raise AssertionError
+
+
+def files(count: int) -> str:
+    """`count` files, in words."""
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on stdout."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def print_table(rows: Iterable[Sequence[str]]) -> None:
+    """`rows` in aligned columns on stdout."""
+    rows = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches what is said."""
+    return sys.stderr.isatty()
