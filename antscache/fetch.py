@@ -12,7 +12,6 @@ import queue
 import random
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ class Fetching:
     mismatched: list[Failure] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _events: queue.SimpleQueue[Event | BaseException | None] = field(default_factory=queue.SimpleQueue)
-    _turned_away: Counter[Origin] = field(default_factory=Counter)
+    _turned_away: dict[Origin, list[str]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Event]:
         """Fetch, and yield what happens as it happens. Each file that is Fetched is in the store and recorded.
@@ -141,15 +140,19 @@ class Fetching:
         url = origin.url(wanted.identifier, wanted.file, wanted.known.digest if wanted.known else None)
         if url is None:
             raise Refusal("goes by a digest, and none is known yet")
-        if self._turned_away[origin] >= SET_ASIDE:
-            raise Refusal("set aside: it answered nothing it was asked for")
+        turned_away = self._turned_away.setdefault(origin, [])
+        if len(turned_away) >= SET_ASIDE:
+            raise Refusal(f"set aside after {SET_ASIDE} answers in a row: {turned_away[-1]}")
         started = time.monotonic()
         try:
             blob = self._receive(url, wanted, client)
         except Refusal as refusal:
-            self._turned_away[origin] = self._turned_away[origin] + 1 if refusal.whole_origin else 0
+            if refusal.whole_origin:
+                turned_away.append(str(refusal))
+            else:
+                turned_away.clear()
             raise
-        self._turned_away[origin] = 0
+        turned_away.clear()
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         self.store.remember(Record(wanted.identifier, blob.digest, blob.size, origin.trust, origin.name, now))
         seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ what came instead, and whether it is worth asking the same origin again.
 from __future__ import annotations
 
 import socket
+import ssl
 import string
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from urllib3.util.wait import wait_for_read
 
 from antscache.digest import Digest, hexadecimal
 from antscache.errors import ConfigError
@@ -265,8 +267,8 @@ def _has_more(connection: Any) -> bool:
     sock = getattr(connection, "sock", None)
     if not isinstance(sock, socket.socket):
         return False
-    if hasattr(sock, "pending"):
+    if isinstance(sock, ssl.SSLSocket):
         return bool(sock.pending())
     with suppress(OSError):
-        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return wait_for_read(sock, timeout=0) and bool(sock.recv(1, socket.MSG_PEEK))
     return False

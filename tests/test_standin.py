@@ -467,12 +467,17 @@ class TestCounters:
         assert standin.sent(IMAGE) == 0
 
     def test_bytes_that_a_client_refused_are_not_counted(self) -> None:
-        size = 50_000_000  # more than the buffers of a loopback connection hold
+        size = 1_000_000  # sent at once, and more than the connection of a client with a small window holds
         with StandIn({NUMBER: NETWORK}, size=size) as standin:
-            with requests.get(f"{standin.url}{API}{NUMBER}", stream=True, timeout=TIMEOUT) as answer:
-                answer.raw.read(10)
+            url = urlsplit(storage_url(standin))
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.settimeout(TIMEOUT)
+                client.connect((url.hostname, url.port))
+                client.sendall(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                received = client.recv(1000)
             standin.close()
-            assert 10 <= standin.sent(NUMBER) < size
+            assert len(received.partition(b"\r\n\r\n")[2]) <= standin.sent(NUMBER) < size
 
 
 class TestPace:

@@ -99,7 +99,7 @@ class Server(TCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join()
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  socketserver's signature
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread; called by the accepting thread only, so none is added after it has ended."""
         thread = Thread(target=self._converse, args=(request, client_address), daemon=True)
         with self._lock:
