@@ -127,7 +127,10 @@ class Cache:
             ManifestError: no such release or name; or a name that can never be fetched was asked for.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        entries = select(manifest, names, kinds)
+        return self.plan_entries(manifest, select(manifest, names, kinds))
+
+    def plan_entries(self, manifest: Manifest, entries: Collection[Entry]) -> Plan:
+        """How these `entries` of `manifest` become present."""
         known = self.store.known(entry.identifier for entry in entries if entry.identifier)
         held = {blob for blob in known.values() if self.store.holds(blob)}
         return plan_prefetch(manifest, entries, known, held)
@@ -203,18 +206,24 @@ class Cache:
             )
         return home
 
-    def link(self, release: Release, home: Path, mode: LinkMode = "auto") -> Linked:
-        """The view of `release`, materialised in `home`: what is selected of it, with nothing pointing out of `home`.
+    def link(
+        self, release: Release, directory: Path, mode: LinkMode = "auto", entries: Collection[Entry] | None = None
+    ) -> Linked:
+        """What is selected of `release` (or these `entries` of it) is in `directory`, and nothing points out of it.
 
-        Files that are in `home` already are kept.
+        What else is in `directory` is kept.
 
         Raises:
-            ViewError: nothing of the release is selected, something selected is missing, a name in `home` is taken by
-                other bytes (nothing was changed then), or the disk refused.
+            ViewError: nothing of the release is selected, something selected is missing, a name in `directory` is
+                taken by other bytes (nothing was changed then), or the disk refused.
         """
         modes: tuple[LinkMode, ...] = view.OUTSIDE if mode == "auto" else (mode,)
-        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in self._selected(release)}
-        return view.link(home / home_directory(release.package), files, modes, ours=False)
+        files = {
+            entry.file: self.store.layout.blob(blob.digest)
+            for entry, blob in self._selected(release)
+            if entries is None or entry in entries
+        }
+        return view.link(directory, files, modes, ours=False)
 
     def _selected(self, release: Release) -> Held:
         """What is selected of `release`, all of it held.

@@ -467,7 +467,7 @@ class TestCounters:
         assert standin.sent(IMAGE) == 0
 
     def test_bytes_that_a_client_refused_are_not_counted(self) -> None:
-        size = 1_000_000  # sent at once, and more than the connection of a client with a small window holds
+        size = 16_000_000  # sent at once, and more than a connection holds whose client has a small window
         with StandIn({NUMBER: NETWORK}, size=size) as standin:
             url = urlsplit(storage_url(standin))
             with socket.socket() as client:

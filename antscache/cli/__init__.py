@@ -16,18 +16,27 @@ from antscache.cli.options import Invocation
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["actions", "main", "queries"]
+__all__ = ["actions", "finish", "main", "queries"]
 
 INTERRUPTED = 130  # what shells expect of a program that ends on Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with the code that `antscache.errors` documents."""
+
+    def command(invocation: Invocation) -> object:
+        return antscache.main(arguments, prog_name="antscache", standalone_mode=False, obj=invocation)
+
+    finish(command)
+
+
+def finish(command: Callable[[Invocation], object]) -> NoReturn:
+    """Run `command` and exit: 0, or with an error's message, hint and documented code."""
     invocation = Invocation()
     try:
-        code = antscache.main(arguments, prog_name="antscache", standalone_mode=False, obj=invocation)
+        code = command(invocation)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code

@@ -20,11 +20,13 @@ from antscache.cli.options import (
     shared,
     shared_but_root,
 )
+from antscache.manifest import home_directory
 
 if TYPE_CHECKING:
-    from antscache.cache import Cache
+    from antscache.cache import Cache, Prefetched
     from antscache.manifest import Kind
     from antscache.plan import Plan
+    from antscache.view import Linked
 
 
 @antscache.command()
@@ -67,7 +69,22 @@ def prefetch(
 
 
 def _carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> dict[str, Any]:
-    """Prefetch one release and say what happened."""
+    result = carry_out(invocation, cache, plan)
+    return {
+        "release": str(plan.release),
+        "home": str(result.home),
+        "present": len(plan.entries),
+        "fetched": [{"file": file, "digest": blob.digest, "size": blob.size} for file, blob in result.fetched.items()],
+        "unavailable": [entry.name for entry in plan.unavailable],
+    }
+
+
+def carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> Prefetched:
+    """Prefetch one release and say what happened.
+
+    Raises:
+        AntsCacheError: as `Cache.prefetch` does.
+    """
     from antscache.cli.progress import shown
 
     total, missing = len(plan.entries), len(plan.missing)
@@ -76,25 +93,20 @@ def _carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> dict[str, An
     with shown(invocation, len(plan.fetch)) as listen:
         result = cache.prefetch(plan, listen)
     received = sum(blob.size for blob in result.fetched.values())
-    did = f"{render.files(len(result.fetched))} fetched ({render.size(received)})" if plan.fetch else "nothing to fetch"
+    did = f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
     never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
-    invocation.say(f"{plan.release}: {render.files(total)} present and verified, {did}{never}")
-    _say_how_linked(invocation, result.linked.modes, result.linked.refusal)
-    return {
-        "release": str(plan.release),
-        "home": str(result.home),
-        "present": total,
-        "fetched": [{"file": file, "digest": blob.digest, "size": blob.size} for file, blob in result.fetched.items()],
-        "unavailable": [entry.name for entry in plan.unavailable],
-    }
+    invocation.say(f"{plan.release}: {render.files(total)} present, {did}{never}")
+    say_how_linked(invocation, result.linked)
+    return result
 
 
-def _say_how_linked(invocation: Invocation, modes: dict[Any, int], refusal: str | None) -> None:
+def say_how_linked(invocation: Invocation, linked: Linked) -> None:
     """Say where bytes are not shared as well as they could be."""
-    if modes.get("symlink"):
-        invocation.say(f"linked by symlinks ({refusal or 'as asked'}): mount the view together with its root")
-    if modes.get("copy"):
-        invocation.say(f"{render.files(modes['copy'])} copied ({refusal or 'as asked'}): the bytes are on disk twice")
+    why = linked.refusal or "as asked"
+    if linked.modes["symlink"]:
+        invocation.say(f"linked by symlinks ({why}): mount the view together with its root")
+    if linked.modes["copy"]:
+        invocation.say(f"{render.files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")
 
 
 def _print_plans(plans: list[Plan], *, json: bool) -> None:
@@ -169,10 +181,10 @@ def link(
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
     home = home.absolute()
-    linked = cache.link(named, home, mode)
+    linked = cache.link(named, home / home_directory(named.package), mode)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
-    _say_how_linked(invocation, linked.modes, linked.refusal)
+    say_how_linked(invocation, linked)
     if json:
         render.print_json({"release": str(named), "home": str(home), "linked": made, "already": linked.intact})
     else:

@@ -24,7 +24,7 @@ from antscache.testing.figshare import Call, Figshare
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PIECE = 1 << 20  # bytes handed to the kernel at once
+_PIECE = 1 << 24  # bytes handed to the kernel at once
 _PIECES_A_SECOND = 20  # into how many pieces a rate is divided
 _CLOSING_LATENCY = 0.02  # seconds until the accepting thread sees that the server closes
 _MORE = getattr(socket, "MSG_MORE", 0)  # Linux: head and body leave in one packet

@@ -1,0 +1,54 @@
+# Each target sets up all it needs from a bare clone: a virtual environment in .venv, and for the slow ends more in .venvs.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help demo test test-all test-slow lint format manifests benchmark tools clean
+
+help:
+	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
+	@echo "make test        the tests, in a few minutes"
+	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
+	@echo "make lint        ruff, mypy, import-linter"
+	@echo "make benchmark   antscache beside the tools people would use instead"
+	@echo "make manifests   the shipped manifests, anew from the package index"
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(PYTEST)
+
+test-slow: $(INSTALLED) tools
+	$(BIN)/pytest -m slow $(PYTEST)
+
+test-all: $(INSTALLED) tools
+	$(BIN)/pytest -m "slow or not slow" $(PYTEST)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+manifests: $(INSTALLED)
+	$(BIN)/python tools/generate_manifests.py
+
+benchmark: $(INSTALLED)
+	$(BIN)/python benchmarks/prefetch.py
+
+# Other people's OCI tools; where they cannot be installed, the tests that need them are skipped and say so.
+tools:
+	@tools/install_engines.sh
+
+clean:
+	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Install what the slow tests use of other people's tools, from Debian's packages, if this is Debian and we are root.
+# What is missing afterwards is skipped by the tests, with a reason; in CI (ANTSCACHE_TESTS_REQUIRED=1) it fails them.
+set -eu
+missing=
+for program in skopeo umoci docker-registry unshare strace; do
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    packages=$(echo "$missing" | sed 's/unshare/util-linux/')
+    apt-get -qq -o DPkg::Lock::Timeout=300 update >/dev/null
+    # shellcheck disable=SC2086  # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $packages >/dev/null
+else
+    echo "not installed, and not Debian as root:$missing (tests that need them are skipped)" >&2
+fi
