@@ -95,19 +95,17 @@ class _Reading:
     def entries(self) -> list[Entry]:
         """Each name the getter knows, with its identifier or the reason why it has none."""
         switcher, urls = self.urls()
-        valid, names = self.valid_names()
+        valid = self.valid_names()
         self.check_url_is_looked_up(switcher)
-        lines = dict.fromkeys(names, valid.lineno) | {name: line for name, (_, line) in urls.items()}
-        return [self.entry(name, urls.get(name, (None, 0))[0], name in names, line) for name, line in lines.items()]
+        lines = valid | {name: line for name, (_, line) in urls.items()}
+        return [self.entry(name, urls.get(name, (None, 0))[0], name in valid, line) for name, line in lines.items()]
 
     def entry(self, name: str, url: str | None, accepted: bool, line: int) -> Entry:  # noqa: FBT001
         match = FIGSHARE.match(url or "")
         identifier, reason = f"figshare:{match[1]}" if match else None, None
         if not accepted:
-            identifier, reason = (
-                None,
-                f"not in valid_list: the release refuses this name (its URL is {url!r})",
-            )
+            identifier = None
+            reason = f"not in valid_list: the release refuses this name (its URL is {url!r})"
         elif url is None:
             reason = "in valid_list, but the release has no URL for it"
         elif not url:
@@ -130,12 +128,13 @@ class _Reading:
             urls[self.text(key or assign)] = (self.text(value), value.lineno)
         return assign, urls
 
-    def valid_names(self) -> tuple[ast.Assign, frozenset[str]]:
-        """The names the getter accepts, less "show"."""
+    def valid_names(self) -> dict[str, int]:
+        """The names the getter accepts, less "show", with their lines."""
         assign = self.assignment("valid_list")
         if not isinstance(assign.value, ast.Tuple | ast.List):
             raise self.not_understood("valid_list is not a literal", assign)
-        return assign, frozenset(self.text(item) for item in assign.value.elts) - {"show"}
+        names = {self.text(item): item.lineno for item in assign.value.elts}
+        return {name: line for name, line in names.items() if name != "show"}
 
     def check_url_is_looked_up(self, switcher: ast.Assign) -> None:
         """`url` comes from the literal dictionary alone, nothing changes either, and there is no other URL."""

@@ -12,6 +12,7 @@ import queue
 import random
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -90,10 +91,10 @@ class Fetching:
 
     def _work(self, todo: queue.SimpleQueue[Wanted]) -> None:
         """Take files from `todo` until there are none."""
-        client = Client(self.timeout)
         try:
-            while not self._stop.is_set():
-                self._fetch(todo.get_nowait(), client)
+            with closing(Client(self.timeout)) as client:
+                while not self._stop.is_set():
+                    self._fetch(todo.get_nowait(), client)
         except queue.Empty:
             pass
         except BaseException as error:  # noqa: BLE001  handed to the thread that asked, and raised there

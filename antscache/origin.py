@@ -99,7 +99,7 @@ def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]
 
 
 class Client:
-    """One connection pool, for one thread.
+    """One connection pool, for one thread. Close it.
 
     Proxies, certificates and `.netrc` are taken from the environment, as requests does.
 
@@ -111,6 +111,10 @@ class Client:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._session.close()
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:

@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from antscache.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parent.parent
 SIZE = 4_000  # bytes of a file that the stand-in makes
@@ -128,7 +130,7 @@ def snapshot(root: Path) -> dict[str, bytes | str]:
     found: dict[str, bytes | str] = {}
     for path in sorted(root.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(root))] = os.readlink(path)
+            found[str(path.relative_to(root))] = str(path.readlink())
         elif path.is_file():
             found[str(path.relative_to(root))] = path.read_bytes()
     return found

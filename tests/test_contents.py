@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 
-import h5py  # type: ignore[import-untyped]
+import h5py
 import nibabel
 import numpy as np
 import pytest
