@@ -25,7 +25,7 @@ from antscache.manifest import Identifier, figshare_number
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CHUNK = 1 << 20  # bytes read at a time: reads of 1 kB cost ten times as much
+CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times as much
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
 FIELDS = {"id", "digest", "file"}
@@ -170,14 +170,14 @@ class Body:
         left = None if self.announced is None else self.announced - received
         with _refusals():
             if left is None:
-                return bytes(self._raw.read(CHUNK))
+                return bytes(self._raw.read1(CHUNK))
             if left > 1:
-                return bytes(self._raw.read(min(CHUNK, left - 1)))
+                return bytes(self._raw.read1(min(CHUNK, left - 1)))
             # HTTP reads no further than the announced end, so that a body which goes on looks whole. Before the last
             # byte is taken, see what stands behind it; after it, what has come since.
             connection = self._raw.connection
             behind = _buffered(self._raw) if left else 0
-            last = bytes(self._raw.read(CHUNK)) if left else b""
+            last = bytes(self._raw.read1(CHUNK)) if left else b""
         if behind > 1 or _has_more(connection):
             raise Refusal(f"longer than the {self.announced} bytes announced")
         return last

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import BRAIN, LUNG, TEMPLATE, TRANSFORM, require, snapshot
 
+from antscache import durable
+from antscache.cache import Cache
+from antscache.config import Settings
 from antscache.testing import Misbehaviour
 
 if TYPE_CHECKING:
@@ -235,6 +238,26 @@ def test_prefetches_of_different_releases_at_the_same_time_leave_an_index_that_n
     assert sorted(listed(antscache)) == [f"antspynet-{version}" for version in versions]
     for version in versions:
         assert len(inspected(antscache, f"antspynet-{version}")["layers"]) == 2
+
+
+def test_an_index_written_late_does_not_hide_a_prefetch_that_overtook_it(
+    antscache: AntsCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefetched(antscache, "0.3.1", BRAIN)
+    write = durable.replace
+    overtaken: list[Path] = []
+
+    def late(path: Path, content: bytes, staging: Path) -> None:
+        if path.name == "index.json" and not overtaken:
+            overtaken.append(prefetched(antscache, "0.2.9", TEMPLATE))
+            assert sorted(listed(antscache)) == ["antspynet-0.2.9", "antspynet-0.3.1", "antspynet-0.3.2"]
+        write(path, content, staging)
+
+    monkeypatch.setattr(durable, "replace", late)
+    cache = Cache(Settings(root=str(antscache.root), offline=True))
+    cache.prefetch(cache.plan("antspynet==0.3.2", names=[BRAIN]))
+    assert overtaken
+    assert sorted(listed(antscache)) == ["antspynet-0.2.9", "antspynet-0.3.1", "antspynet-0.3.2"]
 
 
 def test_being_read_by_other_tools_changes_nothing_in_the_root(antscache: AntsCache, tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ class Span:
         """The first `length` bytes of the span."""
         return Span(self.path, self.start, min(length, self.length))
 
+    def split(self, at: int) -> tuple[Span, Span]:
+        """The first `at` bytes of the span, and the rest."""
+        return self.first(at), Span(self.path, self.start + at, self.length - at)
+
     def read(self) -> bytes:
         """The bytes themselves.
 

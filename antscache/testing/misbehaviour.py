@@ -145,6 +145,9 @@ AS_HELD: Mapping[Misbehaviour, HeldFault] = MappingProxyType(
 )
 
 
+LAST = 1000  # bytes of the end of a body
+
+
 def _half(answer: Answer, body: Span) -> Answer:
     return replace(answer, body=(body.first(len(body) // 2),), ending=Ending.CLOSE)
 
@@ -170,7 +173,9 @@ def _gzip_encoded(answer: Answer, body: Span) -> Answer:
 
 
 def _long(answer: Answer, body: Span) -> Answer:
-    return replace(answer, body=(body, b"more" * 250), ending=Ending.CLOSE)
+    most, last = body.split(max(0, len(body) - LAST))
+    # What is too much leaves in one packet with the end of the body: whoever has read the body can see it.
+    return replace(answer, body=(most, last.read() + b"more" * 250), ending=Ending.CLOSE)
 
 
 def _short_announced(answer: Answer, body: Span) -> Answer:

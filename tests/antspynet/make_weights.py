@@ -2,8 +2,9 @@
 
     DIRECTORY/<Figshare number>/<ANTsPyNet's file name>
 
-Networks have the architecture that the release's functions build and seeded random weights, in the legacy HDF5 layout
-of the published files; templates are as small as they may be. Each file's bytes are the same on every run.
+A network has the architecture that the release's own function builds, and seeded random weights in the layout of the
+published files: legacy HDF5, without the architecture. A template is noise, as small as the functions allow. The bytes
+are the same on every run.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ import numpy as np
 from antspynet.architectures import create_unet_model_2d, create_unet_model_3d
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
-TEMPLATE_SIZE = (48, 56, 48)  # the network takes its size from the template; each must be divisible by 8
-XRAY_SIZE = (256, 256)  # what lung_extraction resamples to
+TEMPLATE = (48, 56, 48)  # the network takes its size from the template; three poolings halve each
+XRAY = (256, 256)  # to which lung_extraction resamples
 
 
-def brain_network(path: Path, seed: int) -> None:
-    """What `brain_extraction(modality="t1")` builds."""
-    keras.utils.set_random_seed(seed)
-    network = create_unet_model_3d(
-        (*TEMPLATE_SIZE, 1),
+def brain_network() -> keras.Model:
+    """What brain_extraction(modality="t1") builds."""
+    return create_unet_model_3d(
+        (*TEMPLATE, 1),
         number_of_outputs=1,
         mode="sigmoid",
         number_of_filters=(16, 32, 64, 128),
@@ -35,14 +35,12 @@ def brain_network(path: Path, seed: int) -> None:
         deconvolution_kernel_size=2,
         weight_decay=1e-5,
     )
-    save(network, path)
 
 
-def lung_network(path: Path, seed: int) -> None:
-    """What `lung_extraction(modality="xray")` builds."""
-    keras.utils.set_random_seed(seed)
-    network = create_unet_model_2d(
-        (*XRAY_SIZE, 3),
+def lung_network() -> keras.Model:
+    """What lung_extraction(modality="xray") builds."""
+    return create_unet_model_2d(
+        (*XRAY, 3),
         number_of_outputs=3,
         mode="classification",
         number_of_filters_at_base_layer=32,
@@ -53,31 +51,27 @@ def lung_network(path: Path, seed: int) -> None:
         weight_decay=0,
         additional_options=None,
     )
-    save(network, path)
 
 
-def save(network: keras.Model, path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        save_weights_to_hdf5_group(file, network)
-
-
-def template(path: Path, size: tuple[int, ...]) -> None:
-    image = np.random.default_rng(0).random(size, dtype=np.float32)
-    ants.image_write(ants.from_numpy(image), str(path))
-
-
-def main(directory: Path) -> None:
-    def place(number, file):
-        path = directory / number / file
-        path.parent.mkdir(parents=True)
-        return path
-
-    brain_network(place("34821874", "brainExtractionRobustT1.h5"), seed=1)
-    brain_network(place("34792930", "brainExtractionRobustT1.h5"), seed=2)  # the same name in antspynet==0.1.7
-    template(place("22597175", "S_template3.nii.gz"), TEMPLATE_SIZE)
-    lung_network(place("41965818", "xrayLungExtraction.h5"), seed=3)
-    template(place("41965815", "xrayLungPriors.nii.gz"), (*XRAY_SIZE, 2))
-
+NETWORKS = {
+    "34821874/brainExtractionRobustT1.h5": (brain_network, 1),
+    "34792930/brainExtractionRobustT1.h5": (brain_network, 2),  # as antspynet==0.1.7 has it
+    "41965818/xrayLungExtraction.h5": (lung_network, 3),
+}
+TEMPLATES = {
+    "22597175/S_template3.nii.gz": TEMPLATE,
+    "41965815/xrayLungPriors.nii.gz": (*XRAY, 2),  # left and right
+}
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    directory = Path(sys.argv[1])
+    for file in (*NETWORKS, *TEMPLATES):
+        (directory / file).parent.mkdir(parents=True)
+    for file, (network, seed) in NETWORKS.items():
+        keras.utils.clear_session()  # layers are numbered anew
+        keras.utils.set_random_seed(seed)
+        with h5py.File(directory / file, "w") as weights:
+            save_weights_to_hdf5_group(weights, network())
+    for file, size in TEMPLATES.items():
+        voxels = np.random.default_rng(0).random(size, dtype=np.float32)
+        ants.image_write(ants.from_numpy(voxels), str(directory / file))

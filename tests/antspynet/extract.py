@@ -1,0 +1,34 @@
+"""Call the real ANTsPyNet on an image of noise: `python extract.py brain|lung OUTPUT`, run by a Python that has it.
+
+OUTPUT (.npy) holds the probability images that the function returns. ANTsPyNet is used as anybody would use it: where
+it looks for its files is decided by HOME.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import ants
+import numpy as np
+from antspynet.utilities import brain_extraction, lung_extraction
+
+
+def noise(*size: int) -> ants.ANTsImage:
+    """The same on every run; the spacing is the one that brain_extraction gives to its template."""
+    voxels = np.random.default_rng(0).random(size, dtype=np.float32)
+    return ants.from_numpy(voxels, spacing=(1.5,) * len(size))
+
+
+def brain() -> list[ants.ANTsImage]:
+    """Brain."""
+    return [brain_extraction(noise(40, 48, 40), modality="t1")]
+
+
+def lung() -> list[ants.ANTsImage]:
+    """Background, left lung, right lung."""
+    return list(lung_extraction(noise(120, 100), modality="xray")["probability_images"])
+
+
+if __name__ == "__main__":
+    organ, output = sys.argv[1:]
+    np.save(output, [image.numpy() for image in {"brain": brain, "lung": lung}[organ]()])

@@ -1,0 +1,223 @@
+"""The real ANTsPyNet, unmodified and in a Python of its own, finds in a view what it would else download.
+
+Its networks are stand-ins of its own making, small and meaningless: `make_weights.py`. antscache fetches them over HTTP
+from a stand-in for Figshare; then ANTsPyNet runs with no network at all, in a network namespace that has no route.
+
+    .venvs/antspynet-0.3.2/                  2.7 GB, made once: what `requirements.txt` says, and nothing of antscache
+    .venvs/antspynet-0.3.2/requirements.txt  a copy, written last: this installation is whole
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from conftest import BRAIN, LUNG, REPOSITORY, TEMPLATE, Ran, cannot, require
+from filelock import FileLock
+
+from antscache.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import AntsCache
+    from numpy.typing import NDArray
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test of all installs 2.7 GB
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "requirements.txt"
+VENV = REPOSITORY / ".venvs" / "antspynet-0.3.2"
+RELEASE, OLD = "antspynet==0.3.2", "antspynet==0.1.7"  # two releases with other bytes behind one name
+PRIORS = "xrayLungPriors"
+PATIENCE = 240  # seconds for one run of ANTsPyNet; it takes about ten
+
+
+@dataclass(frozen=True)
+class ANTsPyNet:
+    """A Python that has the real ANTsPyNet and not antscache."""
+
+    python: Path
+    cut_off: tuple[str, ...]  # a command that runs another one without a network
+
+    def extract(self, organ: str, home: Path, output: Path) -> Ran:
+        """Call {organ}_extraction with `home` as HOME, cut off from the network."""
+        return run(*self.cut_off, self.python, HERE / "extract.py", organ, output, home=home)
+
+
+def run(*command: str | Path, home: Path) -> Ran:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",  # sums are made in the same order on every machine
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter of `VENV`, which is made if it is not whole or not what `REQUIREMENTS` say."""
+    interpreter, whole = VENV / "bin" / "python", VENV / REQUIREMENTS.name
+    VENV.parent.mkdir(exist_ok=True)
+    with FileLock(f"{VENV}.lock"):
+        if not whole.exists() or whole.read_bytes() != REQUIREMENTS.read_bytes():
+            venv.create(VENV, clear=True, with_pip=True, symlinks=True)
+            install = [interpreter, "-m", "pip", "install", "--quiet", f"--requirement={REQUIREMENTS}"]
+            done = subprocess.run(install, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                cannot(f"{RELEASE} cannot be installed:\n{done.stderr}")
+            whole.write_bytes(REQUIREMENTS.read_bytes())
+    return interpreter
+
+
+@pytest.fixture(scope="session")
+def cut_off() -> tuple[str, ...]:
+    """A command that runs another one in a network namespace of its own: nothing is reachable, not even this host."""
+    command = (require("unshare"), "-n" if os.geteuid() == 0 else "-rn")
+    done = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        cannot(f"no network namespace can be made here: {done.stderr}")
+    return command
+
+
+@pytest.fixture(scope="session")
+def antspynet(python: Path, cut_off: tuple[str, ...]) -> ANTsPyNet:
+    return ANTsPyNet(python, cut_off)
+
+
+@pytest.fixture(scope="session")
+def weights(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Figshare numbers, and the files that stand for them."""
+    home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("weights")
+    run(python, HERE / "make_weights.py", directory, home=home).succeeded()
+    return {path.parent.name: path for path in directory.glob("*/*")}
+
+
+@pytest.fixture(scope="session")
+def figshare(weights: dict[str, Path]) -> Iterator[StandIn]:
+    """A stand-in that has these files and no others; the fixture `antscache` fetches from it."""
+    with StandIn({}, contents=weights) as standin:
+        yield standin
+
+
+def prefetched(antscache: AntsCache, release: str, *names: str) -> Path:
+    """The home that `antscache prefetch` prints."""
+    chosen = [argument for name in names for argument in ("--name", name)]
+    return Path(antscache("prefetch", release, *chosen).succeeded().out.strip())
+
+
+def present(antscache: AntsCache, release: str) -> set[str]:
+    entries = antscache("list", release, "--json").succeeded().json
+    return {entry["name"] for entry in entries if entry["status"] == "present"}
+
+
+def read(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def identity(entry: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(entry[key] for key in ("kind", "name", "file", "identifier"))
+
+
+def assert_probabilities(found: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    assert found.shape == shape
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found.std() > 0
+
+
+def test_the_cut_off_network_reaches_nothing(cut_off: tuple[str, ...], figshare: StandIn, tmp_path: Path) -> None:
+    server = urlsplit(figshare.url)
+    connect = f"import socket; socket.create_connection(({server.hostname!r}, {server.port})).close()"
+    run(sys.executable, "-c", connect, home=tmp_path).succeeded()
+    ran = run(*cut_off, sys.executable, "-c", connect, home=tmp_path)
+    assert ran.code != 0
+    assert "Network is unreachable" in ran.err
+
+
+def test_brain_extraction_finds_its_files_in_the_view_and_leaves_them_as_they_are(
+    antspynet: ANTsPyNet, antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    home = prefetched(antscache, RELEASE, BRAIN, TEMPLATE)
+    outputs = [tmp_path / "first.npy", tmp_path / "second.npy"]
+    for output in outputs:
+        antspynet.extract("brain", home, output).succeeded()
+    first, second = map(np.load, outputs)
+    assert_probabilities(first, (1, 40, 48, 40))
+    assert np.array_equal(first, second)
+    assert read(home / ".keras/ANTsXNet") == {
+        f"{BRAIN}.h5": figshare.content("34821874"),
+        f"{TEMPLATE}.nii.gz": figshare.content("22597175"),
+    }
+    assert present(antscache, RELEASE) == {BRAIN, TEMPLATE}
+
+
+def test_lung_extraction_finds_its_files_in_the_view(
+    antspynet: ANTsPyNet, antscache: AntsCache, tmp_path: Path
+) -> None:
+    home, output = prefetched(antscache, RELEASE, LUNG, PRIORS), tmp_path / "lung.npy"
+    antspynet.extract("lung", home, output).succeeded()
+    found = np.load(output)
+    assert_probabilities(found, (3, 120, 100))
+    assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
+
+
+def test_brain_extraction_wants_to_download_where_the_home_is_empty(antspynet: ANTsPyNet, tmp_path: Path) -> None:
+    home, output = tmp_path / "home", tmp_path / "brain.npy"
+    home.mkdir()
+    ran = antspynet.extract("brain", home, output)
+    assert ran.code != 0
+    assert "URL fetch failure on https://ndownloader.figshare.com/files/34821874" in ran.err
+    assert not output.exists()
+
+
+def test_two_releases_side_by_side_in_one_root_each_see_their_own_bytes(
+    antspynet: ANTsPyNet, antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    homes = [prefetched(antscache, release, BRAIN, TEMPLATE) for release in (RELEASE, OLD)]
+    outputs = [tmp_path / "new.npy", tmp_path / "old.npy"]
+    with ThreadPoolExecutor() as pool:
+        for ran in pool.map(antspynet.extract, ["brain", "brain"], homes, outputs):
+            ran.succeeded()
+    new, old = map(np.load, outputs)
+    assert_probabilities(old, new.shape)
+    assert not np.allclose(new, old, atol=1e-3)
+    held = [read(home / ".keras/ANTsXNet")[f"{BRAIN}.h5"] for home in homes]
+    assert held == [figshare.content("34821874"), figshare.content("34792930")]
+
+
+def test_the_installed_package_asks_for_what_the_shipped_manifest_says(python: Path, antscache: AntsCache) -> None:
+    shipped = json.loads(files("antscache").joinpath("manifests/antspynet-0.3.2.json").read_bytes())["entries"]
+    installed = antscache("list", "--python", python, "--json").succeeded().json
+    assert len(installed) == 211
+    assert sorted(map(identity, installed)) == sorted(map(identity, shipped))
+
+
+def test_prefetch_for_the_installed_package_is_for_its_release(python: Path, antscache: AntsCache) -> None:
+    ran = antscache("prefetch", "--python", python, "--name", BRAIN, "-n", "--json").succeeded()
+    assert [(plan["release"], plan["missing"]) for plan in ran.json] == [(RELEASE, [BRAIN])]
+
+
+def test_the_installed_package_is_read_and_not_imported(python: Path, antscache: AntsCache, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded"
+    recorded.mkdir()
+    antscache("list", "--python", python, PYTHONPATH=HERE / "recorder", RECORDED=recorded).succeeded()
+    processes = [path.read_text(encoding="utf-8").splitlines() for path in recorded.iterdir()]
+    assert {prefix for prefix, *_ in processes} == {sys.prefix, str(VENV)}  # antscache, and the Python that it asked
+    imported = {module for _, *modules in processes for module in modules}
+    assert "importlib.metadata" in imported  # so the recorder works
+    assert not imported & {"antspynet", "ants", "keras", "tensorflow"}

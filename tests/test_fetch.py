@@ -1,0 +1,164 @@
+"""Fetching: failover, retries, refusals that leave nothing, and a disk that refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import BRAIN, FEW, snapshot
+
+from antscache.digest import descriptor_of
+from antscache.errors import StoreError
+from antscache.events import Failed, Fetched, Refused
+from antscache.fetch import Fetching
+from antscache.manifest import Release
+from antscache.origin import parse_origins
+from antscache.plan import Wanted
+from antscache.store import Ingest, Store
+from antscache.testing import Misbehaviour, StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NUMBER = "34821874"
+RELEASE = Release("antspynet", "0.3.2")
+WRONG = [
+    Misbehaviour.HTML_AS_BINARY,
+    Misbehaviour.WRONG_TYPE,
+    Misbehaviour.TRUNCATED,
+    Misbehaviour.CUT_UNANNOUNCED,
+]
+
+
+@pytest.fixture
+def standin() -> Iterator[StandIn]:
+    with StandIn(FEW, size=20_000) as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "root")
+    store.create()
+    return store
+
+
+def fetching(store: Store, origins: str, *numbers: str, known: bytes | None = None, timeout: float = 5) -> Fetching:
+    blob = descriptor_of(known) if known is not None else None
+    wanted = [Wanted(f"figshare:{number}", FEW[number], RELEASE, blob) for number in numbers or [NUMBER]]
+    return Fetching(wanted, parse_origins([], origins.split()), store, 4, timeout, pause=0.01)
+
+
+def test_a_file_comes_from_the_first_origin_that_has_it(standin: StandIn, store: Store) -> None:
+    job = fetching(store, standin.origins, *FEW)
+    fetched = [event for event in job if isinstance(event, Fetched)]
+    assert {event.file for event in fetched} == set(FEW.values())
+    assert job.failures == []
+    for number in FEW:
+        record = store.record(f"figshare:{number}")
+        assert record is not None
+        assert record.descriptor == descriptor_of(standin.content(number))
+        assert (record.trust, record.source) == ("origin", standin.url.removeprefix("http://"))
+        assert store.layout.blob(record.digest).read_bytes() == standin.content(number)
+
+
+@pytest.mark.parametrize("how", [*WRONG, Misbehaviour.CHALLENGE, Misbehaviour.FORBIDDEN, Misbehaviour.LONG])
+def test_what_one_origin_gets_wrong_the_next_one_delivers(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    origins = f"{standin.misbehaving_origins(how).split()[0]} {standin.origins.split()[0]}"
+    events = list(fetching(store, origins))
+    assert [type(event) for event in events if isinstance(event, Refused | Fetched | Failed)] == [Refused, Fetched]
+    assert store.known([f"figshare:{NUMBER}"]) == {f"figshare:{NUMBER}": descriptor_of(standin.content(NUMBER))}
+
+
+@pytest.mark.parametrize(
+    "how", [how for how in Misbehaviour if how.value not in {"chunked", "unannounced", "other", "corrupt", "stall"}]
+)
+def test_what_every_origin_gets_wrong_leaves_no_trace(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    before = snapshot(store.layout.root)
+    job = fetching(store, standin.misbehaving_origins(how))
+    assert not [event for event in job if isinstance(event, Fetched)]
+    [failure] = job.failures
+    assert (failure.identifier, failure.file) == (f"figshare:{NUMBER}", f"{BRAIN}.h5")
+    assert len(failure.attempts) >= 3
+    assert snapshot(store.layout.root) == before
+
+
+@pytest.mark.parametrize("how", [Misbehaviour.BROKEN, Misbehaviour.CUT, Misbehaviour.RESET, Misbehaviour.BUSY])
+def test_what_passes_is_tried_again(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    standin.misbehave(NUMBER, how, times=2)
+    job = fetching(store, standin.origins.split()[0])
+    assert [event.outcome for event in job if isinstance(event, Refused)] != []
+    assert job.failures == []
+    assert store.holds(descriptor_of(standin.content(NUMBER)))
+
+
+@pytest.mark.parametrize("how", [Misbehaviour.MISSING, Misbehaviour.HTML, *WRONG])
+def test_what_cannot_get_better_is_not_tried_again(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    job = fetching(store, standin.misbehaving_origins(how).split()[0])
+    list(job)
+    assert [len(failure.attempts) for failure in job.failures] == [1]
+
+
+def test_retries_are_bounded(standin: StandIn, store: Store) -> None:
+    job = fetching(store, standin.misbehaving_origins(Misbehaviour.BROKEN))
+    list(job)
+    assert len(job.failures[0].attempts) == 9  # three origins, three rounds
+
+
+def test_a_silent_origin_is_given_up_after_the_timeout(standin: StandIn, store: Store) -> None:
+    stalled, sound = standin.misbehaving_origins(Misbehaviour.STALL).split()[0], standin.origins.split()[0]
+    job = fetching(store, f"{stalled} {sound}", timeout=0.2)
+    assert [event.outcome for event in job if isinstance(event, Refused)] == ["silence"]
+    assert store.holds(descriptor_of(standin.content(NUMBER)))
+
+
+def test_other_bytes_than_are_recorded_are_refused_and_told_apart(standin: StandIn, store: Store) -> None:
+    before = snapshot(store.layout.root)
+    job = fetching(store, standin.origins, known=b"what it was before")
+    list(job)
+    assert job.mismatched == job.failures
+    told = str(job.failures[0])
+    assert descriptor_of(b"what it was before").digest in told
+    assert descriptor_of(standin.content(NUMBER)).digest in told
+    assert snapshot(store.layout.root) == before
+
+
+def test_a_known_digest_overrides_the_checks_of_form(store: Store) -> None:
+    content = b"no HDF5 at all, but what the identifier is known to be"
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, contents={NUMBER: content}) as standin:
+        job = fetching(store, standin.origins, known=content)
+        list(job)
+    assert job.failures == []
+    assert store.holds(descriptor_of(content))
+
+
+def test_an_origin_that_turns_everybody_away_is_set_aside(standin: StandIn, store: Store) -> None:
+    refused, sound = standin.misbehaving_origins(Misbehaviour.FORBIDDEN).split()[0], standin.origins.split()[0]
+    wanted = [Wanted(f"figshare:{NUMBER}", f"{number}.h5", RELEASE) for number in range(12)]
+    job = Fetching(wanted, parse_origins([], [refused, sound]), store, 1, 5.0)
+    assert len([event for event in job if isinstance(event, Fetched)]) == 12
+    assert sum(request.status == 403 for request in standin.requests) == 3
+
+
+def test_a_full_disk_ends_the_fetch_and_blames_no_origin(
+    standin: StandIn, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("cannot write: No space left on device")
+
+    monkeypatch.setattr(Ingest, "write", full)
+    job = fetching(store, standin.origins, *FEW)
+    with pytest.raises(StoreError, match="No space left"):
+        list(job)
+    assert job.failures == []
+    assert list(store.layout.ingest.iterdir()) == []
+
+
+def test_a_fetch_that_is_broken_off_puts_away_what_it_was_writing(store: Store) -> None:
+    with StandIn(FEW, size=5_000_000, rate=1_000_000) as slow:
+        for event in fetching(store, slow.origins, *FEW):
+            if type(event).__name__ == "Received":
+                break
+        assert list(store.layout.ingest.iterdir()) == []
+        assert store.stored()[0] == 1  # the empty config of the OCI layout
