@@ -103,7 +103,7 @@ def install(cache: Cache, invocation: Invocation, found: argparse.Namespace) -> 
     plan = cache.plan_entries(manifest, entries)
     carry_out(invocation, cache, plan)
     directory = found.directory.absolute()
-    say_how_linked(invocation, cache.link(manifest.release, directory, entries=plan.entries))
+    say_how_linked(invocation, cache.link(plan.entries, directory))
     for entry in plan.entries if found.verbose else ():
         print(directory / entry.file)
     invocation.say(f"{len(plan.entries)} files of {manifest.release} are in {directory}")

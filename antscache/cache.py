@@ -48,6 +48,21 @@ class Prefetched:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """The view of a release.
+
+    Attributes:
+        home: a directory in the shape of a home.
+        selected: how many files belong in it.
+        missing: the names of those that are not there.
+    """
+
+    home: Path
+    selected: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What is held of a release in use; sizes in bytes.
 
@@ -185,60 +200,57 @@ class Cache:
     def _link(self, release: Release, held: Held, home: Path) -> Linked:
         mode = self.settings.link_mode
         modes: tuple[LinkMode, ...] = view.INSIDE if mode == "auto" else (mode,)
-        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in held}
-        return view.link(home / home_directory(release.package), files, modes, ours=True)
+        return view.link(home / home_directory(release.package), self._files(held), modes, ours=True)
 
     # Views
 
-    def view(self, release: Release) -> Path:
-        """The home of `release`'s view, every selected file in it.
+    def view(self, release: Release) -> View:
+        """The view of `release`.
 
         Raises:
-            ViewError: nothing of the release is selected, or files are missing from its view.
-        """
-        held = self._selected(release)
-        home = self.store.layout.view(release)
-        files = {entry.file: self.store.layout.blob(blob.digest) for entry, blob in held}
-        if absent := view.missing(home / home_directory(release.package), files):
-            raise ViewError(
-                f"{len(absent)} of {len(files)} files are missing from the view {home}, the first {absent[0]}",
-                hint=f"run `antscache prefetch {release}`",
-            )
-        return home
-
-    def link(
-        self, release: Release, directory: Path, mode: LinkMode = "auto", entries: Collection[Entry] | None = None
-    ) -> Linked:
-        """What is selected of `release` (or these `entries` of it) is in `directory`, and nothing points out of it.
-
-        What else is in `directory` is kept.
-
-        Raises:
-            ViewError: nothing of the release is selected, something selected is missing, a name in `directory` is
-                taken by other bytes (nothing was changed then), or the disk refused.
-        """
-        modes: tuple[LinkMode, ...] = view.OUTSIDE if mode == "auto" else (mode,)
-        files = {
-            entry.file: self.store.layout.blob(blob.digest)
-            for entry, blob in self._selected(release)
-            if entries is None or entry in entries
-        }
-        return view.link(directory, files, modes, ours=False)
-
-    def _selected(self, release: Release) -> Held:
-        """What is selected of `release`, all of it held.
-
-        Raises:
-            ViewError: nothing is selected, or something is not held.
+            ViewError: nothing of the release is held.
         """
         entries = union(self.store.selections(release))
         held = self.store.held(entries)
-        hint = f"run `antscache prefetch {release}`"
+        if not held:
+            raise ViewError(f"nothing of {release} is held in {self.store.layout.root}", hint=_prefetch(release))
+        home = self.store.layout.view(release)
+        absent = view.missing(home / home_directory(release.package), self._files(held))
+        not_held = sorted({entry.file for entry in entries} - {entry.file for entry, _ in held})
+        return View(home, len(entries), tuple(not_held + absent))
+
+    def selected(
+        self, release: Release, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
+    ) -> tuple[Entry, ...]:
+        """What is selected of `release`: of it, the entries of these names and kinds.
+
+        Raises:
+            ViewError: nothing is.
+            ManifestError: nothing of such a name is.
+        """
+        entries = union(self.store.selections(release))
         if not entries:
-            raise ViewError(f"nothing of {release} is held in {self.store.layout.root}", hint=hint)
+            raise ViewError(f"nothing of {release} is held in {self.store.layout.root}", hint=_prefetch(release))
+        return select(Manifest(release, entries), names, kinds)
+
+    def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
+        """The files of `entries` are in `directory`, and nothing there points out of it. What else is there is kept.
+
+        Raises:
+            ViewError: a file is not held, a name in `directory` is taken by other bytes (nothing was changed then), or
+                the disk refused.
+        """
+        held = self.store.held(entries)
         if len(held) < len(entries):
-            raise ViewError(f"{len(entries) - len(held)} of {len(entries)} files of {release} are missing", hint=hint)
-        return held
+            raise ViewError(
+                f"{len(entries) - len(held)} of {len(entries)} files are not held in {self.store.layout.root}",
+                hint="run `antscache prefetch` again for the release, or link only some with --name or --kind",
+            )
+        modes: tuple[LinkMode, ...] = view.OUTSIDE if mode == "auto" else (mode,)
+        return view.link(directory, self._files(held), modes, ours=False)
+
+    def _files(self, held: Held) -> dict[str, Path]:
+        return {entry.file: self.store.layout.blob(blob.digest) for entry, blob in held}
 
     # What is there
 
@@ -267,6 +279,10 @@ class Cache:
             )
             for release, entries in selected.items()
         )
+
+
+def _prefetch(release: Release) -> str:
+    return f"run `antscache prefetch {release}`"
 
 
 def _offline(plan: Plan) -> Offline:

@@ -85,6 +85,12 @@ class Catalog:
         from antscache.source import read_source
 
         found = find_installation(package, python)
+        if found is None:
+            named = [release.version for release in self.releases() if release.package == package]
+            raise ManifestError(
+                f"no {package} is installed {f'for {python}' if python else 'in this environment'}",
+                hint=f"give --python or --from, or name a release, like {package}=={named[-1]} ({', '.join(named)})",
+            )
         return self.identified(read_source(found.directory, package, found.version))
 
     def source(self, path: Path) -> Manifest:

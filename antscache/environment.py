@@ -55,32 +55,28 @@ class Installation:
     version: str | None
 
 
-def find_installation(package: Package, python: Path | None, environ: Mapping[str, str] = os.environ) -> Installation:
-    """The `package` of `python`, or of the current environment.
+def find_installation(
+    package: Package, python: Path | None, environ: Mapping[str, str] = os.environ
+) -> Installation | None:
+    """The `package` of `python`, or of the current environment; None if it is not installed there.
 
     The current environment is the first that has it of `VIRTUAL_ENV`, `CONDA_PREFIX`, `python` on the PATH, and
     antscache's own.
 
     Raises:
-        ManifestError: `python` does not run or has no such package; or nobody has.
+        ManifestError: `python` does not run.
     """
-    asked = [python] if python else list(dict.fromkeys(_candidates(environ)))
-    for candidate in asked:
+    for candidate in [python] if python else list(dict.fromkeys(_candidates(environ))):
         try:
             found = _ask(candidate, package)
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             if python:
-                raise ManifestError(
-                    f"{python} does not run as a Python: {error}", hint="give --python an interpreter"
-                ) from None
+                hint = "give --python the interpreter of the environment that is meant"
+                raise ManifestError(f"{python} does not run as a Python: {error}", hint=hint) from None
             continue
         if found:
             return found
-    where = str(python) if python else "this environment"
-    raise ManifestError(
-        f"no {package} is installed in {where}",
-        hint="name a release, like antspynet==0.3.2 (`antscache releases` lists them), or give --python or --from",
-    )
+    return None
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -179,7 +179,8 @@ class Store:
 
     def selects(self, selection: Selection) -> bool:
         """Whether `selection` is written already."""
-        return self._selection(selection).exists()
+        with _refusing(f"cannot read the selections of {selection.release}"):
+            return self._selection(selection).exists()
 
     def select(self, selection: Selection) -> None:
         """`selection` keeps its blobs alive from now on."""

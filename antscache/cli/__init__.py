@@ -46,9 +46,9 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted", "what was fetched is kept: run the same command again to go on")
         code = INTERRUPTED
-    except BrokenPipeError:  # `antscache list | head`
+    except BrokenPipeError:  # `antscache list | head`; click exits so too
         sys.stdout = None  # nothing left to flush at exit
-        code = 0
+        code = 1
     except AntsCacheError as error:
         if invocation.debug:
             raise

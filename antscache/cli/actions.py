@@ -24,7 +24,6 @@ from antscache.manifest import home_directory
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Prefetched
-    from antscache.manifest import Kind
     from antscache.plan import Plan
     from antscache.view import Linked
 
@@ -54,9 +53,8 @@ def prefetch(
     Prints the view's home, one line a release: HOME=$(antscache path RELEASE) lets an ANTsPyNet use it.
     """
     cache = invocation.cache()
-    wanted: list[Kind] = [KINDS[kind] for kind in kinds]  # type: ignore[misc]  # the choices above
     manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-    plans = [cache.plan(each, names=names, kinds=wanted) for each in manifests]
+    plans = [cache.plan(each, names=names, kinds=[KINDS[kind] for kind in kinds]) for each in manifests]
     if dry_run:
         _print_plans(plans, json=json)
         return
@@ -153,14 +151,20 @@ def path(
     if root:
         click.echo(cache.store.layout.root)
         return
-    home = cache.view(release_of(cache, release, source, python))
-    click.echo(home / level if level else home)
+    named = release_of(cache, release, source, python)
+    view = cache.view(named)
+    if view.missing:
+        some = f"{len(view.missing)} of {render.files(view.selected)} missing from it, such as {view.missing[0]}"
+        invocation.say(f"warning: {some}\nhint: run `antscache prefetch {named}`")
+    click.echo(view.home / level if level else view.home)
 
 
 @antscache.command()
 @click.argument("release", required=False)
 @one_release
 @click.option("--home", required=True, type=click.Path(path_type=Path), help="The directory to make a home of.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
 @click.option("--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="How to link.")
 @as_json
 @shared
@@ -171,6 +175,8 @@ def link(
     source: Path | None,
     python: Path | None,
     home: Path,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
     mode: Any,
     json: bool,
 ) -> None:
@@ -181,7 +187,8 @@ def link(
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
     home = home.absolute()
-    linked = cache.link(named, home / home_directory(named.package), mode)
+    entries = cache.selected(named, names=names, kinds=[KINDS[kind] for kind in kinds])
+    linked = cache.link(entries, home / home_directory(named.package), mode)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
     say_how_linked(invocation, linked)

@@ -13,11 +13,11 @@ from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
-    from antscache.manifest import Manifest, Release
+    from antscache.manifest import Kind, Manifest, Release
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-KINDS = {"data": "data", "network": "network", "model": "network"}  # upstream says model
+KINDS: dict[str, Kind] = {"data": "data", "network": "network", "model": "network"}  # upstream says model
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
@@ -62,10 +61,21 @@ def run(*command: str | Path, home: Path) -> Ran:
         "HOME": str(home),
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": "0",  # sums are made in the same order on every machine
+        "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN may sum in another order on another run
     }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE)
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def install(interpreter: Path) -> None:
+    """Make the environment of `interpreter` anew; what is left of an earlier one goes."""
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            cannot(f"{RELEASE} cannot be installed in {VENV}:\n{done.stdout}{done.stderr}")
 
 
 @pytest.fixture(scope="session")
@@ -74,12 +84,9 @@ def python() -> Path:
     interpreter, whole = VENV / "bin" / "python", VENV / REQUIREMENTS.name
     VENV.parent.mkdir(exist_ok=True)
     with FileLock(f"{VENV}.lock"):
-        if not whole.exists() or whole.read_bytes() != REQUIREMENTS.read_bytes():
-            venv.create(VENV, clear=True, with_pip=True, symlinks=True)
-            install = [interpreter, "-m", "pip", "install", "--quiet", f"--requirement={REQUIREMENTS}"]
-            done = subprocess.run(install, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                cannot(f"{RELEASE} cannot be installed:\n{done.stderr}")
+        made = interpreter.exists() and whole.exists()
+        if not made or whole.read_bytes() != REQUIREMENTS.read_bytes():
+            install(interpreter)
             whole.write_bytes(REQUIREMENTS.read_bytes())
     return interpreter
 

@@ -1,0 +1,98 @@
+"""Settings: flag before environment before the user's file before the site's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+
+from antscache.config import FIGSHARE_ROUTES, VARIABLES, load
+from antscache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Where the user's and the site's antscache.toml are looked for."""
+    found = {}
+    for which in "user", "site":
+        directory = tmp_path / which
+        directory.mkdir()
+        monkeypatch.setattr(platformdirs.PlatformDirs, f"{which}_config_path", directory)
+        found[which] = directory / "antscache.toml"
+    monkeypatch.setattr(platformdirs.PlatformDirs, "user_cache_path", tmp_path / "cache/antscache")
+    return found
+
+
+@pytest.mark.usefixtures("files")
+def test_without_any_setting_there_are_defaults(tmp_path: Path) -> None:
+    settings = load({}, {})
+    assert settings.root == str(tmp_path / "cache/antscache")
+    assert (settings.offline, settings.mirrors, settings.origins) == (False, (), FIGSHARE_ROUTES)
+    assert (settings.jobs, settings.link_mode, settings.timeout) == (8, "auto", 60.0)
+
+
+def test_a_flag_wins_over_the_environment_over_the_users_file_over_the_sites(files: dict[str, Path]) -> None:
+    files["site"].write_text("jobs = 1\ntimeout = 1\nlink_mode = 'symlink'\noffline = true")
+    files["user"].write_text("jobs = 2\ntimeout = 2\nlink_mode = 'hardlink'")
+    settings = load({"jobs": 4}, {"ANTSCACHE_JOBS": "3", "ANTSCACHE_TIMEOUT": "3"})
+    assert (settings.jobs, settings.timeout, settings.link_mode, settings.offline) == (4, 3.0, "hardlink", True)
+
+
+def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) -> None:
+    environ = {
+        "ANTSCACHE_DIR": str(tmp_path / "elsewhere"),
+        "ANTSCACHE_OFFLINE": "yes",
+        "ANTSCACHE_MIRRORS": "https://a/{id}  https://b/{digest}",
+        "ANTSCACHE_ORIGINS": "http://c/{id}",
+        "ANTSCACHE_JOBS": "2",
+        "ANTSCACHE_LINK_MODE": "symlink",
+        "ANTSCACHE_TIMEOUT": "1.5",
+    }
+    assert set(environ) == set(VARIABLES.values())
+    settings = load({}, environ)
+    assert settings.root == str(tmp_path / "elsewhere")
+    assert (settings.offline, settings.mirrors) == (True, ("https://a/{id}", "https://b/{digest}"))
+    assert (settings.origins, settings.jobs) == (("http://c/{id}",), 2)
+    assert (settings.link_mode, settings.timeout) == ("symlink", 1.5)
+    assert not files["user"].exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ANTSCACHE_JOBS", "many"),
+        ("ANTSCACHE_JOBS", "0"),
+        ("ANTSCACHE_OFFLINE", "perhaps"),
+        ("ANTSCACHE_LINK_MODE", "copy"),
+        ("ANTSCACHE_TIMEOUT", "-1"),
+    ],
+)
+@pytest.mark.usefixtures("files")
+def test_a_variable_that_cannot_be_used_is_named(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=variable):
+        load({}, {variable: text})
+
+
+@pytest.mark.usefixtures("files")
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert load({}, dict.fromkeys(VARIABLES.values(), "")) == load({}, {})
+
+
+@pytest.mark.parametrize("content", ["jobs = [", "jobs = 'x'", "jbos = 3"])
+def test_a_file_that_cannot_be_used_is_named(files: dict[str, Path], content: str) -> None:
+    files["user"].write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load({}, {})
+    assert str(files["user"]) in str(caught.value)
+
+
+@pytest.mark.usefixtures("files")
+def test_the_root_is_absolute_and_a_tilde_is_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert load({"root": "here"}, {}).root == str(tmp_path / "here")
+    assert load({}, {"ANTSCACHE_DIR": "~/cache"}).root == "/home/somebody/cache"
