@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, Ran, cannot, require, snapshot
 
+from antscache.cache import Cache
+from antscache.manifest import Release
 from antscache.testing import Misbehaviour, StandIn, content
 
 if TYPE_CHECKING:
@@ -22,19 +24,21 @@ NUMBER = "34821874"
 
 
 @pytest.fixture
-def used(antscache: AntsCache) -> Iterator[AntsCache]:
+def used(antscache: AntsCache, figshare: StandIn) -> Iterator[AntsCache]:
     """A root in use, which is as usable after the test as before it."""
-    antscache("prefetch", "0.3.2", "--name", LUNG).succeeded()
+    origins = figshare.origins.split()
+    cache = Cache.open(antscache.root, origins=origins)
+    cache.prefetch(cache.plan("0.3.2", names=[LUNG]))
     before = snapshot(antscache.root)
     yield antscache
     after = snapshot(antscache.root)
-    derived = {name for name in before if name == "index.json"}
-    assert {name: after.get(name) for name in before if name not in derived} == {
-        name: content for name, content in before.items() if name not in derived
+    assert {name: after.get(name) for name in before if name != "index.json"} == {
+        name: content for name, content in before.items() if name != "index.json"
     }
     assert not [name for name in after if name.startswith("ingest/")]
-    antscache("path", "0.3.2").succeeded()
-    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    again = Cache.open(antscache.root, origins=origins)
+    assert f"{LUNG}.h5" not in again.view(Release("antspynet", "0.3.2")).missing
+    again.prefetch(again.plan("0.3.2", names=[BRAIN]))
 
 
 def failed(ran: Ran, code: int, *told: str) -> None:
@@ -275,7 +279,7 @@ def started(antscache: AntsCache, standin: StandIn, *arguments: str) -> subproce
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not any(path.stat().st_size for path in (antscache.root / "ingest").glob("*")):
+    while not any(request.route == "storage" for request in standin.requests):
         assert process.poll() is None
     return process
 
