@@ -184,7 +184,7 @@ def test_lung_extraction_finds_its_files_in_the_view(
 
 
 def test_brain_extraction_wants_to_download_where_the_home_is_empty(antspynet: ANTsPyNet, tmp_path: Path) -> None:
-    home, output = tmp_path / "home", tmp_path / "brain.npy"
+    home, output = tmp_path / "empty", tmp_path / "brain.npy"
     home.mkdir()
     ran = antspynet.extract("brain", home, output)
     assert ran.code != 0

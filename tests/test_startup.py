@@ -1,0 +1,37 @@
+"""Start-up: what is imported, and what is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from conftest import BRAIN
+
+if TYPE_CHECKING:
+    from conftest import AntsCache
+
+HEAVY = ("requests", "rich", "tensorflow", "urllib3", "antspynet", "h5py")
+
+
+def imported(*arguments: str, **options: dict[str, str]) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,  # type: ignore[call-overload]
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rsplit("|", 1)[1].strip().partition(".")[0] for line in lines}
+
+
+def test_importing_antscache_imports_nothing_heavy() -> None:
+    assert imported("-c", "import antscache").isdisjoint(HEAVY)
+
+
+def test_what_needs_no_network_imports_no_http(antscache: AntsCache) -> None:
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    for arguments in ["path", "0.3.2"], ["prefetch", "0.3.2", "--name", BRAIN], ["list", "0.3.2"], ["status"]:
+        found = imported("-m", "antscache", *arguments, env=antscache.environment())
+        assert found.isdisjoint(HEAVY), arguments
