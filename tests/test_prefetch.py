@@ -96,9 +96,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(antscache: AntsCache, figsha
     assert len(figshare.requests) == requests
 
 
-def test_what_can_never_be_fetched_is_counted_shown_and_never_asked_for(
-    antscache: AntsCache, figshare: StandIn
-) -> None:
+def test_what_can_never_be_fetched_is_shown_with_the_reason_and_never_planned(antscache: AntsCache) -> None:
     rows = antscache("list", "0.2.1").succeeded().out
     name = "allen_brain_leftright_coronal_mask_weights"
     assert re.search(rf"^network +{name} .* - +unavailable: the release has an empty URL for it$", rows, re.MULTILINE)
