@@ -288,10 +288,11 @@ def _prefetch(release: Release) -> str:
 def _offline(plan: Plan) -> Offline:
     shown = ", ".join(entry.file for entry in plan.missing[:SHOWN])
     more = f" and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
+    names = "" if more else "".join(f" --name {entry.name}" for entry in plan.missing)
     return Offline(
         f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is "
         f"fetched: {shown}{more}",
-        hint=f"run `antscache prefetch {plan.release}` where there is network access",
+        hint=f"run `antscache prefetch {plan.release}{names}` where there is network access",
     )
 
 

@@ -63,10 +63,15 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
     """The entries of `manifest` with one of these names and kinds; without either, all of them.
 
     Raises:
-        ManifestError: the release has no entry of such a name (among these kinds), or names nothing that can be
-            fetched for it; every such name is listed.
+        ManifestError: the release has no entry of these kinds or of such a name, or names nothing that can be fetched
+            for it; every such name is listed.
     """
     of_kind = [entry for entry in manifest.entries if not kinds or entry.kind in kinds]
+    if not of_kind:
+        raise ManifestError(
+            f"{manifest.release} has nothing of kind {' or '.join(kinds)}",
+            hint=f"`antscache list {manifest.release}` prints what it has",
+        )
     known = {entry.name for entry in of_kind}
     if unknown := [name for name in dict.fromkeys(names) if name not in known]:
         raise unknown_names(unknown, known, str(manifest.release))

@@ -195,8 +195,9 @@ def test_a_kept_manifest_that_is_damaged_or_of_another_release_is_not_believed(t
 
 def test_an_installed_package_is_found_and_nothing_of_it_is_imported(antscache: AntsCache, tmp_path: Path) -> None:
     site = tree(tmp_path / "site", "0.3.3")
-    ran = antscache("list", "--python", sys.executable, "--json", PYTHONPATH=site).succeeded()
-    assert [row["identifier"] for row in ran.json] == ["figshare:11", "figshare:22"]
+    for named in ["--python", sys.executable], ["antspynet"]:
+        ran = antscache("list", *named, "--json", PYTHONPATH=site).succeeded()
+        assert [row["identifier"] for row in ran.json] == ["figshare:11", "figshare:22"]
 
 
 def test_a_directory_called_antspynet_where_one_happens_to_be_is_no_installation(

@@ -55,6 +55,11 @@ def test_every_unknown_name_is_listed_with_what_was_probably_meant() -> None:
     assert caught.value.hint == "did you mean brainExtractionT1?"
 
 
+def test_a_kind_of_which_the_release_has_nothing_is_an_error() -> None:
+    with pytest.raises(ManifestError, match="nothing of kind network"):
+        select(Manifest(RELEASE, ENTRIES[:1]), kinds=["network"])
+
+
 def test_a_name_of_another_kind_is_unknown() -> None:
     with pytest.raises(ManifestError):
         select(MANIFEST, ["n0"], ["network"])
