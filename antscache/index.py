@@ -24,16 +24,20 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def downloaded(release: Release) -> Iterator[Path]:
+def downloaded(release: Release, *options: str) -> Iterator[Path]:
     """The wheel or sdist of `release`, in a temporary directory that is gone afterwards.
+
+    Args:
+        release: what to get.
+        options: more of pip's options, such as the platform whose wheel is meant.
 
     Raises:
         ManifestError: there is no pip here, or pip does not find the release.
     """
     with tempfile.TemporaryDirectory(prefix="antscache-") as directory:
         # --ignore-requires-python: the artifact is read, not installed.
-        options = ["--no-deps", "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet"]
-        command = [*_pip(), "download", *options, "--dest", directory, str(release)]
+        quietly = ["--no-deps", "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet"]
+        command = [*_pip(), "download", *quietly, *options, "--dest", directory, str(release)]
         answer = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         files = sorted(Path(directory).iterdir())
         if answer.returncode or len(files) != 1:
