@@ -111,6 +111,7 @@ class Client:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": AGENT, "Accept-Encoding": "identity", "Accept": "*/*"})
         self._timeout = (min(CONNECT_TIMEOUT, timeout), timeout)
+        self._settings: dict[str, Any] = {}  # proxies and certificates of each host; costly to find out
 
     def close(self) -> None:
         """Give up the connections."""
@@ -131,7 +132,7 @@ class Client:
 
     def _answer(self, url: str) -> requests.Response:
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._session.get(url, stream=True, allow_redirects=False, timeout=self._timeout)
+            response = self._ask(url)
             if not response.is_redirect and response.status_code not in {301, 302, 303, 307, 308}:
                 return response
             with closing(response):
@@ -139,6 +140,17 @@ class Client:
                     _ = response.content  # nothing, but the connection can be used again
                 url = next_hop(url, response.headers.get("Location"))
         raise Refusal(f"more than {MAX_REDIRECTS} redirects")
+
+    def _ask(self, url: str) -> requests.Response:
+        """One answer. Sent by the adapter, because a session reads a redirect's whole body, however long."""
+        split = urlsplit(url)
+        host = f"{split.scheme}://{split.netloc}"
+        if host not in self._settings:
+            self._settings[host] = self._session.merge_environment_settings(
+                url, {}, stream=True, verify=None, cert=None
+            )
+        request = self._session.prepare_request(requests.Request("GET", url))
+        return self._session.get_adapter(url).send(request, timeout=self._timeout, **self._settings[host])
 
 
 class Body:

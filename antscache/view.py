@@ -33,6 +33,8 @@ READ_ONLY = 0o444
 
 # What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other modes.
 UNSUPPORTED = durable.NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
+# Of these, what will not be otherwise for the next file: the filesystem (or the pair of them) does not know the mode.
+UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV})
 INSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")
 OUTSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
 
@@ -75,8 +77,9 @@ def link(directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], 
                 wanted[name] = blob
         if not ours:
             _refuse_if_taken(directory, wanted)
+        usable = list(modes)
         for name, blob in wanted.items():
-            _link(directory / name, blob, modes, linked)
+            _link(directory / name, blob, usable, linked)
     except OSError as error:
         raise ViewError(
             f"cannot link into {directory}: {error.strerror or error}",
@@ -120,10 +123,10 @@ def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
         )
 
 
-def _link(path: Path, blob: Path, modes: Sequence[LinkMode], linked: Linked) -> None:
-    """Make `path` lead to `blob` in the first of `modes` that works."""
+def _link(path: Path, blob: Path, modes: list[LinkMode], linked: Linked) -> None:
+    """Make `path` lead to `blob` in the first of `modes` that works; those that cannot work here are taken out."""
     staged = durable.temporary(path.parent)
-    for mode in modes:
+    for mode in tuple(modes):
         try:
             MAKE[mode](blob, staged)
         except OSError as error:
@@ -132,6 +135,8 @@ def _link(path: Path, blob: Path, modes: Sequence[LinkMode], linked: Linked) -> 
             if error.errno not in UNSUPPORTED:
                 raise
             linked.refusal = f"{mode} refused: {error.strerror}"
+            if error.errno in UNKNOWN:
+                modes.remove(mode)
             continue
         try:
             staged.replace(path)
@@ -141,7 +146,7 @@ def _link(path: Path, blob: Path, modes: Sequence[LinkMode], linked: Linked) -> 
         linked.modes[mode] += 1
         return
     raise ViewError(
-        f"cannot link {path} to {blob}: {linked.refusal}", hint=f"{modes[0]} does not work here; try --link-mode auto"
+        f"cannot link {path} to {blob}: {linked.refusal}", hint="it does not work here; try --link-mode auto"
     )
 
 

@@ -228,6 +228,13 @@ def raw_server(answer: bytes) -> Iterator[str]:
         thread.join()
 
 
+def test_the_body_of_a_redirect_is_not_waited_for_however_long_it_is_said_to_be(standin: StandIn) -> None:
+    target = f"{standin.url}/files/{NUMBER}"
+    answer = f"HTTP/1.1 302 Found\r\nContent-Length: {10**12}\r\nLocation: {target}\r\n\r\nbytes"
+    with raw_server(answer.encode()) as url:
+        assert received(url) == standin.content(NUMBER)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "answer",
