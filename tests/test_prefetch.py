@@ -92,6 +92,8 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(antscache: AntsCache, figsha
     ran = antscache("prefetch", "0.2.9", "-n").succeeded()
     assert ran.out.splitlines()[-1] == "antspynet==0.2.9: 194 to fetch, 0 present, 6 unavailable"
     assert re.search(rf"^fetch  network  {DEEP_ATROPOS}\.h5 +figshare:49946070$", ran.out, re.MULTILINE)
+    never = r"^never  network  allen_sr_weights\.h5 +unavailable: the release has an empty URL for it$"
+    assert re.search(never, ran.out, re.MULTILINE)
     assert not antscache.root.exists()
     assert len(figshare.requests) == requests
 

@@ -122,7 +122,9 @@ def _print_plans(plans: list[Plan], *, json: bool) -> None:
         )
         return
     for plan in plans:
-        render.print_table([("fetch", entry.kind, entry.file, str(entry.identifier)) for entry in plan.missing])
+        rows = [("fetch", entry.kind, entry.file, str(entry.identifier)) for entry in plan.missing]
+        rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}") for entry in plan.unavailable]
+        render.print_table(rows)
         counts = f"{len(plan.missing)} to fetch, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
         click.echo(f"{plan.release}: {counts}")
 
