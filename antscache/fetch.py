@@ -171,6 +171,8 @@ class Fetching:
                     if not wanted.known:
                         form.feed(chunk)
                     ingest.write(chunk)
+                    if wanted.known and ingest.size > wanted.known.size:
+                        raise Mismatch(f"more bytes than the {wanted.known.size} that are recorded")
                     self._events.put(Received(wanted.identifier, len(chunk)))
                 if not wanted.known:
                     form.finish()

@@ -9,7 +9,7 @@ from conftest import BRAIN, FEW, snapshot
 
 from antscache.digest import descriptor_of
 from antscache.errors import StoreError
-from antscache.events import Failed, Fetched, Refused
+from antscache.events import Failed, Fetched, Received, Refused
 from antscache.fetch import Fetching
 from antscache.manifest import Release
 from antscache.origin import parse_origins
@@ -115,13 +115,22 @@ def test_a_silent_origin_is_given_up_after_the_timeout(standin: StandIn, store: 
 
 def test_other_bytes_than_are_recorded_are_refused_and_told_apart(standin: StandIn, store: Store) -> None:
     before = snapshot(store.layout.root)
-    job = fetching(store, standin.origins, known=b"what it was before")
+    other = bytes(reversed(standin.content(NUMBER)))
+    job = fetching(store, standin.origins, known=other)
     list(job)
     assert job.mismatched == job.failures
     told = str(job.failures[0])
-    assert descriptor_of(b"what it was before").digest in told
+    assert descriptor_of(other).digest in told
     assert descriptor_of(standin.content(NUMBER)).digest in told
     assert snapshot(store.layout.root) == before
+
+
+def test_no_more_is_taken_than_is_recorded_however_long_an_origin_goes_on(store: Store) -> None:
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=50_000_000) as endless:
+        job = fetching(store, endless.origins.split()[0], known=b"short")
+        received = sum(event.count for event in job if isinstance(event, Received))
+    assert [attempt.outcome for attempt in job.failures[0].attempts] == ["more bytes than the 5 that are recorded"]
+    assert received < 1_000_000
 
 
 def test_a_known_digest_overrides_the_checks_of_form(store: Store) -> None:
