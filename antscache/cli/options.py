@@ -43,7 +43,7 @@ class Invocation:
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Put the value of a shared flag where the command finds it; the last one on the line wins."""
     invocation = context.find_object(Invocation)
-    if invocation is None or value in (None, (), False):
+    if invocation is None or value is None or value is False or value == ():
         return
     if parameter.name in {"quiet", "debug"}:
         setattr(invocation, parameter.name, True)
