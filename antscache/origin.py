@@ -29,6 +29,7 @@ CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times a
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
 FIELDS = {"id", "digest", "file"}
+SHORT = 1 << 16  # bytes of a redirect's body that are read; a longer one costs a new connection instead
 AGENT = "antscache (+https://pypi.org/project/antscache)"
 
 
@@ -136,8 +137,9 @@ class Client:
             if not response.is_redirect and response.status_code not in {301, 302, 303, 307, 308}:
                 return response
             with closing(response):
-                if response.headers.get("Content-Length") == "0":
-                    _ = response.content  # nothing, but the connection can be used again
+                length = response.headers.get("Content-Length", "")
+                if length.isascii() and length.isdigit() and int(length) <= SHORT:
+                    _ = response.content  # so that the connection can be used again
                 url = next_hop(url, response.headers.get("Location"))
         raise Refusal(f"more than {MAX_REDIRECTS} redirects")
 

@@ -33,8 +33,9 @@ READ_ONLY = 0o444
 
 # What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other modes.
 UNSUPPORTED = durable.NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
-# Of these, what will not be otherwise for the next file: the filesystem (or the pair of them) does not know the mode.
-UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV})
+# Of these, what will not be otherwise for the next file: the filesystem of the directory does not know the mode. That
+# a blob is on another filesystem (EXDEV) says nothing about the next blob.
+UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
 INSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")
 OUTSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RELEASE = "antspynet==0.3.2"
 ANTSCACHE = str(Path(sys.executable).with_name("antscache"))
+ROOT, SUMS = "root", "sums"  # in the scratch directory: antscache's root, and what sha256sum said
 JOBS = 8  # transfers at once, for antscache and for curl
 UNSYNCED, SYNCED, OURS = "curl + sha256sum, nothing synced", "curl + sha256sum + sync", "antscache prefetch (synced)"
 STARTS = 5  # start-up is measured so many times as often: it is short, and varies
@@ -82,31 +83,31 @@ class Contender:
     """A way to do the job.
 
     Attributes:
-        makes: a directory that it makes, and that is not there when it starts.
+        command: runs in the scratch directory.
+        makes: a directory that it makes there, and that is not there when it starts.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    makes: Path | None = None
+    makes: str | None = None
 
 
 def fetching(bench: Bench, origins: str) -> tuple[Contender, ...]:
     """From nothing to all files of the release, with their digests known; durable or not."""
     environment = bench.environment(origins)
-    directory, config = bench.scratch / "curl", bench.scratch / "curl.cfg"
-    config.write_text(_curl_config(environment, origins.split(maxsplit=1)[0]))
-    get = f"mkdir {directory} && cd {directory} && curl -sS --fail --parallel --parallel-max {JOBS} -L -K {config}"
+    (bench.scratch / "curl.cfg").write_text(_curl_config(environment, origins.split(maxsplit=1)[0]))
+    get = f"mkdir curl && cd curl && curl -sS --fail --parallel --parallel-max {JOBS} -L -K ../curl.cfg"
     scripts = {
-        UNSYNCED: f"{get} && sha256sum -- * >{bench.sums}",
-        SYNCED: f"{get} && sha256sum -- * >{bench.sums} && sync -- * .",
+        UNSYNCED: f"{get} && sha256sum -- * >../{SUMS}",
+        SYNCED: f"{get} && sha256sum -- * >../{SUMS} && sync -- * .",
     }
     if shutil.which("openssl"):
         scripts["curl + openssl dgst -sha256, nothing synced"] = f"{get} && openssl dgst -sha256 -r -- * >/dev/null"
     prefetch = (ANTSCACHE, "prefetch", RELEASE, "--jobs", str(JOBS))
     return (
-        *(Contender(name, ("sh", "-c", script), environment, directory) for name, script in scripts.items()),
-        Contender(OURS, prefetch, environment, bench.root),
+        *(Contender(name, ("sh", "-c", script), environment, "curl") for name, script in scripts.items()),
+        Contender(OURS, prefetch, environment, ROOT),
     )
 
 
@@ -134,14 +135,14 @@ def starting(bench: Bench, origins: str) -> tuple[Contender, ...]:
 
 def linking(bench: Bench, origins: str) -> tuple[Contender, ...]:
     """From a view to the same files in another directory: the same bytes on disk, and bytes of its own."""
-    environment, home = bench.environment(origins), bench.scratch / "home"
-    view = str(bench.root / "views" / RELEASE.replace("==", "-") / ".keras" / "ANTsXNet")
-    link = (ANTSCACHE, "link", RELEASE, "--home", str(home))
+    environment, home = bench.environment(origins), "home"
+    view = f"{ROOT}/views/{RELEASE.replace('==', '-')}/.keras/ANTsXNet"
+    link = (ANTSCACHE, "link", RELEASE, "--home", home)
     return (
-        Contender("cp -a, nothing synced", ("cp", "-a", view, str(home)), environment, home),
+        Contender("cp -a, nothing synced", ("cp", "-a", view, home), environment, home),
         Contender("cp -a + sync", ("sh", "-c", f"cp -a {view} {home} && sync -- {home}/* {home}"), environment, home),
         Contender("antscache link --mode copy (synced)", (*link, "--mode", "copy"), environment, home),
-        Contender("cp -al", ("cp", "-al", view, str(home)), environment, home),
+        Contender("cp -al", ("cp", "-al", view, home), environment, home),
         Contender("antscache link", link, environment, home),
     )
 
@@ -170,20 +171,10 @@ class Bench:
 
     scratch: Path
 
-    @property
-    def root(self) -> Path:
-        """The root that antscache fills."""
-        return self.scratch / "root"
-
-    @property
-    def sums(self) -> Path:
-        """What sha256sum said of the files that curl fetched."""
-        return self.scratch / "sums"
-
     def environment(self, origins: str) -> dict[str, str]:
         """The only environment variables there are: no proxy, no configuration of whoever runs this."""
         return {
-            "ANTSCACHE_DIR": str(self.root),
+            "ANTSCACHE_DIR": str(self.scratch / ROOT),
             "ANTSCACHE_ORIGINS": origins,
             "HOME": str(self.scratch),
             "PATH": os.environ["PATH"],
@@ -202,13 +193,17 @@ class Bench:
 
     def _run(self, contender: Contender) -> Cost:
         if contender.makes:
-            shutil.rmtree(contender.makes, ignore_errors=True)
+            shutil.rmtree(self.scratch / contender.makes, ignore_errors=True)
             os.sync()
         log = self.scratch / "log"
         with log.open("w") as stderr:
             begun = time.perf_counter()
             process = subprocess.Popen(
-                contender.command, env=contender.environment, stdout=subprocess.DEVNULL, stderr=stderr
+                contender.command,
+                cwd=self.scratch,
+                env=contender.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
             )
             _, status, used = os.wait4(process.pid, 0)
             wall = time.perf_counter() - begun
@@ -233,8 +228,8 @@ def standin(bench: Bench, size: int) -> Iterator[str]:
 
 def require_same_bytes(bench: Bench) -> None:
     """End here unless curl and antscache have got the same files."""
-    digests = {line.split()[0] for line in bench.sums.read_text().splitlines()}
-    blobs = {path.name for path in (bench.root / "blobs" / "sha256").iterdir()}
+    digests = {line.split()[0] for line in (bench.scratch / SUMS).read_text().splitlines()}
+    blobs = {path.name for path in (bench.scratch / ROOT / "blobs" / "sha256").iterdir()}
     if not digests or digests - blobs:
         sys.exit(f"{len(digests - blobs)} of {len(digests)} files that curl fetched are no blobs")
 

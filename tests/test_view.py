@@ -150,6 +150,18 @@ def test_onto_another_filesystem_files_are_copied_and_that_is_told(elsewhere: Pa
         elsewhere.rmdir()
 
 
+def test_a_blob_on_another_filesystem_changes_nothing_for_the_others(
+    tmp_path: Path, elsewhere: Path, blobs: dict[str, Path]
+) -> None:
+    far = elsewhere / "blob"
+    far.write_bytes(b"far")
+    linked = link(tmp_path / "home", {"0.h5": far, **blobs}, OUTSIDE, ours=False)
+    far.unlink()
+    elsewhere.rmdir()
+    assert linked.modes["copy"] == 1
+    assert contents(tmp_path / "home") == {**EXPECTED, "0.h5": b"far"}
+
+
 def test_a_mode_that_does_not_work_here_is_an_error_that_names_it(elsewhere: Path, blobs: dict[str, Path]) -> None:
     with pytest.raises(ViewError, match="hardlink refused") as caught:
         link(elsewhere, blobs, ["hardlink"], ours=False)
