@@ -3,16 +3,21 @@
 A file is written under a random name in a staging directory of the same filesystem, synced, and then renamed (or
 linked, where nothing may be replaced) to where readers look. Names are random, never made from a pid: containers that
 share a mount share pids too. Modes follow the umask, because the temporary file is created with the final mode.
+
+What a disk says when it refuses becomes a StoreError here, with what to do about it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from antscache.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # What link(2) says where a filesystem has no hard links (exFAT, some FUSE) or refuses this one.
@@ -107,6 +112,29 @@ def sync_directory(directory: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Where the disk refuses, `what` could not be done. Wraps calls that touch the disk and nothing else."""
+    try:
+        yield
+    except OSError as error:
+        raise _store_error(what, error) from error
+
+
+def _store_error(what: str, error: OSError) -> StoreError:
+    hints: dict[Any, str] = {
+        errno.ENOSPC: "the disk is full: free some space, or name another root with --root; then run the command again",
+        errno.EDQUOT: "your quota is used up: free some space, or name another root with --root",
+        errno.EROFS: "the root is on a read-only filesystem: name another with --root or ANTSCACHE_DIR",
+        errno.EACCES: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
+        errno.EPERM: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
+        errno.ENOTDIR: "name a directory with --root or ANTSCACHE_DIR",
+        errno.EEXIST: "name a directory with --root or ANTSCACHE_DIR",
+    }
+    hint = hints.get(error.errno, "check the disk, or name another root with --root or ANTSCACHE_DIR")
+    return StoreError(f"{what}: {error.strerror or error}", hint=hint)
 
 
 class _staged:  # noqa: N801  a context manager, read as a word

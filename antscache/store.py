@@ -1,4 +1,4 @@
-"""The store: all blobs, records and refs under one root. The only writer of blobs.
+"""The store: all blobs, records and refs under one root. With `ingest`, the only writer of blobs.
 
     blobs/sha256/<hex>                    0444, named by content, never rewritten
     identifiers/figshare/<id>.json        a record, written once its blob is durable
@@ -6,23 +6,22 @@
     ingest/<random>                       a blob being written, by one process that no other imitates
     index.json                            recomputed from refs, records and blobs
 
-A blob is whole or it is not there. There is one recipe: a random name in `ingest/` -> hashed while written -> fsync
--> linked under its digest without clobbering -> fsync of the directory. Nothing here needs a lock to be right.
+A blob is whole or it is not there: `ingest.py` has the one recipe. Nothing here needs a lock to be right.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from antscache import durable
-from antscache.digest import Descriptor, descriptor_of, named
+from antscache.digest import Descriptor, descriptor_of
+from antscache.durable import refusing
 from antscache.errors import IntegrityError, StoreError
+from antscache.ingest import Ingest
 from antscache.layout import (
     CACHEDIR_TAG,
     EMPTY_CONTENT,
@@ -39,13 +38,9 @@ from antscache.manifest import Entry, Identifier, Release
 from antscache.record import RANK, Record, Selection, union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
-    from types import TracebackType
 
-    from typing_extensions import Self
-
-READ_ONLY = 0o444
 # What may lie in a fresh root although nobody made a layout there: ext4's lost+found on a volume of its own.
 HARMLESS = TOP_LEVEL | {"lost+found"}
 
@@ -67,7 +62,7 @@ class Store:
             StoreError: it is neither.
         """
         root, path = self.layout.root, self.layout.description
-        with _refusing(f"cannot read the root {root}"):
+        with refusing(f"cannot read the root {root}"):
             try:
                 description = msgspec.json.decode(path.read_bytes(), type=Description)
             except FileNotFoundError:
@@ -88,7 +83,7 @@ class Store:
         """The root is there, a valid OCI image layout, and ready to be written to."""
         self.check()
         layout = self.layout
-        with _refusing(f"cannot make a root of {layout.root}"):
+        with refusing(f"cannot make a root of {layout.root}"):
             for directory in layout.root, layout.ingest, layout.blobs, layout.records, layout.refs, layout.views:
                 durable.make_directory(directory)
             description = msgspec.json.encode(Description(VERSION)) + b"\n"
@@ -141,12 +136,11 @@ class Store:
 
     def record(self, identifier: Identifier) -> Record | None:
         """What `identifier` turned out to be; None if it is not known, or if its record cannot be read."""
-        try:
-            found = msgspec.json.decode(self.layout.record(identifier).read_bytes(), type=Record)
-        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
-            return None
-        except OSError as error:
-            raise _store_error(f"cannot read the record of {identifier}", error) from error
+        with refusing(f"cannot read the record of {identifier}"):
+            try:
+                found = msgspec.json.decode(self.layout.record(identifier).read_bytes(), type=Record)
+            except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+                return None
         return found if found.identifier == identifier else None
 
     def known(self, identifiers: Iterable[Identifier]) -> dict[Identifier, Descriptor]:
@@ -162,7 +156,7 @@ class Store:
         """
         path, staging = self.layout.record(record.identifier), self.layout.ingest
         content = msgspec.json.encode(record) + b"\n"
-        with _refusing(f"cannot record {record.identifier}"):
+        with refusing(f"cannot record {record.identifier}"):
             if durable.publish(path, content, staging):
                 return
             present = self.record(record.identifier)
@@ -179,13 +173,13 @@ class Store:
 
     def selects(self, selection: Selection) -> bool:
         """Whether `selection` is written already."""
-        with _refusing(f"cannot read the selections of {selection.release}"):
+        with refusing(f"cannot read the selections of {selection.release}"):
             return self._selection(selection).exists()
 
     def select(self, selection: Selection) -> None:
         """`selection` keeps its blobs alive from now on."""
         path = self._selection(selection)
-        with _refusing(f"cannot write the selection {path}"):
+        with refusing(f"cannot write the selection {path}"):
             durable.make_directory(path.parent)
             durable.publish(path, selection.encoded(), self.layout.ingest)
 
@@ -199,7 +193,7 @@ class Store:
             StoreError: a selection cannot be read.
         """
         found = []
-        with _refusing(f"cannot read the selections of {release}"):
+        with refusing(f"cannot read the selections of {release}"):
             for path in sorted(self.layout.selections(release).glob("*.json")):
                 try:
                     selection = msgspec.json.decode(path.read_bytes(), type=Selection)
@@ -214,7 +208,7 @@ class Store:
     def releases(self) -> tuple[Release, ...]:
         """The releases in use, sorted."""
         found = set()
-        with _refusing(f"cannot read {self.layout.refs}"):
+        with refusing(f"cannot read {self.layout.refs}"):
             for path in self.layout.refs.glob("*/*/*.json"):
                 with suppress(msgspec.ValidationError):
                     fields = {"package": path.parent.parent.name, "version": path.parent.name}
@@ -243,7 +237,7 @@ class Store:
         """
         content = self._index()
         while content != self._read_index():
-            with _refusing(f"cannot write {self.layout.index}"):
+            with refusing(f"cannot write {self.layout.index}"):
                 durable.replace(self.layout.index, content, self.layout.ingest)
             content = self._index()
 
@@ -272,87 +266,3 @@ class Store:
                 f"{self.layout.root} is not an antscache root and not empty: it holds {strangers[0]}",
                 hint="name an empty or new directory with --root or ANTSCACHE_DIR",
             )
-
-
-class Ingest:
-    """A blob being written, under a name in `ingest/` that is nobody else's.
-
-    Use it as a context manager: what is not published when it ends is gone.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._path = durable.temporary(layout.ingest)
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def __enter__(self) -> Self:
-        with _refusing(f"cannot write to {self._layout.ingest}"):
-            self._file = durable.create(self._path, READ_ONLY)
-        return self
-
-    def write(self, chunk: bytes) -> None:
-        """`chunk` comes next.
-
-        Raises:
-            StoreError: the disk refused.
-        """
-        self._hash.update(chunk)
-        self.size += len(chunk)
-        rest = memoryview(chunk)
-        with _refusing(f"cannot write to {self._layout.ingest}"):
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-
-    @property
-    def descriptor(self) -> Descriptor:
-        """What was written so far."""
-        return Descriptor(named(self._hash.hexdigest()), self.size)
-
-    def publish(self) -> Descriptor:
-        """What was written is a blob, durable, under its digest. The caller has checked that it is what it should be.
-
-        Idempotent: success means "the content is here", not "this call put it here". A file that has the blob's name
-        but not its size is no blob, and is replaced.
-
-        Raises:
-            StoreError: the disk refused; the store is unchanged.
-        """
-        blob = self.descriptor
-        path = self._layout.blob(blob.digest)
-        with _refusing(f"cannot write to {self._layout.blobs}"):
-            os.fsync(self._file)
-            if not durable.move_new(self._path, path) and path.stat().st_size != blob.size:
-                self._path.replace(path)
-            durable.sync_directory(path.parent)
-        return blob
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        os.close(self._file)
-        with suppress(OSError):  # published by rename, or a disk that no longer answers
-            self._path.unlink()
-
-
-@contextmanager
-def _refusing(what: str) -> Iterator[None]:
-    """Where the disk refuses, `what` could not be done. Wraps calls that touch the disk and nothing else."""
-    try:
-        yield
-    except OSError as error:
-        raise _store_error(what, error) from error
-
-
-def _store_error(what: str, error: OSError) -> StoreError:
-    hints: dict[Any, str] = {
-        errno.ENOSPC: "the disk is full: free some space, or name another root with --root; then run the command again",
-        errno.EDQUOT: "your quota is used up: free some space, or name another root with --root",
-        errno.EROFS: "the root is on a read-only filesystem: name another with --root or ANTSCACHE_DIR",
-        errno.EACCES: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
-        errno.EPERM: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
-        errno.ENOTDIR: "name a directory with --root or ANTSCACHE_DIR",
-        errno.EEXIST: "name a directory with --root or ANTSCACHE_DIR",
-    }
-    hint = hints.get(error.errno, "check the disk, or name another root with --root or ANTSCACHE_DIR")
-    return StoreError(f"{what}: {error.strerror or error}", hint=hint)

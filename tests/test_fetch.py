@@ -11,10 +11,11 @@ from antscache.digest import descriptor_of
 from antscache.errors import StoreError
 from antscache.events import Failed, Fetched, Received, Refused
 from antscache.fetch import Fetching
+from antscache.ingest import Ingest
 from antscache.manifest import Release
 from antscache.origin import parse_origins
 from antscache.plan import Wanted
-from antscache.store import Ingest, Store
+from antscache.store import Store
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
