@@ -6,6 +6,7 @@ what came instead, and whether it is worth asking the same origin again.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import string
@@ -93,10 +94,15 @@ def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]
         split = urlsplit(template)
         usable = split.scheme in {"http", "https"} and split.hostname and split.port != 0
     except ValueError:
-        raise ConfigError(f"not a URL template: {template!r}", hint=hint) from None
+        raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint) from None
     if not usable or not fields or not fields <= allowed:
-        raise ConfigError(f"not a URL template of an {trust}: {template!r}", hint=hint)
+        raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint)
     return Origin(template, trust)
+
+
+def _shown(template: str) -> str:
+    """`template` without what may be a secret in it: a user's password, a query."""
+    return re.sub(r"//[^/]*@", "//...@", template).partition("?")[0]
 
 
 class Client:

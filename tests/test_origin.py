@@ -84,6 +84,14 @@ def test_what_is_no_template_is_an_error_with_a_hint(template: str) -> None:
     assert "{id}" in caught.value.hint
 
 
+def test_a_secret_in_a_template_is_not_in_the_error_about_it() -> None:
+    for template in "https://user:secret@host/path?token=secret", "https://user:secret@host:port/{id}?token=secret":
+        with pytest.raises(ConfigError) as caught:
+            parse_origins([template], [])
+        assert "host" in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
 def test_the_routes_that_replace_figshares_go_by_identifier_alone() -> None:
     with pytest.raises(ConfigError):
         parse_origins([], ["https://host/{digest}"])
