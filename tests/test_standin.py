@@ -503,7 +503,7 @@ class TestPace:
 class TestClosing:
     @pytest.mark.parametrize("how", ["idle", "stalled", "slow", "late", "unread"])
     def test_it_is_quick_and_leaves_no_thread_whatever_clients_do(self, how: str) -> None:
-        before = threading.active_count()
+        before = set(threading.enumerate())
         standin = StandIn(
             {NUMBER: NETWORK},
             size=50_000_000 if how == "unread" else SIZE,
@@ -519,8 +519,8 @@ class TestClosing:
                     assert connection.recv(1) == b"H"
             begun = time.monotonic()
             standin.close()
-            assert time.monotonic() - begun < 1
-        assert threading.active_count() == before
+            assert time.monotonic() - begun < 10  # and not an hour, a minute a byte, or for ever; it takes 0.04
+        assert set(threading.enumerate()) <= before
 
     def test_it_can_be_repeated(self) -> None:
         standin = StandIn(FILES, size=SIZE)
@@ -533,10 +533,11 @@ class TestClosing:
         self, standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        before = threading.active_count()
+        before = set(threading.enumerate())
         with pytest.raises(OSError, match="in use"):
             StandIn(FILES, port=urlsplit(standin.url).port or 0)
-        assert (threading.active_count(), list(tmp_path.iterdir())) == (before, [])
+        assert set(threading.enumerate()) <= before
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestProgram:
