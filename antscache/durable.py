@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+READ_ONLY = 0o444  # a file that is never written to again
+
 # What link(2) says where a filesystem has no hard links (exFAT, some FUSE) or refuses this one.
 NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})
 
@@ -49,7 +51,7 @@ def replace(path: Path, content: bytes, staging: Path) -> None:
     sync_directory(path.parent)
 
 
-def publish(path: Path, content: bytes, staging: Path, *, mode: int = 0o444) -> bool:
+def publish(path: Path, content: bytes, staging: Path, *, mode: int = READ_ONLY) -> bool:
     """`path` holds `content` if it was not there before; what was there is kept.
 
     Returns:

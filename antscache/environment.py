@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from antscache.errors import ManifestError
 
@@ -39,6 +40,13 @@ except importlib.metadata.PackageNotFoundError:
     version = None
 print(json.dumps({"directory": locations[0] if locations else None, "version": version}))
 """
+
+
+class _Answer(msgspec.Struct):
+    """What the probe prints."""
+
+    directory: str | None
+    version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ def find_installation(
     for candidate in [python] if python else list(dict.fromkeys(_candidates(environ))):
         try:
             found = _ask(candidate, package)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
             if python:
                 hint = "give --python the interpreter of the environment that is meant"
                 raise ManifestError(f"{python} does not run as a Python: {error}", hint=hint) from None
@@ -92,5 +100,6 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
 def _ask(python: Path, package: Package) -> Installation | None:
     command = [str(python), "-c", PROBE, IMPORTED[package], package]
     answer = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
-    found = json.loads(answer.stdout)
-    return Installation(python, Path(found["directory"]).parent, found["version"]) if found["directory"] else None
+    last = answer.stdout.strip().rpartition(b"\n")[2]  # sitecustomize may have talked before
+    found = msgspec.json.decode(last, type=_Answer)
+    return Installation(python, Path(found.directory).parent, found.version) if found.directory else None

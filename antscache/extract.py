@@ -29,6 +29,9 @@ from antscache.manifest import Entry, Kind, Package, entry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What ast.parse raises: ValueError for NUL bytes, the last two for what is nested beyond reason.
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
 Node = TypeVar("Node", bound=ast.AST)
 
 # The URL forms that releases carry; only the number matters (field notes: "Only the id matters").
@@ -83,9 +86,9 @@ class _Reading:
         self.getter = getter
         try:
             tree = ast.parse(text)
-        except (SyntaxError, ValueError) as error:  # ValueError: NUL bytes
+        except UNPARSABLE as error:
             line = error.lineno if isinstance(error, SyntaxError) else 1
-            raise self.not_understood(f"not Python: {error}", line or 1) from None
+            raise self.not_understood(f"not Python: {str(error) or 'nested too deeply'}", line or 1) from None
         self.function = self.only(
             [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == getter.function],
             f"the function {getter.function}",

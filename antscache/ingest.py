@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from antscache.layout import Layout
 
-READ_ONLY = 0o444
-
 
 class Ingest:
     """A blob being written, under a name in `ingest/` that is nobody else's.
@@ -41,7 +39,7 @@ class Ingest:
 
     def __enter__(self) -> Self:
         with refusing(f"cannot write to {self._layout.ingest}"):
-            self._file = durable.create(self._path, READ_ONLY)
+            self._file = durable.create(self._path, durable.READ_ONLY)
         return self
 
     def write(self, chunk: bytes) -> None:

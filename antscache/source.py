@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ast
 import email.parser
+import lzma
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.errors import ManifestError
-from antscache.extract import GETTERS, extract
+from antscache.extract import GETTERS, UNPARSABLE, extract
 from antscache.manifest import Entry, Package, Release, parse_release
 
 if TYPE_CHECKING:
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
 
 LARGEST = 4 << 20  # bytes of one source file; the getters have 60 kB
 UNVERSIONED = "0"
+
+# What reading a damaged, encrypted or absurdly nested file raises. (RuntimeError: encryption, unknown compression,
+# recursion; ValueError: numbers in headers.)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
                 return _read(_zip(archive), path, package, version)
         with tarfile.open(path) as archive:
             return _read(_tar(archive), path, package, version)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise ManifestError(
             f"cannot read {path}: {error}", hint="--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
         ) from error
@@ -131,7 +146,7 @@ def _setup_version(text: str) -> str | None:
     """The literal `version=` of the call of setup(), read by `ast`."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except UNPARSABLE:
         return None
     for node in ast.walk(tree):
         match node:
@@ -147,7 +162,15 @@ def _tree(directory: Path) -> Members:
     found = {name: directory / name for name in wanted if (directory / name).is_file()}
     for metadata in ("*.dist-info/METADATA", "*.egg-info/PKG-INFO"):
         found |= {str(path.relative_to(directory)): path for path in directory.glob(metadata)}
-    return {name: path.read_bytes for name, path in found.items()}
+
+    def reader(path: Path) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with path.open("rb") as file:
+                return file.read(LARGEST + 1)
+
+        return read
+
+    return {name: reader(path) for name, path in found.items()}
 
 
 def _zip(archive: zipfile.ZipFile) -> Members:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from antscache.config import LinkMode
 
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
-READ_ONLY = 0o444
 
 # What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other modes.
 UNSUPPORTED = durable.NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
@@ -157,7 +156,7 @@ def _reflink(blob: Path, staged: Path) -> None:
         raise OSError(errno.EOPNOTSUPP, "no reflinks on this platform")
     import fcntl
 
-    descriptor = durable.create(staged, READ_ONLY)
+    descriptor = durable.create(staged, durable.READ_ONLY)
     try:
         with blob.open("rb") as source:
             fcntl.ioctl(descriptor, FICLONE, source.fileno())
@@ -177,7 +176,7 @@ def _symlink(blob: Path, staged: Path) -> None:
 def _copy(blob: Path, staged: Path) -> None:
     import shutil
 
-    with os.fdopen(durable.create(staged, READ_ONLY), "wb") as target, blob.open("rb") as source:
+    with os.fdopen(durable.create(staged, durable.READ_ONLY), "wb") as target, blob.open("rb") as source:
         shutil.copyfileobj(source, target, 1 << 20)
         target.flush()
         os.fsync(target.fileno())

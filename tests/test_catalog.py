@@ -7,10 +7,13 @@ import os
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from antscache.catalog import Catalog, encoded
 from antscache.environment import find_installation
@@ -20,6 +23,8 @@ from antscache.manifest import Entry, Manifest, Release
 from antscache.source import read_source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import AntsCache
 
 DATA, NETWORKS = (getter.module for getter in GETTERS["antspynet"])
@@ -140,6 +145,25 @@ def test_what_is_no_source_is_an_error_with_a_hint(tmp_path: Path, kind: str) ->
     assert caught.value.hint
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(kind=st.sampled_from([wheel, sdist]), data=st.data())
+def test_no_damage_to_an_archive_is_more_than_an_error(
+    tmp_path: Path, kind: Callable[[Path, str], Path], data: st.DataObject
+) -> None:
+    path = kind(tmp_path, "0.3.3")
+    content = bytearray(path.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+        content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with suppress(ManifestError):
+        assert read_source(path).release.package == "antspynet"
+
+
+def test_a_source_nested_beyond_reason_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError):
+        read_source(tree(tmp_path, more={DATA: "x = " + "-" * 100_000 + "1"}))
+
+
 def test_no_member_of_an_archive_leads_out_of_it(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
@@ -234,6 +258,13 @@ def test_the_current_environment_is_virtual_env_then_conda_then_the_path(tmp_pat
         found.append(installation and installation.version)
         environ.pop(next(iter(environ)))
     assert found == ["1.0", "2.0", "3.0"]
+
+
+def test_an_interpreter_that_talks_at_its_start_is_understood(tmp_path: Path) -> None:
+    site = tree(tmp_path / "site", "0.3.3", {"sitecustomize.py": "print('welcome to the cluster')"})
+    found = find_installation("antspynet", fake_python(tmp_path / "env", site) / "bin/python")
+    assert found is not None
+    assert (found.directory, found.version) == (site, "0.3.3")
 
 
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/true", "/bin/false", "/"])
