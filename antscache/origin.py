@@ -6,6 +6,7 @@ what came instead, and whether it is worth asking the same origin again.
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 import ssl
@@ -229,7 +230,7 @@ def _refuse_unless_file(response: requests.Response) -> None:
     if status == 202 or response.headers.get("x-amzn-waf-action"):  # noqa: PLR2004  field notes, "Figshare as an origin"
         raise Refusal(f"{status} bot challenge (no file)", whole_origin=True)
     if status != 200:  # noqa: PLR2004
-        told = f"{status} {response.reason or ''}".strip()
+        told = f"{status} {http.client.responses.get(status, '')}".strip()  # not the origin's own words for it
         passing = status in {408, 425, 429} or status >= 500  # noqa: PLR2004
         raise Refusal(told, passing=passing, whole_origin=status in {401, 403, 407})
     encoding = response.headers.get("Content-Encoding", "identity")

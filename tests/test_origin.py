@@ -184,6 +184,12 @@ def test_an_answer_that_is_not_the_file_is_refused_and_named(
     assert (found.passing, found.whole_origin) == (passing, whole_origin)
 
 
+def test_an_origins_own_words_never_reach_the_terminal() -> None:
+    hostile = b"HTTP/1.1 404 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n"
+    with raw_server(hostile) as url:
+        assert str(refusal(url)) == "404 Not Found"
+
+
 def test_figshares_third_route_challenges_programs(standin: StandIn) -> None:
     assert "bot challenge" in str(refusal(standin.origins.split()[2].format(id=NUMBER)))
 
