@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antscache.testing import content
+from antscache.testing import content, pieces
 from antscache.testing.hdf5 import OVERHEAD
 
 TYPES = [".h5", ".nii.gz", ".mat", ".jpg", ".bin"]
@@ -71,6 +71,11 @@ def test_the_bytes_are_the_same_for_ever_and_everywhere(suffix: str, sha256: str
     assert hashlib.sha256(content(NUMBER, "x" + suffix, 5000)).hexdigest() == sha256
 
 
+def test_a_large_files_bytes_are_the_same_too() -> None:
+    made = hashlib.sha256(content(NUMBER, "x.bin", 5_000_000))
+    assert made.hexdigest() == "9a77671039d878ce5a363dffb4e649ba0d01bf429ca1dc5687be788bb00ffe30"
+
+
 def test_another_process_makes_the_same_bytes() -> None:
     program = (
         f"import sys; from antscache.testing import content; sys.stdout.buffer.write(content({NUMBER!r}, 'x.h5', 9999))"
@@ -81,13 +86,30 @@ def test_another_process_makes_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("suffix", SIZED)
-def test_the_bytes_do_not_compress(suffix: str) -> None:
-    made = content(NUMBER, "x" + suffix, 500_000)
+@pytest.mark.parametrize("size", [500_000, 3_500_000])
+def test_the_bytes_do_not_compress(suffix: str, size: int) -> None:
+    made = content(NUMBER, "x" + suffix, size)
 
     assert len(zlib.compress(made)) > 0.95 * len(made)
 
 
-@pytest.mark.parametrize("size", [2048, 2049, 100_001])
+@pytest.mark.parametrize("suffix", [".h5", ".jpg", ".bin"])  # a `.nii.gz` has a comment of dots
+def test_no_two_blocks_of_a_large_file_are_the_same(suffix: str) -> None:
+    made = content(NUMBER, "x" + suffix, 20_000_000)
+    blocks = [made[start : start + 4096] for start in range(0, len(made), 4096)]
+
+    assert len(set(blocks)) == len(blocks)
+
+
+@pytest.mark.parametrize("suffix", TYPES)
+def test_the_pieces_are_small_and_make_up_the_content(suffix: str) -> None:
+    made = list(pieces(NUMBER, "x" + suffix, 20_000_000))
+
+    assert max(map(len, made)) <= 2 << 20
+    assert b"".join(made) == content(NUMBER, "x" + suffix, 20_000_000)
+
+
+@pytest.mark.parametrize("size", [2048, 2049, 100_001, 5_000_000])
 def test_h5py_reads_the_dataset_of_an_h5(size: int) -> None:
     made = content(NUMBER, "x.h5", size)
 
@@ -104,7 +126,7 @@ def test_the_end_of_an_h5_is_where_its_superblock_says() -> None:
     assert end_of_file == len(made)
 
 
-@pytest.mark.parametrize("size", [0, 600, 65_536, 200_001])
+@pytest.mark.parametrize("size", [0, 600, 65_536, 200_001, 5_000_000])
 def test_nibabel_reads_the_voxels_of_a_nii_gz(size: int) -> None:
     raw = gzip.decompress(content(NUMBER, "x.nii.gz", size))
     image = nibabel.Nifti1Image.from_bytes(raw)

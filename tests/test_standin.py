@@ -5,14 +5,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import operator
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,10 +25,11 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 import requests
+from authority import Authority
 
 from antscache.manifest import Manifest, Release, entry
 from antscache.testing import Misbehaviour, Request, StandIn, catalog, catalog_files, content
-from antscache.testing.misbehaviour import AS_HELD, AS_SENT, AT_ROUTE
+from antscache.testing.faults import AS_HELD, AS_LABELLED, AS_SENT, AT_ROUTE, IN_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,12 +40,20 @@ FILES = {NUMBER: NETWORK, IMAGE: "S_template3.nii.gz", "3": "a.mat", "4": "b.jpg
 SIZE = 40_000
 API, NDOWNLOADER, FIGSHARE = "/v2/file/download/", "/files/", "/ndownloader/files/"
 TIMEOUT = 10.0
+CUTS = {"": SIZE // 2, "-at-0": 0, "-at-1": 1, "-at-last": SIZE - 1}  # with what arrives
+HALF = SIZE // 2
+LARGE = 100_000_000
 
 
 @pytest.fixture
 def standin() -> Iterator[StandIn]:
     with StandIn(FILES, size=SIZE) as standin:
         yield standin
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.in_directory(tmp_path_factory.mktemp("authority"))
 
 
 def get(url: str, *, follow: bool = True, **headers: str) -> requests.Response:
@@ -68,6 +82,25 @@ def raw(url: str, **headers: str) -> tuple[str, bytes]:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         head, _, body = b"".join(iter(lambda: connection.recv(1 << 16), b"")).partition(b"\r\n\r\n")
     return f"{head.decode()}\r\n", body
+
+
+@contextmanager
+def asked(url: str) -> Iterator[socket.socket]:
+    """A connection on which `url` has just been asked for."""
+    where = urlsplit(url)
+    with connect(url) as connection:
+        connection.sendall(f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        yield connection
+
+
+def is_silent(connection: socket.socket) -> bool:
+    """Whether nothing comes for a moment, and the connection is open."""
+    connection.settimeout(0.2)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    return False
 
 
 def raw_misbehaving(standin: StandIn, how: Misbehaviour, number: str = NUMBER) -> tuple[str, bytes]:
@@ -231,7 +264,7 @@ class TestContents:
 
 class TestMisbehaviours:
     def test_each_stands_in_exactly_one_table(self) -> None:
-        tables = [*AT_ROUTE, *AS_HELD, *AS_SENT]
+        tables = [*AT_ROUTE, *AS_HELD, *AS_LABELLED, *IN_RANGE, *AS_SENT]
         assert sorted(how.value for how in tables) == sorted(how.value for how in Misbehaviour)
 
     def test_each_is_documented(self) -> None:
@@ -242,9 +275,13 @@ class TestMisbehaviours:
         ("how", "status"),
         [
             (Misbehaviour.CHALLENGE, 202),
+            (Misbehaviour.UNAUTHORIZED, 401),
             (Misbehaviour.FORBIDDEN, 403),
             (Misbehaviour.MISSING, 404),
+            (Misbehaviour.UNSATISFIABLE, 416),
             (Misbehaviour.BUSY, 429),
+            (Misbehaviour.BUSY_UNTIL, 429),
+            (Misbehaviour.BUSY_LONG, 429),
             (Misbehaviour.BROKEN, 500),
             (Misbehaviour.UNAVAILABLE, 503),
             (Misbehaviour.EMPTY, 200),
@@ -258,8 +295,18 @@ class TestMisbehaviours:
         answer = get(f"{standin.url}/misbehaving/{how.value}{route}{NUMBER}")
 
         assert (answer.status_code, answer.content) == (status, b"")
-        assert ("Retry-After" in answer.headers) == (how is Misbehaviour.BUSY)
+        assert ("Retry-After" in answer.headers) == (status == 429)
+        assert ("WWW-Authenticate" in answer.headers) == (status == 401)
         assert "Location" not in answer.headers
+
+    def test_a_busy_route_says_for_how_long_in_seconds_or_until_when(self, standin: StandIn) -> None:
+        def told(how: Misbehaviour) -> str:
+            return get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}").headers["Retry-After"]
+
+        assert [told(Misbehaviour.BUSY), told(Misbehaviour.BUSY_LONG)] == ["1", "86400"]
+        before, until, after = time.time(), told(Misbehaviour.BUSY_UNTIL), time.time()
+        assert before + 1 <= parsedate_to_datetime(until).timestamp() <= after + 2
+        assert until.endswith(" GMT")
 
     @pytest.mark.parametrize(
         ("how", "kind"),
@@ -279,9 +326,11 @@ class TestMisbehaviours:
         answer = get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}", follow=False)
         assert urlsplit(answer.headers["Location"]).scheme == scheme
 
-    def test_a_redirect_leads_to_itself(self, standin: StandIn) -> None:
-        url = f"{standin.url}/misbehaving/redirect-loop{API}{NUMBER}"
-        assert get(url, follow=False).headers["Location"] == url
+    @pytest.mark.parametrize(("how", "status"), [("redirect-loop", 302), ("redirect-loop-301", 301)])
+    def test_a_redirect_leads_to_itself(self, standin: StandIn, how: str, status: int) -> None:
+        url = f"{standin.url}/misbehaving/{how}{API}{NUMBER}"
+        answer = get(url, follow=False)
+        assert (answer.status_code, answer.headers["Location"]) == (status, url)
 
     @pytest.mark.parametrize("how", [Misbehaviour.CHUNKED, Misbehaviour.UNANNOUNCED])
     @pytest.mark.parametrize("part", ["bytes=0-", "bytes=1000-30000"])
@@ -299,24 +348,34 @@ class TestMisbehaviours:
         assert f"Content-Length: {len(body)}\r\n" in head
         assert gzip.decompress(body) == standin.content(NUMBER)
 
-    def test_a_cut_body_is_half_of_what_its_length_promises(self, standin: StandIn) -> None:
-        head, body = raw_misbehaving(standin, Misbehaviour.CUT)
+    @pytest.mark.parametrize(("where", "kept"), CUTS.items())
+    def test_a_cut_body_ends_before_its_length_its_last_chunk_or_untold(
+        self, standin: StandIn, where: str, kept: int
+    ) -> None:
+        received = standin.content(NUMBER)[:kept]
+        chunk = f"{kept:x}\r\n".encode() + received + b"\r\n" if kept else b""
 
-        assert f"Content-Length: {SIZE}\r\n" in head
-        assert body == standin.content(NUMBER)[: SIZE // 2]
+        for framing, announced, expected in (
+            ("", f"Content-Length: {SIZE}", received),
+            ("-chunked", "Transfer-Encoding: chunked", chunk),
+            ("-unannounced", "Connection: close", received),
+        ):
+            head, body = raw_misbehaving(standin, Misbehaviour(f"cut{where}{framing}"))
+            assert f"{announced}\r\n" in head
+            assert ("Content-Length" in head, body == expected) == (framing == "", True)
+
+    def test_a_slow_body_comes_in_five_pieces_and_is_right(self, standin: StandIn) -> None:
+        begun = time.monotonic()
+        answer = get(f"{standin.url}/misbehaving/slow{API}{NUMBER}")
+
+        assert answer.content == standin.content(NUMBER)
+        assert time.monotonic() - begun >= 0.4  # four pauses
 
     def test_a_cut_range_is_half_of_the_range(self, standin: StandIn) -> None:
         head, body = raw(storage_url(standin, prefix="/misbehaving/cut"), Range="bytes=1000-1999")
 
         assert "206 Partial Content" in head
         assert body == standin.content(NUMBER)[1000:1500]
-
-    def test_a_chunked_body_is_cut_without_its_end(self, standin: StandIn) -> None:
-        head, body = raw_misbehaving(standin, Misbehaviour.CUT_CHUNKED)
-
-        half = standin.content(NUMBER)[: SIZE // 2]
-        assert "Transfer-Encoding: chunked" in head
-        assert body == f"{len(half):x}\r\n".encode() + half + b"\r\n"
 
     def test_an_unannounced_body_is_cut_so_that_http_cannot_tell(self, standin: StandIn) -> None:
         answer = get(f"{standin.url}/misbehaving/cut-unannounced{API}{NUMBER}")
@@ -337,23 +396,35 @@ class TestMisbehaviours:
         assert f"Content-Length: {SIZE // 2}\r\n" in head
         assert body == standin.content(NUMBER)
 
+    def test_twice_the_length_is_announced_and_the_connection_closed_after_the_body(self, standin: StandIn) -> None:
+        head, body = raw_misbehaving(standin, Misbehaviour.LONG_ANNOUNCED)
+
+        assert f"Content-Length: {2 * SIZE}\r\n" in head
+        assert body == standin.content(NUMBER)
+
     def test_a_connection_is_reset_midway(self, standin: StandIn) -> None:
         url = storage_url(standin, prefix="/misbehaving/reset")
         with pytest.raises(ConnectionResetError):
             raw(url)
 
-    def test_a_stalled_body_sends_ten_bytes_and_no_more(self, standin: StandIn) -> None:
-        url = urlsplit(storage_url(standin, prefix="/misbehaving/stall"))
-        with connect(standin.url) as connection:
-            connection.sendall(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    @pytest.mark.parametrize(("how", "kept"), [("stall", 10), ("stall-half", SIZE // 2)])
+    def test_a_stalled_body_begins_and_does_not_go_on(self, standin: StandIn, how: str, kept: int) -> None:
+        body = standin.content(NUMBER)[:kept]
+        with asked(storage_url(standin, prefix=f"/misbehaving/{how}")) as connection:
             received = b""
-            while not received.partition(b"\r\n\r\n")[2][9:]:
-                received += connection.recv(4096)
-            connection.settimeout(0.2)
-            with pytest.raises(TimeoutError):
-                connection.recv(1)
-        assert f"Content-Length: {SIZE}\r\n".encode() in received
-        assert received.endswith(b"\r\n\r\n" + standin.content(NUMBER)[:10])
+            while not received.endswith(body):
+                received += connection.recv(1 << 16)
+            assert is_silent(connection)
+        assert f"\r\nContent-Length: {SIZE}\r\n".encode() in received
+        assert received.endswith(b"\r\n\r\n" + body)
+
+    def test_a_stalled_answer_has_not_even_headers_and_is_no_download(self, standin: StandIn) -> None:
+        with asked(storage_url(standin, prefix="/misbehaving/stall-headers")) as connection:
+            while standin.requests[-1].route != "storage":
+                time.sleep(0.01)
+            assert is_silent(connection)
+        assert (standin.requests[-1].status, standin.requests[-1].misbehaviour) == (0, "stall-headers")
+        assert (standin.downloads(NUMBER), standin.sent(NUMBER)) == (0, 0)
 
     def test_a_truncated_file_is_consistent_in_itself(self, standin: StandIn) -> None:
         answer = get(f"{standin.url}/misbehaving/truncated{API}{IMAGE}")
@@ -384,6 +455,42 @@ class TestMisbehaviours:
         assert [at >= SIZE * 3 // 4 for at in different] == [True]
         assert corrupt.headers["ETag"] == sound.headers["ETag"]
         assert corrupt.headers["Content-Length"] == sound.headers["Content-Length"]
+
+    @pytest.mark.parametrize(
+        ("how", "form"),
+        [
+            (Misbehaviour.WRONG_ETAG, '"[0-9a-f]{32}"'),
+            (Misbehaviour.MULTIPART_ETAG, '"[0-9a-f]{32}-3"'),
+            (Misbehaviour.WEAK_ETAG, 'W/"[0-9a-f]{32}"'),
+            (Misbehaviour.NO_ETAG, "none"),
+        ],
+    )
+    def test_an_odd_label_is_on_the_right_bytes(self, standin: StandIn, how: Misbehaviour, form: str) -> None:
+        answer = get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}")
+        tag, md5 = answer.headers.get("ETag", "none"), hashlib.md5(answer.content, usedforsecurity=False).hexdigest()
+
+        assert answer.content == standin.content(NUMBER)
+        assert re.fullmatch(form, tag)
+        assert (md5 in tag) == (how is Misbehaviour.WEAK_ETAG)
+        assert ("Last-Modified" in answer.headers) == (how is not Misbehaviour.NO_ETAG)
+
+    @pytest.mark.parametrize(
+        ("how", "status"),
+        [
+            (Misbehaviour.WRONG_ETAG, 206),
+            (Misbehaviour.MULTIPART_ETAG, 206),
+            (Misbehaviour.WEAK_ETAG, 200),
+            (Misbehaviour.NO_ETAG, 200),
+        ],
+    )
+    def test_an_odd_label_holds_for_a_range_where_it_is_a_strong_one(
+        self, standin: StandIn, how: Misbehaviour, status: int
+    ) -> None:
+        url = f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}"
+        tag = get(url).headers.get("ETag", '"none"')
+
+        assert get(url, Range="bytes=5-", If_Range=tag).status_code == status
+        assert get(url, Range="bytes=5-", If_Range='"another"').status_code == 200
 
     def test_given_bytes_go_wrong_like_made_ones(self) -> None:
         with StandIn(FILES, contents={NUMBER: b"sixteen bytes!!!"}) as standin:
@@ -422,7 +529,267 @@ class TestMisbehaviours:
             assert (answer.status_code, answer.content == standin.content(NUMBER)) == (200, False)
 
 
+class TestRanges:
+    @pytest.mark.parametrize(
+        ("how", "status", "label", "first", "stop"),
+        [
+            ("range-ignored", 200, None, 0, SIZE),
+            ("range-refused", 416, f"bytes */{SIZE}", 0, 0),
+            ("range-elsewhere", 206, f"bytes 0-2999/{SIZE}", 0, 3000),
+            ("range-lying", 206, f"bytes 1000-2999/{SIZE}", HALF + 1000, HALF + 3000),
+            ("range-unasked", 206, f"bytes 0-{HALF - 1}/{SIZE}", 0, HALF),
+            ("range-other-total", 206, f"bytes 1000-2999/{SIZE + 1000}", 1000, 3000),
+            ("range-no-total", 206, "bytes 1000-2999/*", 1000, 3000),
+            ("range-short", 206, f"bytes 1000-1999/{SIZE}", 1000, 2000),
+            ("range-unlabelled", 206, None, 1000, 3000),
+            ("range-nonsense", 206, "bytes x-y/z", 1000, 3000),
+        ],
+    )
+    def test_a_range_goes_wrong_as_its_misbehaviour_says(  # noqa: PLR0913, PLR0917  a row of the table
+        self, standin: StandIn, how: str, status: int, label: str | None, first: int, stop: int
+    ) -> None:
+        answer = get(f"{standin.url}/misbehaving/{how}{API}{NUMBER}", Range="bytes=1000-2999")
+
+        assert (answer.status_code, answer.headers.get("Content-Range")) == (status, label)
+        assert answer.headers["Content-Length"] == str(stop - first)
+        assert answer.content == standin.content(NUMBER)[first:stop]
+
+    @pytest.mark.parametrize("how", list(IN_RANGE))
+    def test_without_a_range_only_one_goes_wrong(self, standin: StandIn, how: Misbehaviour) -> None:
+        answer = get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}")
+
+        if how is Misbehaviour.RANGE_UNASKED:
+            assert (answer.status_code, answer.content) == (206, standin.content(NUMBER)[:HALF])
+        else:
+            assert (answer.status_code, answer.content) == (200, standin.content(NUMBER))
+            assert standin.requests[-1].misbehaviour is None
+
+    def test_a_range_from_0_begins_elsewhere_too(self, standin: StandIn) -> None:
+        answer = get(f"{standin.url}/misbehaving/range-elsewhere{API}{NUMBER}", Range="bytes=0-")
+
+        assert answer.headers["Content-Range"] == f"bytes {HALF}-{SIZE - 1}/{SIZE}"
+        assert answer.content == standin.content(NUMBER)[HALF:]
+
+    def test_bytes_from_elsewhere_go_round_the_end(self, standin: StandIn) -> None:
+        answer = get(f"{standin.url}/misbehaving/range-lying{API}{NUMBER}", Range="bytes=1-")
+        whole = standin.content(NUMBER)
+
+        assert answer.content == whole[HALF + 1 :] + whole[:HALF]
+
+    def test_a_range_without_a_byte_is_416_unless_ranges_are_ignored(self, standin: StandIn) -> None:
+        def status(how: Misbehaviour) -> int:
+            url = f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}"
+            return get(url, Range=f"bytes={SIZE}-").status_code
+
+        other = {Misbehaviour.RANGE_IGNORED: 200, Misbehaviour.RANGE_UNASKED: 206}
+        assert {how: status(how) for how in IN_RANGE} == dict.fromkeys(IN_RANGE, 416) | other
+
+
+class TestTurns:
+    def test_one_misbehaviour_follows_the_other_and_then_none(self, standin: StandIn) -> None:
+        standin.misbehave_in_turn(NUMBER, [Misbehaviour.TRUNCATED, None, Misbehaviour.MISSING, Misbehaviour.OTHER])
+        sound = standin.content(NUMBER)
+
+        answers = [get(f"{standin.url}{FIGSHARE}{NUMBER}") for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 404, 200, 202]
+        assert [answer.content == sound for answer in answers] == [False, True, False, False, False]
+        assert [one.misbehaviour for one in standin.requests if one.misbehaviour] == [
+            "truncated",
+            "missing",
+            "other",
+            "challenge",
+        ]
+
+    def test_one_that_needs_a_range_waits_for_a_range(self, standin: StandIn) -> None:
+        standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT_UNANNOUNCED, Misbehaviour.RANGE_IGNORED])
+        url = f"{standin.url}{API}{NUMBER}"
+
+        assert len(get(url).content) == HALF
+        assert len(get(url).content) == SIZE
+        assert [get(url, Range="bytes=5-").status_code for _ in range(2)] == [200, 206]
+
+    def test_a_file_that_changed_between_two_parts_is_sent_from_the_start(self, standin: StandIn) -> None:
+        standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT_UNANNOUNCED, Misbehaviour.OTHER, Misbehaviour.OTHER])
+        url = f"{standin.url}{API}{NUMBER}"
+        begun = get(url)
+
+        for validator in ("ETag", "Last-Modified"):
+            changed = get(url, Range=f"bytes={HALF}-", If_Range=begun.headers[validator])
+            assert changed.status_code == 200
+            assert len(changed.content) == SIZE
+            assert changed.content[:HALF] != begun.content
+            assert changed.headers[validator] != begun.headers[validator]
+
+    def test_a_corrupt_part_follows_under_the_sound_label(self, standin: StandIn) -> None:
+        standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT_UNANNOUNCED, Misbehaviour.CORRUPT])
+        url = f"{standin.url}{API}{NUMBER}"
+        begun = get(url)
+        rest = get(url, Range=f"bytes={HALF}-", If_Range=begun.headers["ETag"])
+
+        assert (rest.status_code, rest.headers["ETag"]) == (206, begun.headers["ETag"])
+        assert begun.content == standin.content(NUMBER)[:HALF]
+        assert sum(map(operator.ne, rest.content, standin.content(NUMBER)[HALF:])) == 1
+
+    def test_no_turn_at_all_is_to_behave_and_an_unknown_number_is_refused(self, standin: StandIn) -> None:
+        standin.misbehave(NUMBER, Misbehaviour.MISSING)
+        standin.misbehave_in_turn(NUMBER, [])
+
+        assert get(f"{standin.url}{API}{NUMBER}").status_code == 200
+        with pytest.raises(KeyError):
+            standin.misbehave_in_turn("5", [None])
+
+
+class TestSizes:
+    def test_a_number_may_have_a_size_of_its_own(self) -> None:
+        with StandIn(FILES, size=SIZE, sizes={IMAGE: 3 * SIZE}) as standin:
+            assert len(get(f"{standin.url}{API}{IMAGE}").content) == 3 * SIZE
+            assert len(get(f"{standin.url}{API}{NUMBER}").content) == SIZE
+
+    @pytest.mark.parametrize("number", ["5", NUMBER])
+    def test_a_size_of_what_is_not_made_is_refused(self, number: str) -> None:
+        with pytest.raises(ValueError, match=f"not made: {number}"):
+            StandIn(FILES, contents={NUMBER: b"given"}, sizes={number: 1})
+
+    def test_a_large_file_is_made_cut_and_served_in_little_memory(self) -> None:
+        program = f"""if True:
+            import resource, requests
+            from antscache.testing import Misbehaviour, StandIn
+
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            sizes = {{{NUMBER!r}: {LARGE}, {IMAGE!r}: {LARGE}}}
+            with StandIn({FILES!r}, sizes=sizes) as standin, requests.Session() as session:
+                standin.prepare()
+                for how in (Misbehaviour.UNANNOUNCED, Misbehaviour.CUT_UNANNOUNCED):
+                    for number in sizes:
+                        url = standin.misbehaving_origins(how).split()[0].format(id=number)
+                        with session.get(url, stream=True) as answer:
+                            print(sum(map(len, answer.iter_content(1 << 20))))
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """
+        ran = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True)
+
+        *received, grown = map(int, ran.stdout.split())
+        assert received == [LARGE, LARGE, LARGE // 2, LARGE // 2]
+        assert grown * 1024 < 50_000_000
+
+
+class TestTls:
+    @pytest.fixture
+    def encrypted(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca))
+        with StandIn(FILES, size=SIZE, tls=authority.server()) as standin:
+            yield standin
+
+    def test_the_routes_lead_to_the_bytes(self, encrypted: StandIn) -> None:
+        answer = get(f"{encrypted.url}{API}{NUMBER}")
+
+        assert answer.url.startswith("https://127.0.0.1:")
+        assert answer.content == encrypted.content(NUMBER)
+        assert encrypted.sent(NUMBER) == SIZE
+
+    @pytest.mark.parametrize("how", [Misbehaviour.CHUNKED, Misbehaviour.UNANNOUNCED, Misbehaviour.SLOW])
+    def test_unusual_framing_delivers_the_right_bytes(self, encrypted: StandIn, how: Misbehaviour) -> None:
+        assert get(f"{encrypted.url}/misbehaving/{how.value}{API}{NUMBER}").content == encrypted.content(NUMBER)
+
+    @pytest.mark.parametrize("how", [Misbehaviour.CUT, Misbehaviour.CUT_CHUNKED, Misbehaviour.RESET])
+    def test_a_cut_body_breaks_off(self, encrypted: StandIn, how: Misbehaviour) -> None:
+        with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
+            get(f"{encrypted.url}/misbehaving/{how.value}{API}{NUMBER}")
+
+    def test_the_end_of_a_connection_is_told_by_tls(self, encrypted: StandIn, authority: Authority) -> None:
+        context = ssl.create_default_context(cafile=authority.ca)
+        path = storage_url(encrypted, prefix="/misbehaving/unannounced").removeprefix(encrypted.url)
+        with (
+            connect(encrypted.url) as bare,
+            context.wrap_socket(bare, server_hostname="localhost", suppress_ragged_eofs=False) as connection,
+        ):
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # else it raises SSLEOFError
+        assert received.endswith(encrypted.content(NUMBER))
+
+    def test_a_redirect_leads_out_of_tls(self, encrypted: StandIn) -> None:
+        url = f"{encrypted.url}/misbehaving/redirect-http{API}{NUMBER}"
+        assert get(url, follow=False).headers["Location"] == url.replace("https:", "http:")
+
+    def test_whoever_speaks_no_tls_or_does_not_trust_it_disturbs_nobody(
+        self, encrypted: StandIn, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(requests.ConnectionError):
+            get(encrypted.url.replace("https:", "http:"))
+        with requests.Session() as session:
+            session.trust_env = False
+            with pytest.raises(requests.exceptions.SSLError):
+                session.get(encrypted.url, timeout=TIMEOUT)
+        assert get(f"{encrypted.url}{API}{NUMBER}").content == encrypted.content(NUMBER)
+        encrypted.close()
+        assert capfd.readouterr().err == ""
+
+    @pytest.mark.parametrize("how", ["unspoken", "idle", "stalled"])
+    def test_closing_leaves_no_thread(self, authority: Authority, how: str) -> None:
+        before = set(threading.enumerate())
+        standin = StandIn(FILES, size=SIZE, tls=authority.server())
+        with connect(standin.url) as bare:
+            if how != "unspoken":
+                context = ssl.create_default_context(cafile=authority.ca)
+                connection = context.wrap_socket(bare, server_hostname="localhost")
+                if how == "stalled":
+                    connection.sendall(f"GET /misbehaving/stall{API}{NUMBER} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    assert connection.recv(1) == b"H"
+            standin.close()
+            if how != "unspoken":
+                connection.close()
+        assert set(threading.enumerate()) <= before
+
+
+class TestHeads:
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            ("GET / HTTP/1.1\r\nHost: whatever.example\r\n\r\n", 404),
+            ("GET / HTTP/1.1\n\n", 404),
+            ("GET /\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nspace : x\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nContent-Length: 1\r\n\r\nx", 400),
+            ("GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+            (f"GET / HTTP/1.1\r\nlong: {'x' * 70_000}\r\n\r\n", 431),
+            (f"GET / HTTP/1.1\r\n{''.join(f'x{n}: x' + chr(13) + chr(10) for n in range(101))}\r\n", 431),
+            ("POST / HTTP/1.1\r\n\r\n", 501),
+        ],
+    )
+    def test_what_can_be_read_is_answered_and_the_rest_refused(
+        self, standin: StandIn, request_: str, status: int
+    ) -> None:
+        with connect(standin.url) as connection:
+            connection.sendall(request_.encode())
+            assert connection.recv(1 << 16).startswith(f"HTTP/1.1 {status} ".encode())
+
+    @pytest.mark.parametrize("request_", ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nconnection: Close\r\n\r\n"])
+    def test_a_connection_is_closed_for_whom_wants_it_and_that_is_told(self, standin: StandIn, request_: str) -> None:
+        with connect(standin.url) as connection:
+            connection.sendall(request_.encode())
+            assert b"Connection: close" in b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
 class TestCounters:
+    def test_the_ledger_has_what_was_asked_with(self, standin: StandIn) -> None:
+        before = time.monotonic()
+        get(f"{standin.url}{API}{NUMBER}", follow=False, Host="api.figshare.com", Authorization="token x")
+        get(storage_url(standin), Range="bytes=5-", If_Range='"a"')
+        after = time.monotonic()
+
+        first, *_, last = standin.requests
+        assert (first.host, first.authorization, first.range, first.if_range) == (
+            "api.figshare.com",
+            "token x",
+            None,
+            None,
+        )
+        assert (last.host, last.authorization) == (urlsplit(standin.url).netloc, None)
+        assert (last.range, last.if_range) == ("bytes=5-", '"a"')
+        assert before < first.at < last.at < after
+
     def test_every_request_is_told_with_its_answer(self, standin: StandIn) -> None:
         get(f"{standin.url}/misbehaving/truncated{API}{NUMBER}", Range="bytes=0-9")
         get(f"{standin.url}{FIGSHARE}{NUMBER}")
@@ -547,7 +914,19 @@ class TestProgram:
     def test_it_tells_its_origins_and_serves_until_it_is_stopped(self, tmp_path: Path, stop: signal.Signals) -> None:
         weights = tmp_path / "weights.h5"
         weights.write_bytes(b"real weights")
-        options = ["--size", "3000", "--file", f"77={weights}", "--latency", "0.01", "--rate", "1e9", "--prepare"]
+        options = [
+            "--size",
+            "3000",
+            "--size-of",
+            f"{NUMBER}=5000",
+            "--file",
+            f"77={weights}",
+            "--latency",
+            "0.01",
+            "--rate",
+            "1e9",
+            "--prepare",
+        ]
         with subprocess.Popen(
             [*self.PROGRAM, *options], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
         ) as program:
@@ -557,9 +936,21 @@ class TestProgram:
             assert name == "export ANTSCACHE_ORIGINS"
             assert [urlsplit(origin).path for origin in origins] == [f"{r}{{id}}" for r in (API, NDOWNLOADER, FIGSHARE)]
             assert get(origins[0].replace("{id}", "77")).content == b"real weights"
+            assert len(get(origins[0].replace("{id}", NUMBER)).content) == 5000
+            assert len(get(origins[0].replace("{id}", IMAGE)).content) == 3000
             program.send_signal(stop)
             assert (program.wait(TIMEOUT), program.stdout.read()) == (0, "")
         assert list(tmp_path.iterdir()) == [weights]
+
+    def test_with_a_certificate_it_speaks_https(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        authority = Authority.in_directory(tmp_path)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca))
+        options = ["--size", "3000", "--certificate", str(authority.certificate), "--key", str(authority.key)]
+        with subprocess.Popen([*self.PROGRAM, *options], stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            origin = program.stdout.readline().partition("'")[2].split(" ")[0]
+            assert len(get(origin.replace("{id}", NUMBER)).content) == 3000
+            program.terminate()
 
     def test_a_shell_can_evaluate_what_it_tells(self) -> None:
         script = f"""
@@ -573,7 +964,16 @@ class TestProgram:
         assert len(told.split()) == 3
 
     @pytest.mark.parametrize(
-        "options", [["--file", "77"], ["--file", "x=/etc/hostname"], ["--rate", "0"], ["--port", "70000"]]
+        "options",
+        [
+            ["--file", "77"],
+            ["--file", "x=/etc/hostname"],
+            ["--rate", "0"],
+            ["--port", "70000"],
+            ["--size-of", "77"],
+            ["--size-of", "77=x"],
+            ["--key", "/etc/hostname"],
+        ],
     )
     def test_what_it_cannot_use_it_names(self, options: list[str]) -> None:
         ended = subprocess.run([*self.PROGRAM, *options], check=False, stderr=subprocess.PIPE, text=True)

@@ -20,9 +20,9 @@ It needs nothing that antscache does not need.
 """
 
 from antscache.testing.catalog import catalog_files
-from antscache.testing.contents import content
+from antscache.testing.contents import content, pieces
 from antscache.testing.ledger import Request
 from antscache.testing.misbehaviour import Misbehaviour
 from antscache.testing.standin import StandIn
 
-__all__ = ["Misbehaviour", "Request", "StandIn", "catalog_files", "content"]
+__all__ = ["Misbehaviour", "Request", "StandIn", "catalog_files", "content", "pieces"]

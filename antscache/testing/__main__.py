@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         standin = StandIn(
             contents=dict(options.file),
             size=options.size,
+            sizes=dict(options.size_of),
             port=options.port,
             rate=options.rate,
             latency=options.latency,
+            tls=_tls(options.certificate, options.key),
         )
     except (OSError, OverflowError, ValueError) as error:
         parser.error(str(error))
@@ -52,11 +55,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     parser.add_argument("--size", type=int, default=DEFAULT_SIZE, metavar="BYTES", help="of each file (%(default)s)")
+    parser.add_argument(
+        "--size-of",
+        type=_size,
+        action="append",
+        default=[],
+        metavar="ID=BYTES",
+        help="of the file of a Figshare number",
+    )
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="of each connection (default: no limit)")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer (0)")
     parser.add_argument(
         "--file", type=_file, action="append", default=[], metavar="ID=PATH", help="the bytes of a Figshare number"
     )
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="speak HTTPS, with this chain (PEM)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="of the certificate (default: in the same file)")
     parser.add_argument("--prepare", action="store_true", help="make all files before serving")
     return parser
 
@@ -64,9 +77,37 @@ def _parser() -> argparse.ArgumentParser:
 def _file(text: str) -> tuple[str, Path]:
     """Read `ID=PATH`."""
     number, _, path = text.partition("=")
-    if not (number.isascii() and number.isdigit() and Path(path).is_file()):
+    if not (_is_number(number) and Path(path).is_file()):
         raise argparse.ArgumentTypeError(f"not a number and a file: {text!r}")
     return number, Path(path)
+
+
+def _size(text: str) -> tuple[str, int]:
+    """Read `ID=BYTES`."""
+    number, _, size = text.partition("=")
+    if not (_is_number(number) and _is_number(size)):
+        raise argparse.ArgumentTypeError(f"not a number and a size: {text!r}")
+    return number, int(size)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """A server's context; None where there is no certificate.
+
+    Raises:
+        OSError: they cannot be read, or are no certificate and its key.
+        ValueError: a key alone.
+    """
+    if certificate is None:
+        if key is not None:
+            raise ValueError("--key without --certificate")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 if __name__ == "__main__":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+import msgspec
 
 
 class Ending(Enum):
@@ -25,8 +22,7 @@ class Ending(Enum):
     """It stays open and silent until the client goes away or the server closes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Part of a file: `length` bytes from `start`; they go from the file to the socket without passing Python."""
 
     path: Path
@@ -37,7 +33,7 @@ class Span:
         return self.length
 
     def first(self, length: int) -> Span:
-        """The first `length` bytes of the span."""
+        """The first `length` bytes of the span, or all where it has no more."""
         return Span(self.path, self.start, min(length, self.length))
 
     def split(self, at: int) -> tuple[Span, Span]:
@@ -55,21 +51,23 @@ class Span:
             return file.read(self.length)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, headers as they are sent (nothing is added but a date), body, framing and ending.
+class Answer(msgspec.Struct, frozen=True):
+    """Status, headers as they are sent (a date is added, and an end that the client asked for), body, framing, ending.
 
     Attributes:
+        status: 0 is no answer at all, not even headers.
         chunked: the body is framed in chunks; the last, empty chunk follows only if the connection is kept.
         number: the identifier whose bytes these are; empty where they are nobody's.
+        pause: seconds between the parts of the body.
     """
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: tuple[bytes | Span, ...] = ()
     chunked: bool = False
     ending: Ending = Ending.KEEP
     number: str = ""
+    pause: float = 0.0
 
 
 def plain(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
@@ -77,32 +75,44 @@ def plain(status: int, body: bytes = b"", headers: Mapping[str, str] | None = No
     return Answer(status, {**(headers or {}), "Content-Length": str(len(body))}, (body,))
 
 
-def redirect(location: str) -> Answer:
-    """302 to `location`."""
-    return plain(302, headers={"Location": location})
+def redirect(location: str, status: int = 302) -> Answer:
+    """`status` to `location`."""
+    return plain(status, headers={"Location": location})
 
 
-class Unsatisfiable(Exception):  # noqa: N818  the word of RFC 9110, 14.4
-    """A range that begins after the last byte."""
+class Stored(msgspec.Struct, frozen=True):
+    """A file in the storage, and the honest answers about it.
 
-
-def parse_range(header: str | None, size: int) -> range | None:
-    """The positions that a `Range` header asks for in `size` bytes; None for all of them.
-
-    What is no single range of bytes is ignored, as RFC 9110 (14.2) allows, and asks for all.
-
-    Raises:
-        Unsatisfiable: the range holds no byte of these.
+    Attributes:
+        number: the identifier.
+        span: all of the file.
+        labels: the headers that go with its bytes, whether all or some of them are sent.
     """
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", header or "")
-    if match is None or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        first, last = max(0, size - int(match[2])), size - 1
-    else:
-        first, last = int(match[1]), min(int(match[2] or size), size - 1)
-        if match[2] and int(match[2]) < first:
-            return None
-    if first > last:
-        raise Unsatisfiable
-    return range(first, last + 1)
+
+    number: str
+    span: Span
+    labels: Mapping[str, str]
+
+    def whole(self) -> Answer:
+        """200 with all of it."""
+        return self._answer(200, self.span)
+
+    def part(self, positions: range) -> Answer:
+        """206 with the bytes at `positions`, of which there is at least one."""
+        label = f"bytes {positions.start}-{positions.stop - 1}/{len(self.span)}"
+        span = Span(self.span.path, self.span.start + positions.start, len(positions))
+        return self._answer(206, span, {"Content-Range": label})
+
+    def unsatisfiable(self) -> Answer:
+        """416 with the file's length."""
+        return plain(416, headers={"Content-Range": f"bytes */{len(self.span)}"})
+
+    def is_labelled(self, validator: str) -> bool:
+        """Whether an `If-Range` of `validator` holds: it is the `ETag` or the date, and not weak (RFC 9110, 13.1.5)."""
+        if validator.startswith("W/"):
+            return False
+        return validator in {self.labels.get("ETag"), self.labels.get("Last-Modified")}
+
+    def _answer(self, status: int, span: Span, also: Mapping[str, str] | None = None) -> Answer:
+        headers = {**self.labels, **(also or {}), "Content-Length": str(len(span))}
+        return Answer(status, headers, (span,), number=self.number)

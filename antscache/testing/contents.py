@@ -2,13 +2,13 @@
 
 They depend on the identifier's number, the file's type and the size, and on nothing else (no clock, no version of
 Python, of zlib or of this host), so two processes agree on them without talking. Their bulk is pseudo-random, so that
-they do not compress, and different numbers give different bytes.
+they do not compress, and different numbers give different bytes. A file of any size takes a few megabytes of memory.
 
 | file      | what it is                                                        | size               |
 |-----------|-------------------------------------------------------------------|--------------------|
 | `.h5`     | HDF5, one dataset `content` of bytes (no Keras network)           | exact, from 2,048  |
 | `.nii.gz` | NIfTI-1 in gzip, one volume of unsigned bytes, nearly a cube      | exact, from 512    |
-| `.mat`    | an ITK affine transform (MAT level 4): a small translation        | 218 whatever asked |
+| `.mat`    | an ITK affine transform (MAT level 4): a small translation        | 193 whatever asked |
 | `.jpg`    | JPEG, one grey pixel, and comments                                | exact, from 256    |
 | others    | pseudo-random bytes                                               | exact, from 32     |
 """
@@ -20,14 +20,17 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from antscache.testing.hdf5 import OVERHEAD, hdf5
+from antscache.testing import hdf5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
 _STORED = 0xFFFF  # what a stored block of deflate holds (RFC 1951, 3.2.4)
 _COMMENT = 0xFFFF - 2  # what a comment segment of JPEG holds
 _LARGEST_DIMENSION = 0x7FFF  # NIfTI-1 dimensions are 16-bit signed
+_NIFTI_HEADER = 352
+_TURNED = 1 << 20  # bytes of noise that are made; what follows are these again, turned
+_TURN = 648_053  # bytes: odd, so that a terabyte goes by before a turn comes again
 
 
 def content(number: str, file: str, size: int) -> bytes:
@@ -35,35 +38,62 @@ def content(number: str, file: str, size: int) -> bytes:
 
     Exactly `size` bytes, but not less than the type's minimum; `.mat` is as long as it is (the module's table).
     """
+    return b"".join(pieces(number, file, size))
+
+
+def pieces(number: str, file: str, size: int) -> Iterator[bytes]:
+    """The same bytes one after the other, in pieces of up to a megabyte or two, however many they are."""
     for suffix, minimum, make in _TYPES:
         if file.endswith(suffix):
             return make(number, suffix, max(size, minimum))
     raise AssertionError("every name ends in the empty suffix")
 
 
-def _noise(number: str, suffix: str, size: int) -> bytes:
-    """Pseudo-random bytes: SHAKE128 is the same everywhere, and makes some hundreds of megabytes a second."""
-    return hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(size)
+def _noise(number: str, suffix: str, size: int) -> Iterator[bytes]:
+    """Pseudo-random bytes: a megabyte of SHAKE128, which is the same everywhere, then the same megabyte turned.
+
+    Turning is as fast as memory, SHAKE128 slower than a disk; no two aligned blocks are the same either way.
+    """
+    noise = hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(min(size, _TURNED))
+    twice = memoryview(noise + noise)
+    for start in range(0, size, _TURNED):
+        at = start // _TURNED * _TURN % _TURNED
+        yield bytes(twice[at : at + min(_TURNED, size - start)])
 
 
-def _hdf5(number: str, suffix: str, size: int) -> bytes:
-    return hdf5(_noise(number, suffix, size - OVERHEAD))
+def _blocks(parts: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """`parts` in blocks of `length` bytes; only the last may be shorter."""
+    rest = b""
+    for part in parts:
+        rest += part
+        whole = len(rest) - len(rest) % length
+        for start in range(0, whole, length):
+            yield rest[start : start + length]
+        rest = rest[whole:]
+    if rest:
+        yield rest
 
 
-def _nifti_gz(number: str, suffix: str, size: int) -> bytes:
+def _hdf5(number: str, suffix: str, size: int) -> Iterator[bytes]:
+    yield hdf5.head(size - hdf5.OVERHEAD)
+    yield from _noise(number, suffix, size - hdf5.OVERHEAD)
+
+
+def _nifti_gz(number: str, suffix: str, size: int) -> Iterator[bytes]:
     """A gzip of exactly `size` bytes; its header's comment takes up what a round number of voxels leaves over."""
     label = f"stands in for figshare:{number}".encode()
-    available = size - len(_gzip(_nifti((1, 1, 0), b""), label))
+    available = size - _gzip_size(_NIFTI_HEADER, len(label))
     voxels = available - 5 * (available // _STORED + 1)  # each stored block costs five bytes
     edge = 1
     while (edge + 1) ** 3 <= voxels or voxels // edge**2 > _LARGEST_DIMENSION:
         edge += 1
     shape = (edge, edge, voxels // edge**2)
-    image = _nifti(shape, _noise(number, suffix, edge * edge * shape[2]))
-    return _gzip(image, label.ljust(len(label) + size - len(_gzip(image, label)), b"."))
+    used = _NIFTI_HEADER + edge * edge * shape[2]
+    comment = label.ljust(size - _gzip_size(used, 0), b".")
+    return _gzip(_nifti(shape, _noise(number, suffix, used - _NIFTI_HEADER)), used, comment)
 
 
-def _nifti(shape: tuple[int, int, int], voxels: bytes) -> bytes:
+def _nifti(shape: tuple[int, int, int], voxels: Iterator[bytes]) -> Iterator[bytes]:
     """A NIfTI-1 file (nifti1.h) of `voxels`: unsigned bytes, 1 mm apart, in scanner orientation."""
     header = struct.pack(
         "<i35xB8h3f4h8f3fhcB4f2i80s24s2h6f4f4f4f16s4s",
@@ -86,24 +116,32 @@ def _nifti(shape: tuple[int, int, int], voxels: bytes) -> bytes:
         *(b"", b"n+1\0"),  # intent_name, magic
     )
     no_extension = bytes(4)
-    return header + no_extension + voxels
+    yield header + no_extension
+    yield from voxels
 
 
-def _gzip(raw: bytes, comment: bytes) -> bytes:
-    """A gzip member (RFC 1952) of `raw` in stored blocks: the same bytes whatever zlib is at hand."""
-    parts = [b"\x1f\x8b\x08\x10", bytes(4), b"\x00\xff", comment, b"\0"]  # FCOMMENT; mtime 0; no OS
-    for start in range(0, len(raw), _STORED):
-        block = raw[start : start + _STORED]
-        last = start + _STORED >= len(raw)
-        parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join([*parts, struct.pack("<II", zlib.crc32(raw), len(raw) & 0xFFFF_FFFF)])
+def _gzip(parts: Iterator[bytes], size: int, comment: bytes) -> Iterator[bytes]:
+    """A gzip member (RFC 1952) of `parts`, `size` bytes, in stored blocks: the same bytes whatever zlib is at hand."""
+    yield b"".join([b"\x1f\x8b\x08\x10", bytes(4), b"\x00\xff", comment, b"\0"])  # FCOMMENT; mtime 0; no OS
+    checksum, left = 0, size
+    for block in _blocks(parts, _STORED):
+        checksum = zlib.crc32(block, checksum)
+        left -= len(block)
+        yield struct.pack("<BHH", left == 0, len(block), len(block) ^ 0xFFFF) + block
+    yield struct.pack("<II", checksum, size & 0xFFFF_FFFF)
 
 
-def _itk_affine(number: str, suffix: str, _: int) -> bytes:
+def _gzip_size(size: int, comment: int) -> int:
+    """How long `_gzip` of so many bytes is."""
+    blocks = -(-size // _STORED)
+    return 10 + comment + 1 + size + 5 * blocks + 8
+
+
+def _itk_affine(number: str, suffix: str, _: int) -> Iterator[bytes]:
     """An affine transform as ITK writes it: the identity, and less than a millimetre that depends on `number`."""
-    shift = [value / 2**32 for value in struct.unpack("<3I", _noise(number, suffix, 12))]
+    shift = [value / 2**32 for value in struct.unpack("<3I", b"".join(_noise(number, suffix, 12)))]
     parameters = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, *shift]
-    return _column(b"AffineTransform_double_3_3\0", parameters) + _column(b"fixed\0", [0.0, 0.0, 0.0])
+    yield _column(b"AffineTransform_double_3_3\0", parameters) + _column(b"fixed\0", [0.0, 0.0, 0.0])
 
 
 def _column(name: bytes, values: list[float]) -> bytes:
@@ -112,7 +150,7 @@ def _column(name: bytes, values: list[float]) -> bytes:
     return header + name + struct.pack(f"<{len(values)}d", *values)
 
 
-def _jpeg(number: str, suffix: str, size: int) -> bytes:
+def _jpeg(number: str, suffix: str, size: int) -> Iterator[bytes]:
     """A baseline JPEG of one grey pixel, with comments after its first marker up to `size` bytes."""
     one_code = bytes([1, *[0] * 15, 0])  # a Huffman table with one code, one bit long, for the symbol 0
     start, end = b"\xff\xd8", b"\xff\xd9"
@@ -124,22 +162,20 @@ def _jpeg(number: str, suffix: str, size: int) -> bytes:
         + _segment(0xDA, b"\1\1\0\0\x3f\0")
         + b"\x3f"  # two codes, then ones up to the byte's end
     )
-    noise = _noise(number, suffix, size)
-    comments, left = [], size - len(start + image + end)
-    while left:
-        length = min(left - 4, _COMMENT)
-        if 0 < left - 4 - length < 4:  # noqa: PLR2004  what is left would not hold a segment's own four bytes
-            length -= 4
-        comments.append(_segment(0xFE, noise[left - 4 - length : left - 4]))
-        left -= 4 + length
-    return start + b"".join(comments) + image + end
+    left = size - len(start + image + end)
+    comments = -(-left // (4 + _COMMENT))
+    noise = left - 4 * comments
+    yield start
+    for comment in _blocks(_noise(number, suffix, noise), -(-noise // comments)):
+        yield _segment(0xFE, comment)
+    yield image + end
 
 
 def _segment(marker: int, payload: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
 
 
-_TYPES: tuple[tuple[str, int, Callable[[str, str, int], bytes]], ...] = (
+_TYPES: tuple[tuple[str, int, Callable[[str, str, int], Iterator[bytes]]], ...] = (
     (".h5", 2048, _hdf5),
     (".nii.gz", 512, _nifti_gz),
     (".mat", 0, _itk_affine),

@@ -11,49 +11,40 @@ state is needed. `GET /requests` is the ledger as JSON.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 import msgspec
 
-from antscache.testing.answer import Answer, Span, Unsatisfiable, parse_range, plain, redirect
+from antscache.testing.answer import Answer, plain, redirect
+from antscache.testing.faults import AT_ROUTE
 from antscache.testing.ledger import Ledger, Request
-from antscache.testing.misbehaviour import AS_HELD, AS_SENT, AT_ROUTE, Misbehaviour
+from antscache.testing.misbehaviour import Misbehaviour
 from antscache.testing.schedule import Schedule
+from antscache.testing.storage import Storage
 
 if TYPE_CHECKING:
+    from antscache.testing.call import Call
     from antscache.testing.shelf import Shelf
 
 ROUTES = {"api": "/v2/file/download/", "ndownloader": "/files/", "figshare": "/ndownloader/files/"}
 STORAGE = "/storage/"
-LAST_MODIFIED = "Fri, 11 Mar 2022 09:30:00 GMT"
 
 _PATH = re.compile(
-    r"(?:/misbehaving/(?P<how>[a-z-]+))?"
+    r"(?:/misbehaving/(?P<how>[a-z0-9-]+))?"
     rf"(?P<route>{'|'.join([*ROUTES.values(), STORAGE])})(?P<number>[0-9]+)(?P<name>/[^/]+)?"
 )
+_SIGNED = re.compile(r"X-Expires=(?P<expires>[0-9.]+)&X-Signature=(?P<signature>[0-9a-f]+)")
 _ROUTE_NAMES = {path: name for name, path in ROUTES.items()} | {STORAGE: "storage"}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request as it arrived: `path` and `query` undecoded, and those of its headers that matter."""
-
-    method: str
-    path: str
-    query: str
-    range: str | None
-    if_range: str | None
-    authorization: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True):
     """What a path names; `how` is its prefix."""
 
     route: str
@@ -74,6 +65,7 @@ class Figshare:
         self.ledger = Ledger()
         self.schedule = Schedule()
         self._shelf = shelf
+        self._storage = Storage(shelf, self.schedule)
         self._url = url
         self._signed_for = signed_for
         self._secret = secrets.token_bytes(32)
@@ -99,9 +91,13 @@ class Figshare:
                 path=call.path,
                 route=target.route if target else "",
                 number=target.number if target else "",
+                host=call.host,
+                authorization=call.authorization,
                 range=call.range,
+                if_range=call.if_range,
                 status=answer.status,
                 misbehaviour=how.value if how else None,
+                at=call.at,
             )
         )
         return answer
@@ -109,8 +105,8 @@ class Figshare:
     def _at_route(self, call: Call, target: _Target) -> tuple[Answer, Misbehaviour | None]:
         if call.method == "HEAD":
             return plain(200), None
-        how = target.how or self.schedule.take(target.number, AT_ROUTE) or self.schedule.due(target.number)
-        if how is None and target.route == "figshare":
+        how = target.how or self.schedule.take(target.number, AT_ROUTE)
+        if how is None and target.route == "figshare" and not self.schedule.is_set(target.number):
             how = Misbehaviour.CHALLENGE
         if how is not None and how in AT_ROUTE:
             return AT_ROUTE[how](self._url + call.path), how
@@ -121,52 +117,27 @@ class Figshare:
             return _refused(403, "AccessDenied"), None
         if call.authorization is not None:
             return _refused(400, "InvalidArgument"), None
-        how = target.how or self.schedule.take(target.number, AS_HELD.keys() | AS_SENT.keys())
-        answer = self._stored(call, target.number, how if how in AS_HELD else None)
-        [body] = answer.body
-        if how is not None and how in AS_SENT and isinstance(body, Span):
-            answer = AS_SENT[how](answer, body)
-        return answer, how
-
-    def _stored(self, call: Call, number: str, how: Misbehaviour | None) -> Answer:
-        held = self._shelf.held(number, how)
-        original = quote(_original_name(self._shelf.files[number]))
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Disposition": f"attachment; filename={original}",
-            "Accept-Ranges": "bytes",
-            "ETag": f'"{held.md5}"',
-            "Last-Modified": LAST_MODIFIED,
-        }
-        unchanged = call.if_range in (None, headers["ETag"], headers["Last-Modified"])
-        try:
-            wanted = parse_range(call.range if unchanged else None, held.size)
-        except Unsatisfiable:
-            return plain(416, headers={"Content-Range": f"bytes */{held.size}"})
-        span = Span(held.path, 0, held.size)
-        if wanted is not None:
-            headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{held.size}"
-            span = Span(held.path, wanted.start, len(wanted))
-        headers["Content-Length"] = str(len(span))
-        return Answer(200 if wanted is None else 206, headers, (span,), number=number)
+        return self._storage.answer(call, target.number, target.how)
 
     def _signed(self, target: _Target) -> str:
         """The URL at the storage, good for a while; a prefix stays with it."""
         prefix = f"/misbehaving/{target.how.value}" if target.how else ""
-        path = f"{prefix}{STORAGE}{target.number}/{quote(_original_name(self._shelf.files[target.number]))}"
-        expires = repr(time.time() + self._signed_for)
+        path = f"{prefix}{STORAGE}{target.number}/{quote(self._shelf.original_name(target.number))}"
+        expires = f"{time.time() + self._signed_for:.6f}"
         return f"{self._url}{path}?X-Expires={expires}&X-Signature={self._signature(path, expires)}"
 
     def _is_signed(self, call: Call) -> bool:
-        query = parse_qs(call.query)
-        expires, signature = query.get("X-Expires", [""])[-1], query.get("X-Signature", [""])[-1]
-        good = hmac.compare_digest(signature.encode(), self._signature(call.path, expires).encode())
-        return good and time.time() < float(expires)
+        query = _SIGNED.fullmatch(call.query)
+        if query is None:
+            return False
+        good = hmac.compare_digest(query["signature"], self._signature(call.path, query["expires"]))
+        return good and time.time() < float(query["expires"])
 
     def _signature(self, path: str, expires: str) -> str:
-        return hmac.new(self._secret, f"{path}?{expires}".encode(), "sha256").hexdigest()
+        return hashlib.blake2b(f"{path}?{expires}".encode(), key=self._secret, digest_size=16).hexdigest()
 
 
+@lru_cache(maxsize=1 << 12)  # the same are asked for again and again
 def _target(path: str) -> _Target | None:
     """What `path` names; None where no origin would have it."""
     match = _PATH.fullmatch(path)
@@ -177,11 +148,6 @@ def _target(path: str) -> _Target | None:
     except ValueError:
         return None
     return _Target(_ROUTE_NAMES[match["route"]], match["number"], how)
-
-
-def _original_name(file: str) -> str:
-    """The name under which `file` was uploaded: not ANTsPyNet's (field notes, "Figshare as an origin")."""
-    return f"original_{file}"
 
 
 def _no_such_file() -> Answer:

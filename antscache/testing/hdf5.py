@@ -25,22 +25,21 @@ _NAME = 8  # where the dataset's name begins in the heap; the root's empty name 
 _LEAF_K, _INTERNAL_K = 4, 16  # half of what a symbol node and a B-tree node have room for
 
 
-def hdf5(dataset: bytes) -> bytes:
-    """An HDF5 file of `OVERHEAD + len(dataset)` bytes whose root group holds `dataset` as `content` (uint8).
+def head(size: int) -> bytes:
+    """The first `OVERHEAD` bytes of an HDF5 file; the `size` bytes that follow are its root group's `content` (uint8).
 
-    The superblock's end-of-file address is the length of the result.
+    The superblock's end-of-file address is the length of both together.
     """
-    head = b"".join(
+    return b"".join(
         [
-            _superblock(OVERHEAD + len(dataset)),
+            _superblock(OVERHEAD + size),
             _object_header((0x0011, struct.pack("<QQ", _TREE, _HEAP))),
             _tree(),
             _heap(),
             _symbols(),
-            _dataset_header(len(dataset)),
+            _dataset_header(size),
         ]
     )
-    return head + dataset
 
 
 def _superblock(end_of_file: int) -> bytes:

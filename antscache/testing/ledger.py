@@ -16,18 +16,26 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         path: as asked for, without its query.
         route: `api`, `ndownloader`, `figshare` or `storage`; empty where the path is none of these.
         number: the identifier asked for; empty where there is none.
+        host: the `Host` header, whatever it names.
+        authorization: the `Authorization` header.
         range: the `Range` header.
-        status: of the answer.
+        if_range: the `If-Range` header.
+        status: of the answer; 0 where there is none, not even headers.
         misbehaviour: the one that this answer shows.
+        at: when it arrived, in seconds of the server's `time.monotonic`.
     """
 
     method: str
     path: str
     route: str
     number: str
+    host: str | None
+    authorization: str | None
     range: str | None
+    if_range: str | None
     status: int
     misbehaviour: str | None
+    at: float
 
 
 class Ledger:

@@ -6,48 +6,46 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable, Iterator
 
     from antscache.testing.misbehaviour import Misbehaviour
 
 
 class Schedule:
-    """At most one misbehaviour for each identifier, for a number of requests or for ever."""
+    """For each identifier the misbehaviours of its next requests, one after the other; None among them is to behave."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._due: dict[str, tuple[Misbehaviour, int | None]] = {}
+        self._due: dict[str, tuple[Misbehaviour | None, Iterator[Misbehaviour | None]]] = {}
 
-    def set(self, number: str, how: Misbehaviour, times: int | None) -> None:
-        """Let `number` misbehave from now on, in place of what was set before; None is for ever.
-
-        Raises:
-            ValueError: `times` is less than one.
-        """
-        if times is not None and times < 1:
-            raise ValueError(f"times: {times} is less than one")
+    def set(self, number: str, hows: Iterable[Misbehaviour | None]) -> None:
+        """Let `number` misbehave as `hows` say, in place of what was set before; it behaves after the last of them."""
         with self._lock:
-            self._due[number] = (how, times)
+            self._advance(number, iter(hows))
 
     def clear(self, number: str) -> None:
         """Let `number` behave."""
-        with self._lock:
-            self._due.pop(number, None)
+        self.set(number, ())
 
-    def due(self, number: str) -> Misbehaviour | None:
-        """What is set for `number`; nothing is counted."""
-        with self._lock:
-            how, _ = self._due.get(number, (None, None))
-            return how
+    def is_set(self, number: str) -> bool:
+        """Whether anything is left for `number`."""
+        return number in self._due
 
-    def take(self, number: str, among: Container[Misbehaviour]) -> Misbehaviour | None:
-        """What is set for `number`, if it is `among` these; one request is counted."""
+    def take(self, number: str, among: Container[Misbehaviour | None]) -> Misbehaviour | None:
+        """What is next for `number`, if it is `among` these; then it is counted. Otherwise None."""
+        if number not in self._due:  # nearly always, and worth no lock
+            return None
         with self._lock:
-            how, left = self._due.get(number, (None, None))
-            if how is None or how not in among:
+            if number not in self._due:
                 return None
-            if left is not None:
-                self._due[number] = (how, left - 1)
-                if left == 1:
-                    del self._due[number]
+            how, rest = self._due[number]
+            if how not in among:
+                return None
+            self._advance(number, rest)
             return how
+
+    def _advance(self, number: str, rest: Iterator[Misbehaviour | None]) -> None:
+        for how in rest:
+            self._due[number] = (how, rest)
+            return
+        self._due.pop(number, None)

@@ -11,17 +11,23 @@ Files that the caller names are served from where they are.
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 
-from antscache.testing.contents import content
-from antscache.testing.misbehaviour import AS_HELD, Misbehaviour, Sound
+from antscache.testing.contents import pieces
+from antscache.testing.faults import AS_HELD, Sound
+from antscache.testing.misbehaviour import Misbehaviour
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+_READ = 1 << 20  # bytes of a given file at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +46,33 @@ class Shelf:
         files: Figshare number to ANTsPyNet's file name.
         contents: numbers whose bytes are given rather than made.
         size: of each file that is made, in bytes.
+        sizes: of those whose size is another.
+
+    Raises:
+        ValueError: a size is given for what is not made.
     """
 
-    def __init__(self, files: Mapping[str, str], contents: Mapping[str, bytes | Path], size: int) -> None:
+    def __init__(
+        self, files: Mapping[str, str], contents: Mapping[str, bytes | Path], size: int, sizes: Mapping[str, int]
+    ) -> None:
         self.files = {**_names(contents), **files}
+        useless = sorted(sizes.keys() - (self.files.keys() - contents.keys()))
+        if useless:
+            raise ValueError(f"a size for what is not made: {', '.join(useless)}")
         self._contents = dict(contents)
         self._size = size
-        self._lock = Lock()
+        self._sizes = dict(sizes)
+        self._locks = {number: RLock() for number in self.files}  # one each: a large file keeps nobody else waiting
         self._held: dict[tuple[str, Misbehaviour | None], Held] = {}
         self._directory = TemporaryDirectory(prefix="antscache-standin-")
+
+    def original_name(self, number: str) -> str:
+        """The name under which `number` was uploaded: not ANTsPyNet's (field notes, "Figshare as an origin").
+
+        Raises:
+            KeyError: there is no such identifier.
+        """
+        return f"original_{self.files[number]}"
 
     def held(self, number: str, how: Misbehaviour | None = None) -> Held:
         """What is held of `number`, or what a misbehaviour of `AS_HELD` makes of it; made when first asked for.
@@ -60,43 +84,53 @@ class Shelf:
         found = self._held.get((number, how))
         if found is not None:
             return found
-        with self._lock:
+        with self._locks[number]:
             if (number, how) not in self._held:
-                self._held[number, how] = self._made(number, how)
+                self._held[number, how] = self._made(number) if how is None else self._gone_wrong(number, how)
             return self._held[number, how]
 
     def prepare(self) -> None:
         """Make every file now."""
-        for number in self.files:
-            self.held(number)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self.held, self.files))
 
     def close(self) -> None:
         """Remove what was made; a second call does nothing."""
         self._directory.cleanup()
 
-    def _made(self, number: str, how: Misbehaviour | None) -> Held:
-        file, given = self.files[number], self._contents.get(number)
-        if how is None and isinstance(given, Path):
-            return Held(given, given.stat().st_size, _md5(given.read_bytes()))
+    def _made(self, number: str) -> Held:
+        given = self._contents.get(number)
         if isinstance(given, Path):
-            sound = given.read_bytes()
-        else:
-            sound = content(number, file, self._size) if given is None else given
-        if how is None:
-            return self._written(number, sound)
-        wrong = self._written(f"{number}.{how.value}", AS_HELD[how](Sound(number, file, sound)))
-        return replace(wrong, md5=_md5(sound)) if how is Misbehaviour.CORRUPT else wrong
+            return _as_given(given)
+        if given is not None:
+            return self._written(number, [given])
+        return self._written(number, pieces(number, self.files[number], self._sizes.get(number, self._size)))
 
-    def _written(self, name: str, held: bytes) -> Held:
-        path = Path(self._directory.name, name)
-        path.write_bytes(held)
-        return Held(path, len(held), _md5(held))
+    def _gone_wrong(self, number: str, how: Misbehaviour) -> Held:
+        """The sound file passes through memory here."""
+        sound = self.held(number)
+        wrong = AS_HELD[how](Sound(number, self.files[number], sound.path.read_bytes()))
+        held = self._written(f"{number}.{how.value}", [wrong])
+        return replace(held, md5=sound.md5) if how is Misbehaviour.CORRUPT else held
+
+    def _written(self, name: str, parts: Iterable[bytes]) -> Held:
+        path, size, md5 = Path(self._directory.name, name), 0, hashlib.md5(usedforsecurity=False)
+        with path.open("wb") as file:
+            for part in parts:
+                file.write(part)
+                md5.update(part)
+                size += len(part)
+        return Held(path, size, md5.hexdigest())
+
+
+def _as_given(path: Path) -> Held:
+    md5 = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        for part in iter(partial(file.read, _READ), b""):
+            md5.update(part)
+    return Held(path, path.stat().st_size, md5.hexdigest())
 
 
 def _names(contents: Mapping[str, bytes | Path]) -> dict[str, str]:
     """A name for each of `contents`, should it have no other."""
     return {number: given.name if isinstance(given, Path) else number for number, given in contents.items()}
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from antscache.testing.catalog import catalog_files
@@ -11,8 +12,9 @@ from antscache.testing.shelf import Shelf
 from antscache.testing.wire import Pace, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     from typing_extensions import Self
@@ -33,14 +35,16 @@ class StandIn:
         contents: bytes, or files with bytes, for numbers that shall have these and no made ones. A file is served
             from where it is, and must not change.
         size: of each file that is made, in bytes.
+        sizes: Figshare number to size, where it is another; files of gigabytes take disk, but no memory.
         port: 0 is any that is free.
         rate: bytes a second on each connection; None is as fast as possible.
         latency: seconds before each answer.
         signed_for: seconds for which the storage's URLs are good; with 0 they have expired when they arrive.
+        tls: certificate and key, to speak HTTPS instead of HTTP.
 
     Raises:
         OSError: the port is taken, or there is no room for temporary files.
-        ValueError: `rate` or `latency` make no sense.
+        ValueError: `rate` or `latency` make no sense, or `sizes` names what is not made.
     """
 
     def __init__(  # noqa: PLR0913  all but the first by name
@@ -49,15 +53,17 @@ class StandIn:
         *,
         contents: Mapping[str, bytes | Path] | None = None,
         size: int = DEFAULT_SIZE,
+        sizes: Mapping[str, int] | None = None,
         port: int = 0,
         rate: float | None = None,
         latency: float = 0.0,
         signed_for: float = 10.0,
+        tls: SSLContext | None = None,
     ) -> None:
         with ExitStack() as stack:
-            shelf = Shelf(catalog_files() if files is None else files, contents or {}, size)
+            shelf = Shelf(catalog_files() if files is None else files, contents or {}, size, sizes or {})
             stack.callback(shelf.close)  # after the server, whose threads read from it
-            server = stack.enter_context(closing(Server(port, Pace(rate, latency))))
+            server = stack.enter_context(closing(Server(port, Pace(rate, latency), tls)))
             self.url = server.url
             self._shelf = shelf
             self._figshare = Figshare(shelf, server.url, signed_for)
@@ -102,7 +108,21 @@ class StandIn:
             ValueError: `times` is less than one.
         """
         self._known(number)
-        self._figshare.schedule.set(number, how, times)
+        if times is not None and times < 1:
+            raise ValueError(f"times: {times} is less than one")
+        self._figshare.schedule.set(number, repeat(how) if times is None else repeat(how, times))
+
+    def misbehave_in_turn(self, number: str, hows: Iterable[Misbehaviour | None]) -> None:
+        """Let `number` misbehave in another way each time: first as the first of `hows`, and after the last no more.
+
+        Each is for one request that it can go wrong in, as with `misbehave`; one that needs a range waits for a
+        request that has one. None is to behave, for one request to the storage.
+
+        Raises:
+            KeyError: the stand-in does not answer for `number`.
+        """
+        self._known(number)
+        self._figshare.schedule.set(number, hows)
 
     def behave(self, number: str) -> None:
         """Let `number` behave again; figshare.com's route challenges again."""

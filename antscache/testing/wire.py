@@ -1,17 +1,20 @@
 """HTTP/1.1 on a loopback socket: what a `Figshare` answers, carried out as fast as Python allows, or as slow as asked.
 
-One thread a connection; bytes of files go to the socket with `sendfile`. Closing the server shuts every connection
-down, which ends the threads that wait in one, and joins them.
+One thread a connection; bytes of files go to the socket with `sendfile`, unless there is TLS. Closing the server shuts
+every connection down, which ends the threads that wait in one, and joins them.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import ssl
 import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer
@@ -19,15 +22,19 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from antscache.testing.answer import Answer, Ending, Span
-from antscache.testing.figshare import Call, Figshare
+from antscache.testing.call import Call
+from antscache.testing.head import Head, UnreadableError, read_head
+from antscache.testing.outlet import outlet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from antscache.testing.figshare import Figshare
+
 _PIECE = 1 << 24  # bytes handed to the kernel at once
 _PIECES_A_SECOND = 20  # into how many pieces a rate is divided
 _CLOSING_LATENCY = 0.02  # seconds until the accepting thread sees that the server closes
-_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: head and body leave in one packet
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Server(TCPServer):
     Args:
         port: 0 is any that is free.
         pace: how slow to be.
+        tls: certificate and key, to speak HTTPS; None is plain HTTP.
 
     Raises:
         OSError: the port is taken.
@@ -65,11 +73,12 @@ class Server(TCPServer):
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self, port: int, pace: Pace) -> None:
+    def __init__(self, port: int, pace: Pace, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Connection)
         self.figshare: Figshare
         self.pace = pace
         self.closing = Event()
+        self._tls = tls
         self._lock = Lock()
         self._threads: dict[socket.socket, Thread] = {}
         self._accepting: Thread | None = None
@@ -77,7 +86,7 @@ class Server(TCPServer):
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
-        return "http://{}:{}".format(*self.socket.getsockname())
+        return "{}://{}:{}".format("https" if self._tls else "http", *self.socket.getsockname())
 
     def serve(self, figshare: Figshare) -> None:
         """Answer what `figshare` answers, in threads, and return at once."""
@@ -96,20 +105,33 @@ class Server(TCPServer):
             threads = dict(self._threads)
         for connection, thread in threads.items():
             with suppress(OSError):  # it has just been closed by its thread
-                connection.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # ssl's takes the encryption off at once
             thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread; called by the accepting thread only, so none is added after it has ended."""
+        if self._tls is not None:
+            try:
+                request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # the client has already gone
+                return
         thread = Thread(target=self._converse, args=(request, client_address), daemon=True)
         with self._lock:
             self._threads[request] = thread
         thread.start()
 
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection in order: with TLS's own end first, which tells a client that nothing was cut off."""
+        if isinstance(request, ssl.SSLSocket) and request.fileno() != -1:
+            with suppress(OSError, ValueError):
+                request.unwrap()  # waits for the client's; it ends when the client goes away or the server closes
+        super().shutdown_request(request)
+
     def _converse(self, connection: socket.socket, client: tuple[str, int]) -> None:
         """Speak until one side has enough; other errors than the network's are the stand-in's own, and are shown."""
         try:
-            with suppress(ConnectionError):
+            with suppress(ConnectionError, ssl.SSLError):
+                _shake_hands(connection)
                 self.finish_request(connection, client)
         finally:
             self.shutdown_request(connection)
@@ -117,10 +139,41 @@ class Server(TCPServer):
                 del self._threads[connection]
 
 
+def _shake_hands(connection: socket.socket) -> None:
+    """Begin TLS, where there is TLS.
+
+    Raises:
+        ConnectionError: the client went away, does not trust the certificate, or speaks something else.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        try:
+            connection.do_handshake()
+        except OSError as error:
+            raise ConnectionError from error
+
+
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: Server
+    raw_requestline: bytes
+    head: Head
+
+    def setup(self) -> None:
+        super().setup()
+        self.outlet = outlet(self.connection)
+
+    def parse_request(self) -> bool:
+        """Read the head of a request whose first line is at hand; or say what is wrong with it, and close."""
+        self.arrived = time.monotonic()
+        self.command, self.requestline, self.request_version = "", "", self.protocol_version
+        try:
+            self.head = read_head(self.raw_requestline, self.rfile)
+        except UnreadableError as error:
+            self.send_error(error.status)
+            return False
+        self.command, self.close_connection = self.head.method, self.head.is_last
+        return True
 
     def do_GET(self) -> None:
         self._respond()
@@ -132,42 +185,53 @@ class _Connection(BaseHTTPRequestHandler):
         """Say nothing: the ledger knows."""
 
     def _respond(self) -> None:
-        path, _, query = self.path.partition("?")
+        path, _, query = self.head.target.partition("?")
+        fields = self.head.fields
         call = Call(
             method=self.command,
             path=path,
             query=query,
-            range=self.headers["Range"],
-            if_range=self.headers["If-Range"],
-            authorization=self.headers["Authorization"],
+            at=self.arrived,
+            host=fields.get("host"),
+            authorization=fields.get("authorization"),
+            range=fields.get("range"),
+            if_range=fields.get("if-range"),
         )
         if self.server.pace.latency:
             self.server.closing.wait(self.server.pace.latency)
         answer = self.server.figshare.answer(call)
-        self._send(answer)
+        if answer.status:
+            self._send(answer)
         self._end(answer.ending)
 
     def _send(self, answer: Answer) -> None:
-        headers = {"Date": self.date_time_string(), **answer.headers}
-        lines = [f"{self.protocol_version} {answer.status} {HTTPStatus(answer.status).phrase}"]
-        head = "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
         body = answer.body if self.command != "HEAD" and any(answer.body) else ()
-        self.connection.sendall(head, _MORE if body else 0)
-        begun, sent = time.monotonic(), 0
-        for piece in _pieces(body, self.server.pace.piece):
-            self._send_piece(piece, answer)
-            sent += len(piece)
-            if self.server.pace.rate is not None:
-                self.server.closing.wait(begun + sent / self.server.pace.rate - time.monotonic())
+        self.outlet.send(self._head(answer), more=bool(body))
+        begun, sent, pace = time.monotonic(), 0, self.server.pace
+        for index, part in enumerate(body):
+            if index and answer.pause:
+                self.server.closing.wait(answer.pause)
+            for piece in _pieces(part, pace.piece):
+                self._send_piece(piece, answer)
+                sent += len(piece)
+                if pace.rate is not None:
+                    self.server.closing.wait(begun + sent / pace.rate - time.monotonic())
         if answer.chunked and answer.ending is Ending.KEEP:
-            self.connection.sendall(b"0\r\n\r\n")
+            self.outlet.send(b"0\r\n\r\n")
+
+    def _head(self, answer: Answer) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_date(int(time.time()))}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        if self.head.is_last and "Connection" not in answer.headers:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def _send_piece(self, piece: bytes | Span, answer: Answer) -> None:
         if answer.chunked:
-            self.connection.sendall(f"{len(piece):x}\r\n".encode(), _MORE)
+            self.outlet.send(f"{len(piece):x}\r\n".encode(), more=True)
         self._send_counted(piece, answer.number)
         if answer.chunked:
-            self.connection.sendall(b"\r\n")
+            self.outlet.send(b"\r\n")
 
     def _send_counted(self, piece: bytes | Span, number: str) -> None:
         """Send `piece`; it is counted before a client can have it, and what a failure left unsent is counted back."""
@@ -177,12 +241,13 @@ class _Connection(BaseHTTPRequestHandler):
             if isinstance(piece, Span):
                 with piece.path.open("rb", buffering=0) as file:
                     while sent < len(piece):
-                        sent += _sendfile(self.connection, file.fileno(), piece.start + sent, len(piece) - sent)
+                        sent += self.outlet.send_file(file.fileno(), piece.start + sent, len(piece) - sent)
             else:
-                self.connection.sendall(piece)
+                self.outlet.send(piece)
                 sent = len(piece)
         finally:
-            ledger.count(number, sent - len(piece))
+            if sent != len(piece):
+                ledger.count(number, sent - len(piece))
 
     def _end(self, ending: Ending) -> None:
         if ending is Ending.KEEP:
@@ -196,24 +261,16 @@ class _Connection(BaseHTTPRequestHandler):
             os.close(self.connection.detach())  # not by shutdown, which would end the connection in order
 
 
-def _pieces(body: tuple[bytes | Span, ...], size: int) -> Iterator[bytes | Span]:
-    """`body` in pieces of at most `size` bytes."""
-    for part in body:
-        for start in range(0, len(part), size):
-            if isinstance(part, Span):
-                yield Span(part.path, part.start + start, min(size, len(part) - start))
-            else:
-                yield part[start : start + size]
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    """A date of HTTP; it is the same for many answers."""
+    return formatdate(second, usegmt=True)
 
 
-def _sendfile(connection: socket.socket, file: int, start: int, length: int) -> int:
-    """Send up to `length` bytes of `file` from `start`, and return how many.
-
-    Raises:
-        ConnectionError: the client went away.
-        EOFError: the file has become shorter.
-    """
-    sent = os.sendfile(connection.fileno(), file, start, length)
-    if sent == 0:
-        raise EOFError("a file that stands in for an identifier became shorter while it was served")
-    return sent
+def _pieces(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
+    """`part` in pieces of at most `size` bytes."""
+    for start in range(0, len(part), size):
+        if isinstance(part, Span):
+            yield Span(part.path, part.start + start, min(size, len(part) - start))
+        else:
+            yield part[start : start + size]
