@@ -44,7 +44,8 @@ manifests: $(INSTALLED)
 	$(BIN)/python tools/generate_manifests.py
 
 benchmark: $(INSTALLED)
-	$(BIN)/python benchmarks/prefetch.py
+	PYTHON="$(PYTHON)" tools/install_benchmarked.sh
+	$(BIN)/python -m benchmarks $(BENCHMARK)
 
 # Other people's OCI tools; where they cannot be installed, the tests that need them are skipped and say so.
 tools:
