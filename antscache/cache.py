@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,18 @@ from typing import TYPE_CHECKING, Any
 from antscache import config, view
 from antscache.catalog import Catalog
 from antscache.errors import SHOWN, AntsCacheError, FetchError, IntegrityError, Offline, StoreError, ViewError
-from antscache.events import Fetched, Listener, nobody
-from antscache.manifest import Entry, Kind, Manifest, Package, Release, fetchable, home_directory, parse_release
+from antscache.events import Fetched, Listener, Present, nobody
+from antscache.manifest import (
+    Entry,
+    Identifier,
+    Kind,
+    Manifest,
+    Package,
+    Release,
+    fetchable,
+    home_directory,
+    parse_release,
+)
 from antscache.plan import Plan, Status, plan_prefetch, select
 from antscache.record import Selection, union
 from antscache.store import Store
@@ -38,12 +48,14 @@ class Prefetched:
 
     Attributes:
         home: the view: a directory in the shape of a home.
-        fetched: what came over the network, file name -> blob.
+        fetched: what came from an origin.
+        elsewhere: what another process fetched meanwhile.
         linked: how the view's names were made.
     """
 
     home: Path
-    fetched: dict[str, Descriptor]
+    fetched: tuple[Fetched, ...]
+    elsewhere: tuple[Present, ...]
     linked: Linked
 
 
@@ -134,21 +146,37 @@ class Cache:
     # The flow
 
     def plan(
-        self, release: str | Manifest | None = None, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
+        self,
+        release: str | Manifest | None = None,
+        *,
+        names: Collection[str] = (),
+        kinds: Collection[Kind] = (),
+        accepted: Collection[Identifier] = (),
     ) -> Plan:
         """How these entries of a release (all, without names and kinds) become present.
+
+        The bytes of the `accepted` identifiers are taken although their form is not what the file's name says.
 
         Raises:
             ManifestError: no such release or name; or a name that can never be fetched was asked for.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        return self.plan_entries(manifest, select(manifest, names, kinds))
+        return self.plan_entries(manifest, select(manifest, names, kinds), accepted)
 
-    def plan_entries(self, manifest: Manifest, entries: Collection[Entry]) -> Plan:
+    def plan_entries(
+        self, manifest: Manifest, entries: Collection[Entry], accepted: Collection[Identifier] = ()
+    ) -> Plan:
         """How these `entries` of `manifest` become present."""
         known = self.store.known(entry.identifier for entry in entries if entry.identifier)
         held = {blob for blob in known.values() if self.store.holds(blob)}
-        return plan_prefetch(manifest, entries, known, held)
+        return plan_prefetch(manifest, entries, known, held, accepted)
+
+    def pace(self, plan: Plan) -> float:
+        """The seconds that `plan` takes at least, because an origin asks not to be asked more often."""
+        from antscache.origin import parse_origins
+
+        first = parse_origins(self.settings.mirrors, self.settings.origins)[0]
+        return self.settings.pace * max(0, len(plan.fetch) - 1) if first.paced else 0.0
 
     def prefetch(self, plan: Plan, listen: Listener = nobody) -> Prefetched:
         """What `plan` selects is present, verified, and in the release's view.
@@ -170,7 +198,7 @@ class Cache:
             self.store.create()
             self.catalog.keep(plan.manifest, self.store.layout.ingest)
             self.store.select(selection)
-        fetched, error = self._fetch(plan, listen)
+        happened, error = self._fetch(plan, listen)
         held = self.store.held(union(self.store.selections(plan.release)))
         home = self.store.layout.view(plan.release)
         linked = self._link(plan.release, held, home)
@@ -178,24 +206,38 @@ class Cache:
             self.store.update_index()
         if error:
             raise error
-        return Prefetched(home, fetched, linked)
+        fetched = tuple(event for event in happened if isinstance(event, Fetched))
+        return Prefetched(home, fetched, tuple(event for event in happened if isinstance(event, Present)), linked)
 
-    def _fetch(self, plan: Plan, listen: Listener) -> tuple[dict[str, Descriptor], AntsCacheError | None]:
+    def _fetch(self, plan: Plan, listen: Listener) -> tuple[list[Fetched | Present], AntsCacheError | None]:
         """Fetch what is missing: what came, and what to raise once it has been linked."""
+        happened: list[Fetched | Present] = []
         if not plan.fetch:
-            return {}, None
-        from antscache.fetch import Fetching  # requests takes a tenth of a second to import
+            return happened, None
+        from antscache.fetch import Fetching  # urllib3 takes a tenth of a second to import
         from antscache.origin import parse_origins
+        from antscache.pace import Pace
+        from antscache.walk import Walker, at_hand
 
         settings = self.settings
         origins = parse_origins(settings.mirrors, settings.origins)
-        fetching = Fetching(plan.fetch, origins, self.store, settings.jobs, settings.timeout)
-        fetched = {}
-        for event in fetching:
-            if isinstance(event, Fetched):
-                fetched[event.file] = event.blob
-            listen(event)
-        return fetched, _error(fetching, plan.release)
+        pace = Pace(self.store.layout.pace, settings.pace)
+        with closing(Walker()) as walker:
+            fetching = Fetching(
+                plan.fetch,
+                origins,
+                self.store,
+                settings.jobs,
+                settings.timeout,
+                pace,
+                config.tokens(),
+                walker if at_hand() else None,
+            )
+            for event in fetching:
+                if isinstance(event, Fetched | Present):
+                    happened.append(event)
+                listen(event)
+        return happened, _error(fetching, plan.release)
 
     def _link(self, release: Release, held: Held, home: Path) -> Linked:
         mode = self.settings.link_mode
@@ -307,6 +349,10 @@ def _error(fetching: Fetching, release: Release) -> AntsCacheError | None:
             f"origins answer with other bytes than are recorded\n{told}",
             hint="an identifier's bytes never change: do not trust that origin; " + kept,
         )
+    if fetching.malformed:
+        accept = " ".join(f"--accept {failure.identifier}" for failure in fetching.malformed[:SHOWN])
+        hint = f"an origin's bytes do not look like the file: if you know better, add {accept}; {kept}"
+        return FetchError(fetching.failures, hint=hint)
     return FetchError(
         fetching.failures,
         hint=f"set ANTSCACHE_MIRRORS to another place with these files, or try again later; {kept}",

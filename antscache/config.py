@@ -8,6 +8,9 @@ origins         ANTSCACHE_ORIGINS    --origin     URL templates with {id} instea
 jobs            ANTSCACHE_JOBS       --jobs       files under way at once
 link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or symlink
 timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
+pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
+
+Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ VARIABLES = {
     "jobs": "ANTSCACHE_JOBS",
     "link_mode": "ANTSCACHE_LINK_MODE",
     "timeout": "ANTSCACHE_TIMEOUT",
+    "pace": "ANTSCACHE_PACE",
 }
+TOKENS = "ANTSCACHE_TOKENS"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -51,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         root: absolute; it need not exist yet.
         jobs: files under way at once.
         timeout: seconds of silence after which a connection or a transfer has failed.
+        pace: seconds from one start at api.figshare.com to the next, by all processes on the root. Its documentation
+            asks for no more than one request a second.
     """
 
     root: str = ""
@@ -60,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     link_mode: Literal["auto", "reflink", "hardlink", "symlink"] = "auto"
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -79,6 +87,21 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
     merged["root"] = str(Path(merged["root"]).expanduser().absolute())
     return msgspec.convert(merged, Settings)
+
+
+def tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The tokens of mirrors, by host or host:port.
+
+    Raises:
+        ConfigError: the variable is not `host=token`, blank between them; the message holds none of it.
+    """
+    found = {}
+    for pair in environ.get(TOKENS, "").split():
+        host, separator, token = pair.partition("=")
+        if not (host and separator and token and token.isascii() and token.isprintable()):
+            raise ConfigError(f"the environment ({TOKENS}) is not what it should be", hint="write host=token")
+        found[host.lower()] = token
+    return found
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -109,7 +132,7 @@ def _parsed(key: str, text: str) -> Any:
         return SWITCH.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()
-    if key in {"jobs", "timeout"}:
+    if key in {"jobs", "timeout", "pace"}:
         try:
             return int(text) if key == "jobs" else float(text)
         except ValueError:

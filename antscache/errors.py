@@ -17,6 +17,7 @@ Each family has an exit code of its own; `str()` of an error never contains a tr
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -90,7 +91,10 @@ class Failure:
 
     def __str__(self) -> str:
         width = max((len(attempt.origin) for attempt in self.attempts), default=0)
-        lines = [f"  {attempt.origin:<{width}}  {attempt.outcome}" for attempt in self.attempts]
+        lines = [
+            f"  {attempt.origin:<{width}}  {attempt.outcome}" + (f" ({times} times)" if times > 1 else "")
+            for attempt, times in Counter(self.attempts).items()
+        ]
         return "\n".join([f"{self.identifier} ({self.file} of {self.release})", *lines])
 
 

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from antscache.digest import Descriptor
     from antscache.manifest import Identifier
+    from antscache.record import Check
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An origin begins to answer for a file; `size` is what it announces, in bytes."""
+    """An origin begins to answer for a file.
+
+    Attributes:
+        size: of the whole file in bytes, if the origin says it.
+        resumed: how many of them are there already.
+    """
 
     identifier: Identifier
     file: str
+    origin: str
     size: int | None
+    resumed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,16 @@ class Received:
 
     identifier: Identifier
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing happens to a file for `seconds`, for this reason; 0 where nobody knows how long."""
+
+    identifier: Identifier
+    file: str
+    reason: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +58,30 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file is in the store and recorded."""
+    """A file is in the store and recorded.
+
+    Attributes:
+        seconds: since it was begun.
+        checks: what it was checked by, as in its record.
+        accepted: what was found wrong with it, and taken because the user said so.
+    """
 
     identifier: Identifier
     file: str
     blob: Descriptor
     origin: str
     seconds: float
+    checks: tuple[Check, ...]
+    accepted: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Another process has fetched a file meanwhile."""
+
+    identifier: Identifier
+    file: str
+    blob: Descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +92,14 @@ class Failed:
     file: str
 
 
-Event = Started | Received | Refused | Fetched | Failed
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """Something that concerns no file in particular, said once."""
+
+    text: str
+
+
+Event = Started | Received | Waiting | Refused | Fetched | Present | Failed | Remarked
 Listener = Callable[[Event], None]
 
 

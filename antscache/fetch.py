@@ -1,38 +1,53 @@
 """A plan carried out: several files at once, each from the first origin that has it, checked while the bytes pass.
 
 For each file: every origin in order, and while an answer was of the passing kind another round after a pause. What is
-refused is discarded, named, and tried at the next origin. A disk that refuses ends the whole fetch: no other try would
-mend that.
+refused is named, and tried at the next origin. A disk that refuses ends the whole fetch: no other try would mend that.
+
+What another process is fetching is left to it, and looked for later. When no file is left to begin, those who have
+nothing to do help with the ones that still take long (`split`).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import queue
 import random
 import threading
 import time
+from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from antscache import locks
+from antscache.client import Client
 from antscache.errors import Attempt, Failure
-from antscache.events import Event, Failed, Fetched, Received, Refused, Started
-from antscache.formats import FormError, form_of
-from antscache.origin import Client, Origin, Refusal
-from antscache.record import Record
+from antscache.events import Event, Failed, Present, Received, Refused, Remarked, Waiting
+from antscache.ingest import leftovers, tidy
+from antscache.reply import Asked, Refusal
+from antscache.split import Gain, Meter, Piece
+from antscache.standing import Standing
+from antscache.transfer import Malformed, Mismatch, Transfer
+from antscache.walk import Walker, WalkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from antscache.digest import Descriptor
+    from antscache.ingest import Leftover
+    from antscache.manifest import Identifier
+    from antscache.origin import Origin
+    from antscache.pace import Pace
     from antscache.plan import Wanted
     from antscache.store import Store
 
-ROUNDS = 3  # times that the origins are gone through
-PAUSE = 1.0  # seconds before the second round, doubled for each further one, with jitter
-SET_ASIDE = 3  # answers in a row, all about the origin as a whole, after which it is not asked again
-FAREWELL = 1.0  # seconds that workers have to put away what they are writing when the fetch is broken off
+ROUNDS = 6  # times that the origins are gone through for a file of which nothing comes
+PAUSE = 0.5  # seconds before the second round, doubled for each further one, with jitter: 15 s in all
+PROGRESS = 1 << 18  # bytes: a transfer that is cut after more of them works, and does not count as a try
+FAREWELL = 0.9  # seconds that workers have to put away what they are writing when the fetch is broken off
+IDLE = 0.1  # seconds after which one who has nothing to do looks around again
+LOOK = 0.5  # seconds after which it is looked again for what another process is fetching
 
 
 @dataclass(slots=True)
@@ -40,8 +55,12 @@ class Fetching:
     """Files being fetched: iterate over it for what happens, then read what came of it.
 
     Attributes:
+        tokens: of mirrors, by host.
+        pace: of the starts at origins that ask for one.
+        walker: of HDF5 files; None where they cannot be walked.
         failures: the files that no origin delivered, with every attempt.
         mismatched: those of them where an origin answered with other bytes than are recorded.
+        malformed: those of them where an origin's bytes are not what the file's name says.
     """
 
     wanted: Sequence[Wanted]
@@ -49,12 +68,26 @@ class Fetching:
     store: Store
     jobs: int
     timeout: float
+    pace: Pace
+    tokens: Mapping[str, str] = field(default_factory=dict)
+    walker: Walker | None = None
     pause: float = PAUSE
     failures: list[Failure] = field(default_factory=list)
     mismatched: list[Failure] = field(default_factory=list)
+    malformed: list[Failure] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _events: queue.SimpleQueue[Event | BaseException | None] = field(default_factory=queue.SimpleQueue)
-    _turned_away: dict[Origin, list[str]] = field(default_factory=dict)
+    _standing: dict[Origin, Standing] = field(default_factory=dict)
+    _leftovers: Mapping[Identifier, Sequence[Leftover]] = field(default_factory=dict)
+    # Under _changed: what is to be done, what is left to other processes, what is under way.
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _todo: deque[Wanted] = field(default_factory=deque)
+    _elsewhere: deque[_Elsewhere] = field(default_factory=deque)
+    _open: int = 0  # files of which it is not known yet what becomes of them
+    _transfers: list[Transfer] = field(default_factory=list)
+    _pieces: int = 0
+    _meter: Meter = field(default_factory=Meter)
+    _gain: Gain = field(default_factory=Gain)
 
     def __iter__(self) -> Iterator[Event]:
         """Fetch, and yield what happens as it happens. Each file that is Fetched is in the store and recorded.
@@ -62,14 +95,17 @@ class Fetching:
         Raises:
             StoreError: the disk refused.
             IntegrityError: another process recorded other bytes for an identifier meanwhile.
+            ConfigError: the environment names a proxy or certificates that cannot be used.
         """
-        todo: queue.SimpleQueue[Wanted] = queue.SimpleQueue()
-        for wanted in self.wanted:
-            todo.put(wanted)
+        tidy(self.store.layout)
+        self._leftovers = leftovers(self.store.layout)
+        self._standing = {origin: Standing() for origin in self.origins}
+        self._todo.extend(self.wanted)
+        self._open = len(self.wanted)
         # Daemons: a worker that waits for a silent origin must not keep an interrupted process alive.
         workers = [
-            threading.Thread(target=self._work, args=(todo,), daemon=True, name=f"antscache-fetch-{number}")
-            for number in range(min(self.jobs, len(self.wanted)))
+            threading.Thread(target=self._work, daemon=True, name=f"antscache-fetch-{number}")
+            for number in range(self.jobs)
         ]
         for worker in workers:
             worker.start()
@@ -89,99 +125,236 @@ class Fetching:
             for worker in workers:
                 worker.join(max(0.0, deadline - time.monotonic()))
 
-    def _work(self, todo: queue.SimpleQueue[Wanted]) -> None:
-        """Take files from `todo` until there are none."""
+    def _work(self) -> None:
+        """Do what is to be done until nothing is."""
         try:
-            with closing(Client(self.timeout)) as client:
-                while not self._stop.is_set():
-                    self._fetch(todo.get_nowait(), client)
-        except queue.Empty:
-            pass
+            with closing(Client(self.timeout, self.tokens)) as client:
+                while not self._stop.is_set() and self._step(client):
+                    pass
         except BaseException as error:  # noqa: BLE001  handed to the thread that asked, and raised there
             self._events.put(error)
         finally:
             self._events.put(None)
 
+    def _step(self, client: Client) -> bool:
+        """Do one thing; False if there will be nothing to do any more."""
+        if wanted := self._next():
+            self._obtain(wanted, client)
+        elif share := self._share():
+            self._help(*share, client)
+        else:
+            with self._changed:
+                if self._open:
+                    self._changed.wait(IDLE)
+                return self._open > 0
+        return True
+
+    # What to do
+
+    def _next(self) -> Wanted | _Elsewhere | None:
+        """The next file to begin, or one that another process had begun when it was last looked for."""
+        with self._changed:
+            if self._todo:
+                return self._todo.popleft()
+            if self._elsewhere and self._elsewhere[0].due <= time.monotonic():
+                return self._elsewhere.popleft()
+            return None
+
+    def _obtain(self, next_: Wanted | _Elsewhere, client: Client) -> None:
+        """Fetch a file, unless another process does or has done so."""
+        elsewhere, wanted = (next_, next_.wanted) if isinstance(next_, _Elsewhere) else (None, next_)
+        with locks.attempt(self.store.layout.lock(wanted.identifier)) as ours:
+            record = self.store.record(wanted.identifier)
+            if record and self.store.holds(record.descriptor):
+                self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
+            elif ours or (elsewhere and self._has_stalled(elsewhere)):
+                self._fetch(msgspec.structs.replace(wanted, known=record.descriptor) if record else wanted, client)
+            else:
+                self._leave(wanted, elsewhere)
+                return
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def _leave(self, wanted: Wanted, before: _Elsewhere | None) -> None:
+        """Another process is at it: look again in a while."""
+        now = time.monotonic()
+        if before is None:
+            self._events.put(Waiting(wanted.identifier, wanted.file, "another process is fetching it", 0.0))
+        with self._changed:
+            self._elsewhere.append(_Elsewhere(wanted, now + LOOK, before.since if before else now))
+
+    def _has_stalled(self, elsewhere: _Elsewhere) -> bool:
+        """Whether the process that holds the lock has done nothing for long: no lock is worth waiting for ever."""
+        if time.monotonic() - elsewhere.since < self.timeout:
+            return False
+        elsewhere.since = time.monotonic()
+        found = leftovers(self.store.layout).get(elsewhere.wanted.identifier, ())
+        return not any(leftover.age() < self.timeout for leftover in found)
+
+    # One file
+
     def _fetch(self, wanted: Wanted, client: Client) -> None:
         """Get one file from the first origin that delivers it."""
-        attempts: list[Attempt] = []
+        found = self._leftovers.get(wanted.identifier, ())
+        transfer = Transfer(wanted, self.store, found, self._walk, self._hear, self._stop.is_set)
+        with self._changed:
+            self._transfers.append(transfer)
+        keep, attempts = False, list[tuple[Attempt, Refusal]]()
+        try:
+            delivered = self._try_origins(transfer, client, attempts)
+            keep = not delivered
+        finally:
+            with self._changed:
+                self._transfers.remove(transfer)
+            transfer.close(keep=keep)
+        if delivered or self._stop.is_set():
+            return
+        failure = Failure(wanted.identifier, wanted.file, str(wanted.release), tuple(each for each, _ in attempts))
+        self.failures.append(failure)
+        if any(isinstance(refusal, Mismatch) for _, refusal in attempts):
+            self.mismatched.append(failure)
+        if any(isinstance(refusal, Malformed) for _, refusal in attempts):
+            self.malformed.append(failure)
+        self._events.put(Failed(wanted.identifier, wanted.file))
+
+    def _try_origins(self, transfer: Transfer, client: Client, attempts: list[tuple[Attempt, Refusal]]) -> bool:
+        """Whether an origin delivered the file; every origin's refusal is added to `attempts`."""
         candidates = list(self.origins)
-        mismatched = False
         for round_number in range(ROUNDS):
             again = []
             for origin in candidates:
                 if self._stop.is_set():
-                    return
-                try:
-                    self._fetch_from(origin, wanted, client)
-                except Refusal as refusal:
-                    attempts.append(Attempt(origin.name, str(refusal)))
-                    self._events.put(Refused(wanted.identifier, wanted.file, origin.name, str(refusal)))
-                    mismatched |= isinstance(refusal, Mismatch)
-                    if refusal.passing:
-                        again.append(origin)
-                else:
-                    return
+                    return False
+                if self._standing[origin].rest(time.monotonic()):
+                    again.append(origin)
+                    continue
+                refusal = self._try(origin, transfer, client, attempts)
+                if refusal is None:
+                    return True
+                if refusal.passing:
+                    again.append(origin)
             candidates = again
             if not candidates or round_number == ROUNDS - 1:
                 break
-            self._stop.wait(self.pause * 2**round_number * random.uniform(0.5, 1.5))  # noqa: S311  no secret
-        failure = Failure(wanted.identifier, wanted.file, str(wanted.release), tuple(attempts))
-        self.failures.append(failure)
-        if mismatched:
-            self.mismatched.append(failure)
-        self._events.put(Failed(wanted.identifier, wanted.file))
+            self._pause(transfer, candidates, round_number)
+        return False
 
-    def _fetch_from(self, origin: Origin, wanted: Wanted, client: Client) -> None:
-        """`wanted` is in the store and recorded, from `origin`.
+    def _pause(self, transfer: Transfer, candidates: Sequence[Origin], round_number: int) -> None:
+        """Wait until it makes sense to ask one of `candidates` again."""
+        pause = self.pause * 2**round_number * random.uniform(0.5, 1.5)  # noqa: S311  no secret
+        now = time.monotonic()
+        pause = max(pause, min(self._standing[origin].rest(now) for origin in candidates))
+        self._wait(transfer, pause, f"{', '.join(origin.name for origin in candidates)} may answer later")
+
+    def _try(
+        self, origin: Origin, transfer: Transfer, client: Client, attempts: list[tuple[Attempt, Refusal]]
+    ) -> Refusal | None:
+        """Take the file from `origin`, in as many answers as it gives with bytes in them; None if it is there."""
+        standing = self._standing[origin]
+        while True:
+            before = transfer.received
+            try:
+                self._take_turn(origin, transfer)
+                transfer.take_from(origin, client)
+            except Refusal as refusal:
+                progress = refusal.passing and transfer.received - before >= PROGRESS
+                if self._stop.is_set():
+                    return refusal
+                if not standing.set_aside:
+                    standing.refused(refusal, time.monotonic(), progress=progress)
+                attempts.append((Attempt(origin.name, str(refusal)), refusal))
+                self._events.put(Refused(transfer.wanted.identifier, transfer.wanted.file, origin.name, str(refusal)))
+                if not progress:
+                    return refusal
+                self._stop.wait(self.pause)
+            else:
+                standing.answered()
+                return None
+
+    def _take_turn(self, origin: Origin, transfer: Transfer) -> None:
+        """Wait until `origin` may be asked.
 
         Raises:
-            Refusal: it does not have it; nothing is left of what it answered.
+            Refusal: it may not be in this run, or the fetch was broken off meanwhile.
         """
-        url = origin.url(wanted.identifier, wanted.file, wanted.known.digest if wanted.known else None)
-        if url is None:
-            raise Refusal("goes by a digest, and none is known yet")
-        turned_away = self._turned_away.setdefault(origin, [])
-        if len(turned_away) >= SET_ASIDE:
-            raise Refusal(f"set aside after {SET_ASIDE} answers in a row: {turned_away[-1]}")
-        started = time.monotonic()
+        if origin.paced and not self._standing[origin].set_aside:
+            self._wait(transfer, self.pace.turn(), f"one start each {self.pace.interval:g} s at {origin.name}")
+        if self._stop.is_set():
+            raise Refusal("interrupted", passing=True)
+        if self._standing[origin].set_aside:
+            raise Refusal(self._standing[origin].set_aside)
+
+    def _wait(self, transfer: Transfer, seconds: float, reason: str) -> None:
+        if seconds > 0:
+            self._events.put(Waiting(transfer.wanted.identifier, transfer.wanted.file, reason, seconds))
+            self._stop.wait(seconds)
+
+    def _walk(self, path: Path) -> Sequence[str] | None:
+        """The hazards in an HDF5 file; None if it cannot be walked here, which is said once.
+
+        Raises:
+            FormError: it cannot be walked anywhere.
+        """
+        walker = self.walker
+        if walker is None:
+            return None
         try:
-            blob = self._receive(url, wanted, client)
+            return walker.walk(path)
+        except WalkerError as error:
+            self.walker = None
+            self._events.put(Remarked(f"HDF5 files are not walked: {error}"))
+            return None
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Received):
+            self._meter.add(event.count, time.monotonic())
+        self._events.put(event)
+
+    # Several connections for one file
+
+    def _share(self) -> tuple[Transfer, Piece, Asked] | None:
+        """Half of what still takes longest, if one more connection would make it faster."""
+        now = time.monotonic()
+        with self._changed:
+            transfer = max(self._transfers, key=lambda each: each.seconds_left(now), default=None)
+            connections = len(self._transfers) + self._pieces
+            if transfer is None or not self._gain.allows(now, self._meter.rate(now), connections):
+                return None
+            share = transfer.split(now)
+            if share is None:
+                return None
+            self._pieces += 1
+        return transfer, *share
+
+    def _help(self, transfer: Transfer, piece: Piece, asked: Asked, client: Client) -> None:
+        """Fetch `piece` as far as anybody wants it; where that ends is where whoever asked for it goes on."""
+        wanted, origin = transfer.wanted, transfer.origin
+        try:
+            url = transfer.url_at(origin) if origin else None
+            if origin is None or url is None:
+                return
+            self._take_turn(origin, transfer)
+            with client.open(url, asked, with_credentials=origin.trust == "mirror") as body:
+                for received in body:
+                    chunk, ended = transfer.allot(piece, received)
+                    self._hear(Received(wanted.identifier, len(chunk)))
+                    if not piece.write(chunk) or ended or self._stop.is_set():
+                        break
         except Refusal as refusal:
-            if refusal.whole_origin:
-                turned_away.append(str(refusal))
-            else:
-                turned_away.clear()
-            raise
-        turned_away.clear()
-        now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-        self.store.remember(Record(wanted.identifier, blob.digest, blob.size, origin.trust, origin.name, now))
-        seconds = time.monotonic() - started
-        self._events.put(Fetched(wanted.identifier, wanted.file, blob, origin.name, seconds))
-
-    def _receive(self, url: str, wanted: Wanted, client: Client) -> Descriptor:
-        """The bytes behind `url` are a blob, if they are what was wanted."""
-        form = form_of(wanted.file)
-        with client.open(url) as body, self.store.ingest() as ingest:
-            self._events.put(Started(wanted.identifier, wanted.file, body.announced))
-            try:
-                for chunk in body:
-                    if self._stop.is_set():
-                        raise Refusal("interrupted")
-                    if not wanted.known:
-                        form.feed(chunk)
-                    ingest.write(chunk)
-                    if wanted.known and ingest.size > wanted.known.size:
-                        raise Mismatch(f"more bytes than the {wanted.known.size} that are recorded")
-                    self._events.put(Received(wanted.identifier, len(chunk)))
-                if not wanted.known:
-                    form.finish()
-            except FormError as error:
-                raise Refusal(str(error)) from None
-            if wanted.known and ingest.descriptor != wanted.known:
-                raise Mismatch(f"other bytes: {ingest.descriptor.digest}, but {wanted.known.digest} is recorded")
-            return ingest.publish()
+            transfer.divisible = False
+            if origin and not self._stop.is_set():
+                self._events.put(Refused(wanted.identifier, wanted.file, origin.name, f"a piece: {refusal}"))
+        finally:
+            piece.end()
+            with self._changed:
+                self._pieces -= 1
 
 
-class Mismatch(Refusal):
-    """Whole bytes of the wrong file."""
+@dataclass(slots=True)
+class _Elsewhere:
+    """A file that another process is fetching: when to look for it again, and since when nothing was seen of it."""
+
+    wanted: Wanted
+    due: float
+    since: float

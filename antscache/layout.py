@@ -10,6 +10,7 @@
       views/<package>-<version>/        a view
       ingest/                           being written
       catalog/                          manifests read on this host that are not shipped
+      locks/                            who is fetching what, and when the next start at a paced origin is free
 
 Specification: OCI image-spec 1.1, image-layout.md, manifest.md ("Guidance for an Empty Descriptor", artifactType).
 """
@@ -60,6 +61,8 @@ class Layout:
         self.views = root / "views"
         self.ingest = root / "ingest"
         self.catalog = root / "catalog"
+        self.locks = root / "locks"
+        self.pace = self.locks / "pace"
 
     def blob(self, digest: Digest) -> Path:
         """Where the bytes named `digest` are."""
@@ -68,6 +71,10 @@ class Layout:
     def record(self, identifier: Identifier) -> Path:
         """Where the record of `identifier` is."""
         return self.records / f"{figshare_number(identifier)}.json"
+
+    def lock(self, identifier: Identifier) -> Path:
+        """What whoever fetches `identifier` holds."""
+        return self.locks / identifier.replace(":", "-")
 
     def selections(self, release: Release) -> Path:
         """The directory of the selections of `release`."""

@@ -103,6 +103,14 @@ def figshare_number(identifier: Identifier) -> str:
     return identifier.removeprefix("figshare:")
 
 
+def parse_identifier(text: str) -> Identifier | None:
+    """Read `figshare:34821874`, or just the number; None where it is neither."""
+    try:
+        return msgspec.convert(text if text.startswith("figshare:") else f"figshare:{text}", Identifier)
+    except msgspec.ValidationError:
+        return None
+
+
 def parse_release(text: str) -> Release:
     """Read `antspynet==0.3.2`, or just `0.3.2`, as people type it.
 

@@ -26,12 +26,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
     Attributes:
         known: what the identifier turned out to be before, if it is known; other bytes are refused.
+        accepted: whether the user takes the file although it is not what its name says.
     """
 
     identifier: Identifier
     file: str
     release: Release
     known: Descriptor | None = None
+    accepted: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
         present: those whose bytes are in the store, with their blob.
         missing: those whose bytes are not.
         unavailable: asked for, but the release names nothing that can be fetched.
-        fetch: each missing identifier once.
+        fetch: each missing identifier once, the largest first.
     """
 
     manifest: Manifest
@@ -89,14 +91,20 @@ def plan_prefetch(
     entries: Iterable[Entry],
     known: Mapping[Identifier, Descriptor],
     held: Collection[Descriptor],
+    accepted: Collection[Identifier] = (),
 ) -> Plan:
-    """How `entries` of `manifest` become present, when `known` is recorded and `held` is in the store."""
+    """How `entries` of `manifest` become present, when `known` is recorded and `held` is in the store.
+
+    What is `accepted` the user takes although it is not what its name says.
+    """
     entries = tuple(entries)
     selected = fetchable(entries)
     blobs = {entry: known.get(entry.identifier) for entry in selected if entry.identifier}
     missing = tuple(entry for entry in selected if blobs[entry] not in held)
     wanted = {
-        entry.identifier: Wanted(entry.identifier, entry.file, manifest.release, blobs[entry])
+        entry.identifier: Wanted(
+            entry.identifier, entry.file, manifest.release, blobs[entry], entry.identifier in accepted
+        )
         for entry in reversed(missing)
         if entry.identifier
     }
@@ -106,8 +114,13 @@ def plan_prefetch(
         present=tuple((entry, blob) for entry, blob in blobs.items() if blob is not None and blob in held),
         missing=missing,
         unavailable=tuple(entry for entry in entries if entry.identifier is None),
-        fetch=tuple(reversed(wanted.values())),
+        fetch=tuple(sorted(dict(reversed(wanted.items())).values(), key=_largest_first)),
     )
+
+
+def _largest_first(wanted: Wanted) -> tuple[int, bool]:
+    """So that the large ones do not come last. Where no size is known, networks come before templates."""
+    return -wanted.known.size if wanted.known else 0, not wanted.file.endswith(".h5")
 
 
 def unknown_names(names: Iterable[str], known: Collection[str], where: str) -> ManifestError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Trust = Literal["lockfile", "origin", "mirror", "adopted"]
 RANK: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
+Check = Literal["digest", "length", "md5", "form", "walk"]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -27,6 +28,9 @@ class Record(msgspec.Struct, frozen=True):
         trust: who said so; a later word counts only if its rank is higher.
         source: where the bytes came from: a host, never a whole URL (a URL may carry a token).
         recorded: when, ISO 8601 in UTC.
+        checks: what the bytes were checked by: a digest that was known; the length and the MD5 that the origin told;
+            the form of such a file; a walk through its HDF5 structure.
+        accepted: what the form or the walk found, where the user accepted it.
     """
 
     identifier: Identifier
@@ -35,11 +39,30 @@ class Record(msgspec.Struct, frozen=True):
     trust: Trust
     source: str
     recorded: str
+    checks: tuple[Check, ...] = ()
+    accepted: str = ""
 
     @property
     def descriptor(self) -> Descriptor:
         """The bytes the identifier names."""
         return Descriptor(self.digest, self.size)
+
+
+class Partial(msgspec.Struct, frozen=True):
+    """What the bytes of an ingest are the beginning of, so that they can be gone on from.
+
+    Attributes:
+        size: of the whole file.
+        etag: which state of the file; a strong one, as the origin sent it.
+        origin: the name of the origin that sent it.
+        boot: of the system that wrote it. Bytes that were not synced outlive their process, and not their system.
+    """
+
+    identifier: Identifier
+    size: Size
+    etag: str
+    origin: str
+    boot: str
 
 
 class Selection(msgspec.Struct, frozen=True):

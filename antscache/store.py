@@ -84,7 +84,15 @@ class Store:
         self.check()
         layout = self.layout
         with refusing(f"cannot make a root of {layout.root}"):
-            for directory in layout.root, layout.ingest, layout.blobs, layout.records, layout.refs, layout.views:
+            for directory in (
+                layout.root,
+                layout.ingest,
+                layout.blobs,
+                layout.records,
+                layout.refs,
+                layout.views,
+                layout.locks,
+            ):
                 durable.make_directory(directory)
             description = msgspec.json.encode(Description(VERSION)) + b"\n"
             for path, content in (

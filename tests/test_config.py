@@ -51,10 +51,12 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_JOBS": "2",
         "ANTSCACHE_LINK_MODE": "symlink",
         "ANTSCACHE_TIMEOUT": "1.5",
+        "ANTSCACHE_PACE": "0.5",
     }
     assert set(environ) == set(VARIABLES.values())
     settings = load({}, environ)
     assert settings.root == str(tmp_path / "elsewhere")
+    assert settings.pace == 0.5
     assert (settings.offline, settings.mirrors) == (True, ("https://a/{id}", "https://b/{digest}"))
     assert (settings.origins, settings.jobs) == (("http://c/{id}",), 2)
     assert (settings.link_mode, settings.timeout) == ("symlink", 1.5)

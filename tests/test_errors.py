@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -208,45 +208,44 @@ def test_many_files_from_an_origin_that_is_down_are_still_one_error_and_soon(ant
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
 
 
-TOLD = {
-    Misbehaviour.CHALLENGE: "202 bot challenge",
-    Misbehaviour.FORBIDDEN: "403 Forbidden",
-    Misbehaviour.MISSING: "404 Not Found",
-    Misbehaviour.BUSY: "429 Too Many Requests",
-    Misbehaviour.BROKEN: "500 Internal Server Error",
-    Misbehaviour.UNAVAILABLE: "503 Service Unavailable",
-    Misbehaviour.HTML: "an HTML page",
-    Misbehaviour.HTML_AS_BINARY: "an HTML page",
-    Misbehaviour.EMPTY: "an empty body",
-    Misbehaviour.REDIRECT_FILE: "a redirect to file:, which is not http(s)",
-    Misbehaviour.REDIRECT_FTP: "a redirect to ftp:, which is not http(s)",
-    Misbehaviour.REDIRECT_LOOP: "more than 5 redirects",
-    Misbehaviour.REDIRECT_NOWHERE: "a redirect to nowhere",
-    Misbehaviour.TRUNCATED: "a cut HDF5 file",
-    Misbehaviour.WRONG_TYPE: "not an HDF5 file",
-    Misbehaviour.GZIP_ENCODED: "Content-Encoding 'gzip'",
-    Misbehaviour.CUT: "broken off",
-    Misbehaviour.CUT_CHUNKED: "broken off",
-    Misbehaviour.CUT_UNANNOUNCED: "a cut HDF5 file",
-    Misbehaviour.LONG: "longer than the 4000 bytes announced",
-    Misbehaviour.SHORT_ANNOUNCED: "longer than the 2000 bytes announced",
-    Misbehaviour.STALL: "silence",
-    Misbehaviour.RESET: "broken off",
-}
-SOUND = {Misbehaviour.CHUNKED, Misbehaviour.UNANNOUNCED}
-# Valid bytes of the right type and length, seen for the first time: no check of form can tell.
-UNTOLD = {Misbehaviour.OTHER, Misbehaviour.CORRUPT}
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (Misbehaviour.CHALLENGE, "202 bot challenge"),
+        (Misbehaviour.HTML_AS_BINARY, "an HTML page"),
+        (Misbehaviour.REDIRECT_FILE, "a redirect to file:, which is not http(s)"),
+        (Misbehaviour.TRUNCATED, "a cut HDF5 file"),
+    ],
+    ids=lambda each: getattr(each, "value", ""),
+)
+def test_an_answer_that_is_refused_is_named_in_the_error(
+    used: AntsCache, figshare: StandIn, how: Misbehaviour, told: str
+) -> None:
+    """All ways to go wrong: test_misbehaviour.py."""
+    ran = prefetch(used, figshare.misbehaving_origins(how))
+    failed(ran, 4, told, f"figshare:{NUMBER} ({BRAIN}.h5 of antspynet==0.3.2)")
+    assert f"failed {BRAIN}.h5 figshare:{NUMBER} {told}" in ran.err
 
 
-def test_every_way_to_go_wrong_is_covered() -> None:
-    assert set(TOLD) | SOUND | UNTOLD == set(Misbehaviour)
+def test_what_does_not_look_like_the_file_can_be_accepted_by_its_identifier_and_the_record_says_so(
+    antscache: AntsCache, figshare: StandIn
+) -> None:
+    origins = figshare.misbehaving_origins(Misbehaviour.WRONG_TYPE)
+    arguments = ["prefetch", "0.3.2", "--name", BRAIN, "--origin", origins.split()[0]]
+    refused = antscache(*arguments)
+    failed(refused, 4, "not an HDF5 file", f"--accept figshare:{NUMBER}")
+    failed(antscache(*arguments, "--accept", "figshare:22597175"), 4, "not an HDF5 file")
+    ran = antscache(*arguments, "--accept", NUMBER).succeeded()
+    assert "accepted although it is not an HDF5 file" in ran.err
+    record = json.loads((antscache.root / f"identifiers/figshare/{NUMBER}.json").read_text())
+    assert record["checks"] == ["length", "md5"]
+    assert record["accepted"].startswith("not an HDF5 file")
 
 
-@pytest.mark.parametrize("how", list(TOLD), ids=lambda how: how.value)
-def test_an_answer_that_is_refused_is_named_in_the_error(used: AntsCache, figshare: StandIn, how: Misbehaviour) -> None:
-    patience = ["--timeout", "0.5"] if how is Misbehaviour.STALL else []
-    ran = prefetch(used, figshare.misbehaving_origins(how), *patience)
-    failed(ran, 4, TOLD[how], f"figshare:{NUMBER} ({BRAIN}.h5 of antspynet==0.3.2)")
+def test_a_page_of_html_cannot_be_accepted(antscache: AntsCache, figshare: StandIn) -> None:
+    origins = figshare.misbehaving_origins(Misbehaviour.HTML_AS_BINARY)
+    ran = antscache("prefetch", "0.3.2", "--name", BRAIN, "--accept", NUMBER, ANTSCACHE_ORIGINS=origins)
+    failed(ran, 4, "an HTML page")
 
 
 def test_a_cut_template_is_refused(antscache: AntsCache, figshare: StandIn) -> None:
@@ -285,17 +284,6 @@ def started(antscache: AntsCache, standin: StandIn, *arguments: str) -> subproce
     while not any(request.route == "storage" for request in standin.requests):
         assert process.poll() is None
     return process
-
-
-@pytest.mark.parametrize("name", [[], ["--name", BRAIN]])
-def test_ctrl_c_ends_soon_says_how_to_go_on_and_leaves_nothing_behind(used: AntsCache, name: list[str]) -> None:
-    with StandIn(FEW, size=3_000_000, rate=500_000) as slow:
-        process = started(used, slow, *name)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert "interrupted\nhint: what was fetched is kept: run the same command again to go on\n" in err
 
 
 def test_a_prefetch_that_was_killed_is_simply_run_again(antscache: AntsCache) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,12 @@ from conftest import BRAIN, FEW, snapshot
 
 from antscache.digest import descriptor_of
 from antscache.errors import StoreError
-from antscache.events import Failed, Fetched, Received, Refused
+from antscache.events import Fetched, Present, Received, Refused
 from antscache.fetch import Fetching
-from antscache.ingest import Ingest
+from antscache.ingest import Ingest, leftovers
 from antscache.manifest import Release
-from antscache.origin import parse_origins
+from antscache.origin import Origin, parse_origins
+from antscache.pace import Pace
 from antscache.plan import Wanted
 from antscache.store import Store
 from antscache.testing import Misbehaviour, StandIn
@@ -48,7 +50,11 @@ def store(tmp_path: Path) -> Store:
 def fetching(store: Store, origins: str, *numbers: str, known: bytes | None = None, timeout: float = 5) -> Fetching:
     blob = descriptor_of(known) if known is not None else None
     wanted = [Wanted(f"figshare:{number}", FEW[number], RELEASE, blob) for number in numbers or [NUMBER]]
-    return Fetching(wanted, parse_origins([], origins.split()), store, 4, timeout, pause=0.01)
+    return job_of(store, wanted, parse_origins([], origins.split()), 4, timeout)
+
+
+def job_of(store: Store, wanted: list[Wanted], origins: tuple[Origin, ...], jobs: int, timeout: float) -> Fetching:
+    return Fetching(wanted, origins, store, jobs, timeout, Pace(store.layout.pace, 0), pause=0.01)
 
 
 def test_a_file_comes_from_the_first_origin_that_has_it(standin: StandIn, store: Store) -> None:
@@ -62,27 +68,6 @@ def test_a_file_comes_from_the_first_origin_that_has_it(standin: StandIn, store:
         assert record.descriptor == descriptor_of(standin.content(number))
         assert (record.trust, record.source) == ("origin", standin.url.removeprefix("http://"))
         assert store.layout.blob(record.digest).read_bytes() == standin.content(number)
-
-
-@pytest.mark.parametrize("how", [*WRONG, Misbehaviour.CHALLENGE, Misbehaviour.FORBIDDEN, Misbehaviour.LONG])
-def test_what_one_origin_gets_wrong_the_next_one_delivers(standin: StandIn, store: Store, how: Misbehaviour) -> None:
-    origins = f"{standin.misbehaving_origins(how).split()[0]} {standin.origins.split()[0]}"
-    events = list(fetching(store, origins))
-    assert [type(event) for event in events if isinstance(event, Refused | Fetched | Failed)] == [Refused, Fetched]
-    assert store.known([f"figshare:{NUMBER}"]) == {f"figshare:{NUMBER}": descriptor_of(standin.content(NUMBER))}
-
-
-@pytest.mark.parametrize(
-    "how", [how for how in Misbehaviour if how.value not in {"chunked", "unannounced", "other", "corrupt", "stall"}]
-)
-def test_what_every_origin_gets_wrong_leaves_no_trace(standin: StandIn, store: Store, how: Misbehaviour) -> None:
-    before = snapshot(store.layout.root)
-    job = fetching(store, standin.misbehaving_origins(how))
-    assert not [event for event in job if isinstance(event, Fetched)]
-    [failure] = job.failures
-    assert (failure.identifier, failure.file) == (f"figshare:{NUMBER}", f"{BRAIN}.h5")
-    assert len(failure.attempts) >= 3
-    assert snapshot(store.layout.root) == before
 
 
 @pytest.mark.parametrize("how", [Misbehaviour.BROKEN, Misbehaviour.CUT, Misbehaviour.RESET, Misbehaviour.BUSY])
@@ -104,7 +89,7 @@ def test_what_cannot_get_better_is_not_tried_again(standin: StandIn, store: Stor
 def test_retries_are_bounded(standin: StandIn, store: Store) -> None:
     job = fetching(store, standin.misbehaving_origins(Misbehaviour.BROKEN))
     list(job)
-    assert len(job.failures[0].attempts) == 9  # three origins, three rounds
+    assert len(job.failures[0].attempts) == 18  # three origins, six rounds
 
 
 def test_a_silent_origin_is_given_up_after_the_timeout(standin: StandIn, store: Store) -> None:
@@ -143,12 +128,13 @@ def test_a_known_digest_overrides_the_checks_of_form(store: Store) -> None:
     assert store.holds(descriptor_of(content))
 
 
-def test_an_origin_that_turns_everybody_away_is_set_aside(standin: StandIn, store: Store) -> None:
-    refused, sound = standin.misbehaving_origins(Misbehaviour.FORBIDDEN).split()[0], standin.origins.split()[0]
-    wanted = [Wanted(f"figshare:{NUMBER}", f"{number}.h5", RELEASE) for number in range(12)]
-    job = Fetching(wanted, parse_origins([], [refused, sound]), store, 1, 5.0)
-    assert len([event for event in job if isinstance(event, Fetched)]) == 12
-    assert sum(request.status == 403 for request in standin.requests) == 3
+def test_an_origin_that_turns_everybody_away_is_set_aside(store: Store) -> None:
+    with StandIn(size=5000) as many:
+        refused, sound = many.misbehaving_origins(Misbehaviour.FORBIDDEN).split()[0], many.origins.split()[0]
+        wanted = [Wanted(f"figshare:{number}", file, RELEASE) for number, file in sorted(many.files.items())[:12]]
+        job = job_of(store, wanted, parse_origins([], [refused, sound]), 1, 5.0)
+        assert len([event for event in job if isinstance(event, Fetched)]) == 12
+        assert sum(request.status == 403 for request in many.requests) == 3
 
 
 def test_a_full_disk_ends_the_fetch_and_blames_no_origin(
@@ -165,10 +151,53 @@ def test_a_full_disk_ends_the_fetch_and_blames_no_origin(
     assert list(store.layout.ingest.iterdir()) == []
 
 
-def test_a_fetch_that_is_broken_off_puts_away_what_it_was_writing(store: Store) -> None:
+def test_a_fetch_that_is_broken_off_keeps_what_can_be_gone_on_from_and_nothing_else(store: Store) -> None:
     with StandIn(FEW, size=5_000_000, rate=1_000_000) as slow:
         for event in fetching(store, slow.origins, *FEW):
-            if type(event).__name__ == "Received":
+            if isinstance(event, Received):
                 break
-        assert list(store.layout.ingest.iterdir()) == []
+        found = leftovers(store.layout)
+        assert set(found) <= {f"figshare:{number}" for number in FEW}
+        assert len(list(store.layout.ingest.iterdir())) == 2 * len(found)  # each with its note
         assert store.stored()[0] == 1  # the empty config of the OCI layout
+
+
+def test_a_file_that_another_process_has_fetched_meanwhile_is_not_fetched_again(standin: StandIn, store: Store) -> None:
+    list(fetching(store, standin.origins, *FEW))
+    requests = len(standin.requests)
+    assert {type(event) for event in fetching(store, standin.origins, *FEW)} == {Present}
+    assert len(standin.requests) == requests
+
+
+def test_the_last_file_under_way_is_fetched_over_several_connections_where_one_is_the_limit(store: Store) -> None:
+    size = 48_000_000
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=size, rate=8_000_000) as slow:
+        slow.prepare()
+        begun = time.monotonic()
+        job = fetching(store, slow.origins.split()[0], NUMBER)
+        received = sum(event.count for event in job if isinstance(event, Received))
+        seconds = time.monotonic() - begun
+        assert store.holds(descriptor_of(slow.content(NUMBER)))
+        assert received == size
+        assert slow.sent(NUMBER) <= size + 8 * 8_000_000 // 4  # what was sent of parts that were given away
+    assert seconds < size / 8_000_000 * 0.7
+
+
+def test_a_piece_that_is_refused_costs_nothing_but_time(store: Store) -> None:
+    size = 24_000_000
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=size, rate=8_000_000) as slow:
+        slow.prepare()
+        slow.misbehave_in_turn(NUMBER, [None, *[Misbehaviour.RANGE_IGNORED, Misbehaviour.CUT] * 4])
+        job = fetching(store, slow.origins.split()[0], NUMBER)
+        refused = [event.outcome for event in job if isinstance(event, Refused)]
+        assert any(outcome.startswith("a piece") for outcome in refused)
+        assert job.failures == []
+        assert store.holds(descriptor_of(slow.content(NUMBER)))
+    assert list(store.layout.ingest.iterdir()) == []
+
+
+def test_a_file_that_comes_quickly_is_not_divided(store: Store) -> None:
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=40_000_000) as quick:
+        quick.prepare()
+        list(fetching(store, quick.origins.split()[0], NUMBER))
+        assert quick.downloads(NUMBER) == 1

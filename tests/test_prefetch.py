@@ -291,9 +291,9 @@ def test_the_python_api_does_the_same_and_tells_what_happens(antscache: AntsCach
     heard: list[Event] = []
     result = cache.prefetch(cache.plan("antspynet==0.3.2", names=[BRAIN, TEMPLATE]), heard.append)
     assert {type(event).__name__ for event in heard} >= {"Started", "Received", "Fetched"}
-    sizes = {file: blob.size for file, blob in result.fetched.items()}
+    sizes = {event.file: event.blob.size for event in result.fetched}
     assert set(sizes) == {f"{BRAIN}.h5", f"{TEMPLATE}.nii.gz"}
-    digest = result.fetched[f"{BRAIN}.h5"].digest
+    digest = next(event.blob.digest for event in result.fetched if event.file == f"{BRAIN}.h5")
     assert digest == "sha256:" + hashlib.sha256(figshare.content("34821874")).hexdigest()
     home = package.prefetch("0.3.2", names=[BRAIN], root=str(antscache.root), offline=True)
     assert home == result.home

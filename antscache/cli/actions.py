@@ -11,6 +11,7 @@ from antscache.cli import render
 from antscache.cli.group import antscache
 from antscache.cli.options import (
     KINDS,
+    IdentifierType,
     Invocation,
     as_json,
     fetching,
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    type=IdentifierType(),
+    metavar="IDENTIFIER",
+    help="Take what figshare:N is, although it does not look like the file; may be given again.",
+)
 @as_json
 @fetching
 @shared
@@ -46,56 +55,64 @@ def prefetch(
     names: tuple[str, ...],
     kinds: tuple[str, ...],
     dry_run: bool,
+    accepted: tuple[str, ...],
     json: bool,
 ) -> None:
     """Make a release's files present and verified, and print its view.
 
-    Prints the view's home, one line a release: HOME=$(antscache path RELEASE) lets an ANTsPyNet use it.
+    Prints the view's home, one line a release: HOME=$(antscache path RELEASE) lets an ANTsPyNet use it. With --json,
+    one event a line instead.
     """
     cache = invocation.cache()
     manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-    plans = [cache.plan(each, names=names, kinds=[KINDS[kind] for kind in kinds]) for each in manifests]
+    wanted = [KINDS[kind] for kind in kinds]
+    plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
     if dry_run:
-        _print_plans(plans, json=json)
+        _print_plans(cache, plans, json=json)
         return
-    done = [_carry_out(invocation, cache, plan) for plan in plans]
-    if json:
-        render.print_json(done)
-    else:
-        for each in done:
-            click.echo(each["home"])
+    for plan in plans:
+        result = carry_out(invocation, cache, plan, json=json)
+        if not json:
+            click.echo(result.home)
 
 
-def _carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> dict[str, Any]:
-    result = carry_out(invocation, cache, plan)
-    return {
-        "release": str(plan.release),
-        "home": str(result.home),
-        "present": len(plan.entries),
-        "fetched": [{"file": file, "digest": blob.digest, "size": blob.size} for file, blob in result.fetched.items()],
-        "unavailable": [entry.name for entry in plan.unavailable],
-    }
-
-
-def carry_out(invocation: Invocation, cache: Cache, plan: Plan) -> Prefetched:
-    """Prefetch one release and say what happened.
+def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = False) -> Prefetched:
+    """Prefetch one release and say what happened; with `json`, in events.
 
     Raises:
         AntsCacheError: as `Cache.prefetch` does.
     """
-    from antscache.cli.progress import shown
+    from antscache.cli.progress import print_event, shown
 
     total, missing = len(plan.entries), len(plan.missing)
-    if missing:
-        invocation.say(f"{plan.release}: {render.files(total)}, {total - missing} present, {missing} to fetch")
-    with shown(invocation, len(plan.fetch)) as listen:
+    if json:
+        print_event("planned", _plan_facts(cache, plan))
+    elif missing:
+        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(plan)}"
+        invocation.say(f"{plan.release}: {told}{_told_pace(cache, plan)}")
+    with shown(invocation, plan.fetch, json=json) as listen:
         result = cache.prefetch(plan, listen)
-    received = sum(blob.size for blob in result.fetched.values())
+    if json:
+        print_event("prefetched", {"release": str(plan.release), "home": str(result.home), "present": total})
+        return result
+    received = sum(event.blob.size for event in result.fetched)
     did = f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
     never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
     invocation.say(f"{plan.release}: {render.files(total)} present, {did}{never}")
     say_how_linked(invocation, result.linked)
     return result
+
+
+def _told_size(plan: Plan) -> str:
+    """How many bytes are to be fetched, as far as it is known."""
+    known = [wanted.known.size for wanted in plan.fetch if wanted.known]
+    return f" ({render.size(sum(known))})" if known and len(known) == len(plan.fetch) else ""
+
+
+def _told_pace(cache: Cache, plan: Plan) -> str:
+    """What politeness costs in time."""
+    seconds = cache.pace(plan) if plan.fetch else 0.0
+    return f", which takes at least {render.duration(seconds)} at Figshare's pace" if seconds > 1 else ""
 
 
 def say_how_linked(invocation: Invocation, linked: Linked) -> None:
@@ -107,26 +124,26 @@ def say_how_linked(invocation: Invocation, linked: Linked) -> None:
         invocation.say(f"{render.files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")
 
 
-def _print_plans(plans: list[Plan], *, json: bool) -> None:
+def _plan_facts(cache: Cache, plan: Plan) -> dict[str, Any]:
+    return {
+        "release": str(plan.release),
+        "present": [entry.name for entry, _ in plan.present],
+        "missing": [entry.name for entry in plan.missing],
+        "unavailable": [entry.name for entry in plan.unavailable],
+        "seconds": cache.pace(plan) if plan.fetch else 0.0,
+    }
+
+
+def _print_plans(cache: Cache, plans: list[Plan], *, json: bool) -> None:
     if json:
-        render.print_json(
-            [
-                {
-                    "release": str(plan.release),
-                    "present": [entry.name for entry, _ in plan.present],
-                    "missing": [entry.name for entry in plan.missing],
-                    "unavailable": [entry.name for entry in plan.unavailable],
-                }
-                for plan in plans
-            ]
-        )
+        render.print_json([_plan_facts(cache, plan) for plan in plans])
         return
     for plan in plans:
         rows = [("fetch", entry.kind, entry.file, str(entry.identifier)) for entry in plan.missing]
         rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}") for entry in plan.unavailable]
         render.print_table(rows)
         counts = f"{len(plan.missing)} to fetch, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
-        click.echo(f"{plan.release}: {counts}")
+        click.echo(f"{plan.release}: {counts}{_told_pace(cache, plan)}")
 
 
 @antscache.command()

@@ -20,6 +20,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 KINDS: dict[str, Kind] = {"data": "data", "network": "network", "model": "network"}  # upstream says model
 
 
+class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
+    """`figshare:N`, or just the number."""
+
+    name = "identifier"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The identifier that `value` writes."""
+        from antscache.manifest import parse_identifier
+
+        identifier = parse_identifier(value)
+        if identifier is None:
+            self.fail(f"{value!r} is not an identifier like figshare:34821874", param, ctx)
+        return identifier
+
+
 @dataclass(slots=True)
 class Invocation:
     """One run of the command line: the shared flags, wherever on the line they stood."""
@@ -85,6 +100,12 @@ def fetching(function: Function) -> Function:
                 "--origin", "origins", multiple=True, metavar="URL", help="Instead of Figshare. [ANTSCACHE_ORIGINS]"
             ),
             _option("--timeout", type=float, metavar="SECONDS", help="Of silence. [ANTSCACHE_TIMEOUT; 60]"),
+            _option(
+                "--pace",
+                type=float,
+                metavar="SECONDS",
+                help="Between starts at api.figshare.com. [ANTSCACHE_PACE; 1]",
+            ),
             _option("--link-mode", type=modes, help="How views lead to blobs. [ANTSCACHE_LINK_MODE; auto]"),
         )
     ):

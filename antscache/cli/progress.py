@@ -1,76 +1,172 @@
-"""What people see of a fetch: bars on a terminal, one plain line a file elsewhere."""
+"""What people see of a fetch: bars on a terminal and a plain line a file everywhere, or events as JSON."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from antscache.cli.render import is_terminal, size
-from antscache.events import Event, Failed, Fetched, Listener, Received, Started, nobody
+import click
+import msgspec
+
+from antscache.cli.render import duration, files, is_terminal, size
+from antscache.events import Event, Failed, Fetched, Listener, Present, Received, Refused, Remarked, Started, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from antscache.cli.options import Invocation
     from antscache.manifest import Identifier
+    from antscache.plan import Wanted
+
+NOTED = 1.0  # seconds: a shorter wait is not worth a line; and between two events of bytes of one file in JSON
 
 
 @contextmanager
-def shown(invocation: Invocation, count: int) -> Iterator[Listener]:
-    """A listener that shows the fetch of `count` files."""
-    if invocation.quiet or not count:
-        yield nobody
-    elif is_terminal():
-        with _bars(count) as listener:
-            yield listener
+def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> Iterator[Listener]:
+    """A listener that shows how `wanted` is fetched."""
+    if json:
+        events = Events()
+        yield events.listen
+        return
+    lines = Lines(invocation)
+    if not invocation.quiet and wanted and is_terminal():
+        with _bars(wanted) as draw:
+
+            def both(event: Event) -> None:
+                lines.listen(event)
+                draw(event)
+
+            yield both
     else:
-        yield lambda event: _line(event, invocation)
+        yield lines.listen
+    lines.sum_up()
 
 
-def _line(event: Event, invocation: Invocation) -> None:
-    match event:
-        case Fetched():
-            told = (
-                f"{event.file} {event.identifier} {size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
-            )
-            invocation.say(f"fetched {told}")
-        case Failed():
-            invocation.say(f"failed {event.file} {event.identifier}")
-        case _:
-            pass
+class Events:
+    """Each event as a line of JSON on stdout, as docs/configuration.md describes them; bytes at most once a second."""
+
+    def __init__(self) -> None:
+        self._received: Counter[Identifier] = Counter()
+        self._told: dict[Identifier, float] = {}
+
+    def listen(self, event: Event) -> None:
+        """Tell `event`."""
+        if isinstance(event, Received):
+            self._received[event.identifier] += event.count
+            now = time.monotonic()
+            if now - self._told.setdefault(event.identifier, now) < NOTED:
+                return
+            self._told[event.identifier] = now
+            event = Received(event.identifier, self._received.pop(event.identifier))
+        print_event(type(event).__name__.lower(), msgspec.to_builtins(event))
+
+
+def print_event(kind: str, facts: dict[str, Any]) -> None:
+    """One line of JSON."""
+    click.echo(msgspec.json.encode({"event": kind} | facts))
+
+
+class Lines:
+    """A plain line a file, and at the end where everything came from."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._refusals: dict[Identifier, str] = {}
+        self._files: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+
+    def listen(self, event: Event) -> None:
+        """Tell `event`, if it is worth a line."""
+        match event:
+            case Fetched():
+                self._files[event.origin] += 1
+                self._bytes[event.origin] += event.blob.size
+                told = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
+                accepted = f", accepted although it is {event.accepted}" if event.accepted else ""
+                self._say(f"fetched {event.file} {event.identifier} {told}{accepted}")
+            case Present():
+                self._say(f"present {event.file} {event.identifier} fetched by another process")
+            case Refused():
+                self._refusals[event.identifier] = f"{event.outcome} ({event.origin})"
+            case Failed():
+                self._say(f"failed {event.file} {event.identifier} {self._refusals.get(event.identifier, '')}")
+            case Waiting() if event.seconds > NOTED or not event.seconds:
+                told = f" for {duration(event.seconds)}" if event.seconds else ""
+                self._say(f"waiting{told} {event.file} {event.identifier} {event.reason}")
+            case Started() if event.resumed:
+                self._say(f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}")
+            case Remarked():
+                self._say(f"note: {event.text}")
+            case _:
+                pass
+
+    def sum_up(self) -> None:
+        """Say what came from where."""
+        for origin, count in self._files.most_common():
+            self._say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
+
+    def _say(self, text: str) -> None:
+        self._invocation.say(text)
 
 
 @contextmanager
-def _bars(count: int) -> Iterator[Listener]:
-    """One bar for all files and one for each that is under way."""
+def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
+    """One bar for all files and one for each that is under way; what is said meanwhile stands above them."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        sizes: dict[Identifier, int] = {each.identifier: each.known.size for each in wanted if each.known}
         done = 0
-        everything = progress.add_task(f"0/{count} files", total=None)
+        everything = progress.add_task(f"0/{len(wanted)} files", total=None)
         under_way: dict[Identifier, TaskID] = {}
 
         def listen(event: Event) -> None:
             nonlocal done
             match event:
                 case Started():
-                    _end(event.identifier)
-                    under_way[event.identifier] = progress.add_task(event.file, total=event.size)
+                    end(event.identifier)
+                    under_way[event.identifier] = progress.add_task(
+                        event.file, total=event.size, completed=event.resumed
+                    )
+                    if event.size:
+                        sizes[event.identifier] = event.size
+                        progress.update(everything, total=expected(sizes.values(), len(wanted)))
                 case Received():
                     progress.advance(everything, event.count)
                     if event.identifier in under_way:
                         progress.advance(under_way[event.identifier], event.count)
-                case Fetched() | Failed():
-                    _end(event.identifier)
+                case Fetched() | Present() | Failed():
+                    end(event.identifier)
                     done += 1
-                    progress.update(everything, description=f"{done}/{count} files")
+                    progress.update(everything, description=f"{done}/{len(wanted)} files")
                 case _:
                     pass
 
-        def _end(identifier: Identifier) -> None:
+        def end(identifier: Identifier) -> None:
             if identifier in under_way:
                 progress.remove_task(under_way.pop(identifier))
 
         yield listen
+
+
+def expected(known: Collection[int], count: int) -> int:
+    """The bytes of `count` files, of which the sizes of some are `known`: the others are taken to be like them."""
+    return sum(known) * count // len(known)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 KILO = 1000
+MINUTE = 60
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -22,6 +23,14 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= KILO
     raise AssertionError
+
+
+def duration(seconds: float) -> str:
+    """`seconds` as people say it."""
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), MINUTE)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def files(count: int) -> str:

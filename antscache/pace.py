@@ -1,0 +1,52 @@
+"""Starts at an origin that asks not to be asked often: one each so many seconds, by all processes on one root."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from antscache import locks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATIENCE = 1.0  # seconds for the lock, which is held for microseconds
+AHEAD = 4096  # starts that may be waiting; a time beyond that was written by another clock
+
+
+class Pace:
+    """Turns, one each `interval` seconds.
+
+    Args:
+        path: what the processes share: the time from which the next turn is free.
+        interval: in seconds; with 0 it is always one's turn.
+    """
+
+    def __init__(self, path: Path, interval: float) -> None:
+        self._path = path
+        self.interval = interval
+
+    def turn(self) -> float:
+        """The seconds until the turn that is ours from now on. Without locks two may get the same one."""
+        if not self.interval:
+            return 0.0
+        with locks.waiting(self._path, PATIENCE) as shared:
+            now = time.time()
+            if shared is None:
+                return self.interval
+            turn = next_turn(now, _read(shared), self.interval)
+            os.pwrite(shared, f"{turn + self.interval:.3f}\n".encode().ljust(24), 0)
+            return turn - now
+
+
+def next_turn(now: float, free: float, interval: float) -> float:
+    """When the next turn is, if turns are free from `free` on: pure. A time that no queue explains counts as passed."""
+    return max(now, free) if free <= now + AHEAD * interval else now
+
+
+def _read(shared: int) -> float:
+    try:
+        return float(os.pread(shared, 24, 0))
+    except ValueError:
+        return 0.0

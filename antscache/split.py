@@ -1,0 +1,158 @@
+"""A file that comes over several connections: who fetches which part, and when that is worth it.
+
+The first bytes come to the one who began the file; a piece is a part from further on that another connection fetches
+into a file without a name, which nobody ever finds, and from which the first one goes on when it has come so far.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Condition, Lock
+from typing import TYPE_CHECKING
+
+from antscache import durable
+from antscache.durable import refusing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from antscache.layout import Layout
+
+LEAST = 4 << 20  # bytes of a part that is worth a connection of its own
+WORTH = 0.6  # seconds that a part must still take before it is halved: each half costs a redirect at Figshare
+SETTLE = 0.7  # seconds after which a new connection shows what it is worth
+GAIN = 0.3  # of what new connections would add if each had a rate of its own: less, and the network is what limits
+CHUNK = 1 << 20  # bytes copied at a time
+WINDOW, SAMPLE = 0.5, 0.1  # seconds over which a rate is told, and between two looks at it
+TICK = 0.1  # seconds that a reader waits at most before it looks around
+
+
+@dataclass(slots=True)
+class Part:
+    """Bytes `start` to `stop` of a file, of which those before `position` are there or under way to the disk."""
+
+    start: int
+    stop: int
+    position: int
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to come."""
+        return self.stop - self.position
+
+    def seconds_left(self, now: float) -> float:
+        """How long that takes, at the rate so far."""
+        received = self.position - self.start
+        return self.left * (now - self.since) / received if received else 0.0
+
+
+class Piece(Part):
+    """A part that another connection fetches, in a file without a name.
+
+    Whoever writes it ends it, and whoever reads it drops it; the file is gone once both have.
+    """
+
+    def __init__(self, start: int, stop: int, layout: Layout) -> None:
+        super().__init__(start, stop, start)
+        self._written = start
+        self._ended = self._dropped = False
+        self._changed = Condition()
+        path = durable.temporary(layout.ingest)
+        with refusing(f"cannot write to {layout.ingest}"):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            path.unlink()
+
+    def write(self, chunk: memoryview) -> bool:
+        """`chunk` comes next; False if nobody wants it any more.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        while chunk and not self._dropped:
+            with refusing("cannot write a piece of a file"):
+                count = os.pwrite(self._file, chunk, self._written - self.start)
+            with self._changed:
+                self._written += count
+                self._changed.notify_all()
+            chunk = chunk[count:]
+        return not self._dropped
+
+    def end(self) -> None:
+        """Nothing more is written."""
+        self._leave(ended=True)
+
+    def drop(self) -> None:
+        """Nothing more is read."""
+        self._leave(dropped=True)
+
+    def _leave(self, *, ended: bool = False, dropped: bool = False) -> None:
+        with self._changed:
+            self._ended |= ended
+            self._dropped |= dropped
+            if self._ended and self._dropped:
+                os.close(self._file)
+            self._changed.notify_all()
+
+    def chunks(self) -> Iterator[bytes]:
+        """What is written, as it is written, up to `stop` or to where its writer ended; nothing now and then."""
+        read = self.start
+        while read < self.stop:
+            with self._changed:
+                if self._written == read and not self._ended:
+                    self._changed.wait(TICK)
+                ready, ended = min(self._written, self.stop) - read, self._ended
+            if not ready and ended:
+                return
+            chunk = os.pread(self._file, min(CHUNK, ready), read - self.start) if ready else b""
+            read += len(chunk)
+            yield chunk
+
+
+class Meter:
+    """How many bytes a second arrive, over about the last half second. Safe between threads; pure but for that."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._received = 0
+        self._samples: deque[tuple[float, int]] = deque(maxlen=1 + round(WINDOW / SAMPLE))
+
+    def add(self, count: int, now: float) -> None:
+        """`count` bytes have arrived."""
+        with self._lock:
+            self._received += count
+            if not self._samples or now - self._samples[-1][0] >= SAMPLE:
+                self._samples.append((now, self._received))
+
+    def rate(self, now: float) -> float:
+        """Bytes a second; 0 as long as that cannot be told."""
+        with self._lock:
+            if not self._samples or now - self._samples[0][0] < SAMPLE:
+                return 0.0
+            then, received = self._samples[0]
+            return (self._received - received) / (now - then)
+
+
+class Gain:
+    """Whether more connections still make the whole faster: they are doubled, looked at, and doubled again. Pure."""
+
+    def __init__(self) -> None:
+        self._at = 0.0  # when there were so many connections, which received so much
+        self._rate = 0.0
+        self._connections = 0
+        self._saturated = False
+
+    def allows(self, now: float, rate: float, connections: int) -> bool:
+        """Whether to add one to so many `connections`, which together receive `rate` bytes a second."""
+        if self._saturated:
+            return False
+        if not self._connections or connections < self._connections:
+            self._at, self._rate, self._connections = now, rate, max(1, connections)
+        if now - self._at >= SETTLE and connections > self._connections:
+            expected = self._rate * connections / self._connections
+            self._saturated = rate < self._rate + GAIN * (expected - self._rate)
+            self._at, self._rate, self._connections = now, rate, connections
+        return not self._saturated and connections < 2 * self._connections

@@ -1,0 +1,373 @@
+"""One file on its way: from whichever origin answers, in as many answers as it takes, checked, into the store.
+
+What has come so far is a draft. It is built on as long as that can be told to be right (`resume`), and thrown away for
+a new one otherwise; bytes of two files never meet in one draft.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from antscache.events import Event, Fetched, Received, Started
+from antscache.formats import FormError, NoFile, form_of
+from antscache.ingest import Ingest, Leftover, Taken
+from antscache.record import Check, Partial, Record
+from antscache.reply import Asked, Refusal, Reply, md5_of
+from antscache.resume import go_on
+from antscache.split import LEAST, WORTH, Part, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from antscache.client import Body, Client
+    from antscache.origin import Origin
+    from antscache.plan import Wanted
+    from antscache.store import Store
+
+    Walk = Callable[[Path], Sequence[str] | None]  # the hazards in a file; None if it cannot be walked here
+
+RESUMABLE = 1 << 20  # bytes: what is smaller is fetched anew sooner than it is asked for in parts
+
+
+class Wrong(Refusal):
+    """Whole bytes that are not the file."""
+
+
+class Mismatch(Wrong):
+    """Other bytes than the identifier is known to have."""
+
+
+class Malformed(Wrong):
+    """The bytes are not what the file's name says, or reach outside themselves. The user may know better."""
+
+
+class Draft:
+    """The bytes of a file so far, and what they are checked by.
+
+    Args:
+        partial: what they are the beginning of; None where no origin has said how many there are.
+        etag: of the first answer.
+    """
+
+    def __init__(self, ingest: Ingest, wanted: Wanted, partial: Partial | None, etag: str) -> None:
+        self.ingest = ingest
+        self.partial = partial
+        self.answers = 0
+        self._wanted = wanted
+        self._md5_told = None if wanted.known else md5_of(etag)
+        self._md5 = hashlib.md5(usedforsecurity=False) if self._md5_told else None
+        self._form = None if wanted.known else form_of(wanted.file)
+        self._accepted = ""
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """`chunk` comes next.
+
+        Raises:
+            Mismatch: these are more bytes than are known to be in the file.
+            Malformed: no file of this form begins so.
+            StoreError: the disk refused.
+        """
+        known = self._wanted.known
+        if known and self.ingest.size + len(chunk) > known.size:
+            raise Mismatch(f"more bytes than the {known.size} that are recorded")
+        if self._form and not self._accepted:
+            try:
+                self._form.feed(chunk)
+            except FormError as error:
+                self._judge(error)
+        if self._md5:
+            self._md5.update(chunk)
+        self.ingest.write(chunk)
+
+    def check(self, walk: Walk) -> tuple[tuple[Check, ...], str]:
+        """What the bytes, which are all there, were checked by; and what was found and is accepted.
+
+        Raises:
+            Wrong: they are not the file.
+        """
+        known, blob = self._wanted.known, self.ingest.descriptor
+        if known:
+            if blob != known:
+                raise Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
+            return ("digest",), ""
+        if self.partial and blob.size != self.partial.size:
+            raise Wrong(f"{blob.size} of {self.partial.size} bytes")
+        checks: list[Check] = ["length"] if self.partial else []
+        if self._md5:
+            if self._md5.hexdigest() != self._md5_told:
+                raise Wrong(f"damaged: the MD5 is {self._md5.hexdigest()}, and the origin says {self._md5_told}")
+            checks.append("md5")
+        checks += self._check_form(walk)
+        return tuple(checks), self._accepted
+
+    def _check_form(self, walk: Walk) -> Iterator[Check]:
+        try:
+            if self._form and not self._accepted:
+                self._form.finish()
+                yield "form"
+            walkable = self._wanted.file.endswith(".h5") and not self._accepted
+            hazards = walk(self.ingest.path) if walkable else None
+            if hazards is not None:
+                yield "walk"
+            if hazards:
+                self._judge(FormError(f"an HDF5 file with {'; '.join(hazards)}"))
+        except FormError as error:
+            self._judge(error)
+
+    def _judge(self, error: FormError) -> None:
+        if isinstance(error, NoFile) or not self._wanted.accepted:
+            raise Malformed(str(error)) from None
+        self._accepted = str(error)
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A file on its way into the store. Close it.
+
+    Attributes:
+        leftovers: what other processes have written of the file.
+        walk: walks an HDF5 file for hazards.
+        listen: hears what happens.
+        stopped: whether to put things away and go.
+        origin: who answered last.
+        divisible: whether the origin has never refused a piece.
+    """
+
+    wanted: Wanted
+    store: Store
+    leftovers: Sequence[Leftover]
+    walk: Walk
+    listen: Callable[[Event], None]
+    stopped: Callable[[], bool]
+    origin: Origin | None = None
+    divisible: bool = True
+    _tried: set[Path] = field(default_factory=set)
+    _draft: Draft | None = None
+    _part: Part | None = None  # that the one who began is receiving; the pieces follow it
+    _pieces: list[Piece] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)  # of the parts and pieces, and where they end
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def received(self) -> int:
+        """How many bytes are here that need not be asked for again."""
+        return self._draft.ingest.size if self._draft and self._draft.partial else 0
+
+    def take_from(self, origin: Origin, client: Client) -> None:
+        """The file is in the store and recorded, from `origin`.
+
+        Raises:
+            Refusal: it is not. What came of it is built on by the next try, if it can be.
+            StoreError: the disk refused.
+            IntegrityError: another process has recorded other bytes for the identifier meanwhile.
+        """
+        url = self.url_at(origin)
+        if url is None:
+            raise Refusal("goes by a digest, and none is known yet")
+        try:
+            with client.open(url, self._ask(origin), with_credentials=origin.trust == "mirror") as body:
+                draft = self._draft_for(body.reply, origin)
+                self._receive(body, draft)
+            self._join_pieces(draft)
+            self._finish(draft, origin)
+        except Refusal as refusal:
+            self._weigh(refusal)
+            raise
+
+    def url_at(self, origin: Origin) -> str | None:
+        """Where `origin` has the file."""
+        known = self.wanted.known
+        return origin.url(self.wanted.identifier, self.wanted.file, known.digest if known else None)
+
+    def close(self, *, keep: bool) -> None:
+        """Nothing is under way any more; if `keep`, what can be gone on from in another run stays for it."""
+        self._drop_pieces()
+        self._discard(keep=keep)
+
+    # What to build on
+
+    def _ask(self, origin: Origin) -> Asked:
+        """What to ask `origin` for: the whole file, or what is missing of the draft that is there afterwards."""
+        draft, known = self._draft, self.wanted.known
+        if draft is None:
+            return self._copy_leftover(origin) or Asked()
+        held, partial = draft.ingest.size, draft.partial
+        asked = go_on(partial, held, origin.name, known, same_boot=True) if partial else None
+        if asked is None or asked.start != held:
+            self._restart()
+            return Asked()
+        return Asked(held, self._part.stop if self._part and self._pieces else None, asked.size, asked.etag)
+
+    def _copy_leftover(self, origin: Origin) -> Asked | None:
+        """What `origin` is to be asked for beyond the most that is left over, of which the draft is then a copy."""
+        for leftover in self.leftovers:
+            partial, same_boot = leftover.partial, leftover.partial.boot == boot() != ""
+            asked = go_on(partial, leftover.held, origin.name, self.wanted.known, same_boot=same_boot)
+            if asked is None or leftover.path in self._tried:
+                continue
+            self._tried.add(leftover.path)
+            draft = self._new_draft(partial, partial.etag)
+            draft.answers = 1
+            try:
+                for chunk in leftover.chunks(asked.start):
+                    draft.write(chunk)
+            except Wrong:
+                self._restart()  # it never was the beginning of this file
+                continue
+            if draft.ingest.size == asked.start:
+                return asked
+            self._restart()
+        return None
+
+    def _draft_for(self, reply: Reply, origin: Origin) -> Draft:
+        """The draft that the bytes of `reply` belong to: the one there is, or a new one if the file comes anew."""
+        draft = self._draft
+        if draft is None or reply.start == 0:
+            self._restart()
+            partial = None
+            if reply.size is not None:
+                partial = Partial(self.wanted.identifier, reply.size, reply.etag, origin.name, boot())
+            draft = self._new_draft(partial, reply.etag)
+        draft.answers += 1
+        with self._lock:
+            stop = self._part.stop if self._part and self._pieces else reply.size
+            self._part = None if stop is None else Part(reply.start, stop, reply.start)
+            self.origin = origin
+        self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, reply.size, reply.start))
+        return draft
+
+    def _new_draft(self, partial: Partial | None, etag: str) -> Draft:
+        draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag)
+        if partial and partial.size >= RESUMABLE and (partial.etag or self.wanted.known):
+            draft.ingest.describe(partial)
+        return draft
+
+    def _restart(self) -> None:
+        """Nothing has come yet. What had is removed, and not written over: somebody may be copying it."""
+        self._drop_pieces()
+        self._discard(keep=False)
+
+    def _discard(self, *, keep: bool) -> None:
+        draft, self._draft = self._draft, None
+        if draft:
+            if keep:
+                draft.ingest.keep()
+            draft.ingest.close()
+
+    def _weigh(self, refusal: Refusal) -> None:
+        """After `refusal`: can what came before it be built on?"""
+        draft = self._draft
+        if draft and (isinstance(refusal, Wrong) or refusal.restart or not draft.partial):
+            if isinstance(refusal, Wrong) and draft.answers > 1:
+                refusal.passing = True  # perhaps its parts do not belong together: from the beginning, once more
+            self._restart()
+
+    # Receiving
+
+    def _receive(self, body: Body, draft: Draft) -> None:
+        """The bytes of `body` are in `draft`, up to where the first piece begins."""
+        for received in body:
+            if self.stopped():
+                raise Refusal("interrupted", passing=True)
+            chunk, ended = self.allot(self._part, received)
+            self.listen(Received(self.wanted.identifier, len(chunk)))
+            draft.write(chunk)
+            if ended and self._pieces:
+                return
+
+    def allot(self, part: Part | None, chunk: memoryview) -> tuple[memoryview, bool]:
+        """What of `chunk` belongs to `part`, and whether the part ends with it."""
+        if part is None:
+            return chunk, False
+        with self._lock:
+            mine = chunk[: part.left]
+            part.position += len(mine)
+            return mine, part.left == 0
+
+    def _join_pieces(self, draft: Draft) -> None:
+        """The bytes of the pieces are in `draft`, in their order.
+
+        Raises:
+            Refusal: a piece ended before its end; the draft goes as far as it came.
+        """
+        while self._pieces:
+            piece = self._pieces[0]
+            for chunk in piece.chunks():
+                if self.stopped():
+                    raise Refusal("interrupted", passing=True)
+                draft.write(chunk)
+            with self._lock:
+                self._pieces.pop(0)
+                here = draft.ingest.size
+                self._part = Part(here, piece.stop, here)
+            piece.drop()
+            if here < piece.stop:
+                raise Refusal(f"a piece was cut: {here - piece.start} bytes of it", passing=True)
+
+    # Several connections
+
+    def seconds_left(self, now: float) -> float:
+        """How long its slowest part still takes, at the rate so far."""
+        with self._lock:
+            return max((part.seconds_left(now) for part in self._parts()), default=0.0)
+
+    def split(self, now: float) -> tuple[Piece, Asked] | None:
+        """Half of the part that still takes longest, for one more connection to `origin`; None: it is not worth one."""
+        with self._lock:
+            partial = self._draft.partial if self._draft else None
+            if not self._parts() or partial is None or not partial.etag or not self.divisible:
+                return None
+            longest = max(self._parts(), key=lambda part: part.seconds_left(now))
+            if longest.left < 2 * LEAST or longest.seconds_left(now) < WORTH:
+                return None
+            piece = Piece(longest.stop - longest.left // 2, longest.stop, self.store.layout)
+            longest.stop = piece.start
+            self._pieces.append(piece)
+            self._pieces.sort(key=lambda each: each.start)
+            return piece, Asked(piece.start, piece.stop, partial.size, partial.etag)
+
+    def _parts(self) -> list[Part]:
+        return [self._part, *self._pieces] if self._part else []
+
+    def _drop_pieces(self) -> None:
+        with self._lock:
+            pieces, self._pieces, self._part = self._pieces, [], None
+        for piece in pieces:
+            piece.drop()
+
+    # Ending
+
+    def _finish(self, draft: Draft, origin: Origin) -> None:
+        """The draft, which is whole, is checked, published and recorded."""
+        checks, accepted = draft.check(self.walk)
+        with self._lock:
+            self._part = None
+        try:
+            blob = draft.ingest.publish()
+        except Taken:
+            raise Refusal("what was written of it was taken away", passing=True, restart=True) from None
+        now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
+        identifier, file = self.wanted.identifier, self.wanted.file
+        self.store.remember(
+            Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
+        )
+        for leftover in self.leftovers:
+            leftover.remove()
+        seconds = time.monotonic() - self._began
+        self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted))
+
+
+@cache
+def boot() -> str:
+    """What tells one run of this system from another; empty where that cannot be told."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
