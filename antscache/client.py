@@ -12,9 +12,11 @@ from __future__ import annotations
 import functools
 import http.client
 import os
+import re
 import socket
 import ssl
 import urllib.request
+from base64 import b64encode
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -33,12 +35,15 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times as much
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
+PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 SHORT = 1 << 16  # bytes of a redirect's body that are read; a longer one costs a new connection instead
 HEADERS = {
     "User-Agent": "antscache (+https://pypi.org/project/antscache)",
     "Accept": "*/*",
     "Accept-Encoding": "identity",
 }
+
+_NO_TUNNEL = re.compile("Tunnel connection failed: ([0-9]{3})")
 
 
 class Client:
@@ -84,6 +89,7 @@ class Client:
 
     def _answer(self, url: str, asked: Asked, credentials: dict[str, str]) -> urllib3.BaseHTTPResponse:
         first = _place(url)
+        url = urlsplit(url)._replace(netloc=_host(url)).geturl()  # a proxy is told the whole URL
         for _ in range(MAX_REDIRECTS + 1):
             headers = HEADERS | asked.headers() | (credentials if _place(url) == first else {})
             response = self._pool(url).request(
@@ -115,18 +121,17 @@ class Client:
     def _credentials(self, url: str) -> dict[str, str]:
         """What is known of the host of `url`: the URL's own user and password, a token, or a line in netrc."""
         split = urlsplit(url)
-        host = split.netloc.rpartition("@")[2]
         if split.username is not None:
             return _basic(unquote(split.username), unquote(split.password or ""))
-        token = self._tokens.get(host) or self._tokens.get(split.hostname or "")
+        token = self._tokens.get(_host(url)) or self._tokens.get(split.hostname or "")
         if token:
             return {"Authorization": f"Bearer {token}"}
         if any(Path(path).expanduser().exists() for path in (os.environ.get("NETRC", "~/.netrc"), "~/_netrc")):
             from requests.utils import get_netrc_auth
 
-            found = get_netrc_auth(url)
-            if found:
-                return _basic(*found)
+            with suppress(UnicodeError):  # what cannot be read is passed over, as by requests
+                if found := get_netrc_auth(url):
+                    return _basic(*found)
         return {}
 
 
@@ -230,10 +235,11 @@ def _open_file(url: str, asked: Asked) -> Iterator[FileBody]:
         raise Refusal("no such file") from None
     except (OSError, ValueError) as error:
         raise Refusal(f"cannot be opened: {getattr(error, 'strerror', None) or 'no path'}") from None
+    status = os.fstat(descriptor)
+    if not S_ISREG(status.st_mode):
+        os.close(descriptor)  # of a directory Python would make no file object
+        raise Refusal("not a file")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise Refusal("not a file")
         etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
         size = status.st_size
         if asked.partial and (asked.size != size or asked.etag not in {"", etag}):
@@ -247,12 +253,16 @@ def _open_file(url: str, asked: Asked) -> Iterator[FileBody]:
 
 def _place(url: str) -> str:
     """Scheme, host and port: where credentials belong."""
-    split = urlsplit(url)
-    return f"{split.scheme}://{split.netloc.rpartition('@')[2]}"
+    return f"{urlsplit(url).scheme}://{_host(url)}"
+
+
+def _host(url: str) -> str:
+    """The host, and the port where one is given, without a user."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _basic(user: str, password: str) -> dict[str, str]:
-    return urllib3.make_headers(basic_auth=f"{user}:{password}")
+    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}  # UTF-8: RFC 7617, 2.1
 
 
 def _pools(url: str) -> urllib3.PoolManager:
@@ -269,27 +279,35 @@ def _pools(url: str) -> urllib3.PoolManager:
             raise ConfigError("the environment names a SOCKS proxy", hint=hint) from None
         return SOCKSProxyManager(proxy, maxsize=1, **secure)
     split = urlsplit(proxy)
-    user = f"{unquote(split.username)}:{unquote(split.password or '')}" if split.username else None
+    basic = _basic(unquote(split.username), unquote(split.password or "")) if split.username else {}
     return urllib3.ProxyManager(
         proxy,
         maxsize=1,
-        proxy_headers=urllib3.make_headers(proxy_basic_auth=user) if user else None,
+        proxy_ssl_context=_tls() if split.scheme == "https" else None,
+        proxy_headers={f"Proxy-{name}": value for name, value in basic.items()},
         **secure,
     )
 
 
 def _proxy(url: str) -> str | None:
     """The proxy for `url`; requests reads `NO_PROXY` as people expect, with networks and ports."""
-    if not urllib.request.getproxies():
+    if not urllib.request.getproxies() or urllib.request.proxy_bypass(_host(url)):  # requests knows no address:port
         return None
     from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
     proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None))
+    if not proxy:
+        return None
     try:
-        return str(prepend_scheme_if_needed(proxy, "http")) if proxy else None  # type: ignore[no-untyped-call]
-    except ValueError:
+        named = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+        split = urlsplit(named)
+        usable = split.scheme in PROXIES and split.hostname and split.port != 0
+    except (TypeError, ValueError):  # TypeError: there is no host
+        usable = False
+    if not usable:
         hint = "write it like http://host:port in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
-        raise ConfigError("the environment names a proxy that is not a URL", hint=hint) from None
+        raise ConfigError("the environment names a proxy that is not a URL", hint=hint)
+    return named
 
 
 @functools.cache
@@ -300,17 +318,20 @@ def _tls() -> ssl.SSLContext:
         ConfigError: the certificates that the environment names cannot be read.
     """
     named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    others = os.environ.get("SSL_CERT_FILE")
     try:
         if named:
             return ssl.create_default_context(**{"capath" if Path(named).is_dir() else "cafile": named})  # type: ignore[arg-type]
         context = ssl.create_default_context()
-        if not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        if others:
+            context.load_verify_locations(others)  # OpenSSL says nothing if it cannot
+        elif not os.environ.get("SSL_CERT_DIR"):
             import certifi
 
             context.load_verify_locations(certifi.where())
     except (OSError, ssl.SSLError):
         hint = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE name a file of certificates in PEM"
-        raise ConfigError(f"cannot read the certificates in {named}", hint=hint) from None
+        raise ConfigError(f"cannot read the certificates in {named or others}", hint=hint) from None
     return context
 
 
@@ -330,7 +351,7 @@ def _refusals() -> Iterator[None]:
     except (urllib3.exceptions.SSLError, ssl.SSLError) as error:
         raise Refusal(f"TLS failed: {_reason(error)}", whole_origin=True) from None
     except urllib3.exceptions.ProxyError as error:
-        raise Refusal(f"the proxy failed: {_reason(error)}", passing=True, whole_origin=True) from None
+        raise Refusal(f"the proxy failed: {_proxys_reason(error)}", passing=True, whole_origin=True) from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
         # A body in chunks that ends early is a chunk whose length is no number.
         ended = isinstance(_innermost(error), http.client.IncompleteRead | ValueError)
@@ -341,6 +362,12 @@ def _reason(error: BaseException) -> str:
     """The innermost cause in the system's words; the outer ones repeat URLs."""
     cause = _innermost(error)
     return getattr(cause, "strerror", None) or type(cause).__name__
+
+
+def _proxys_reason(error: BaseException) -> str:
+    """The status with which a proxy refused a tunnel, which http.client tells in words alone; else as `_reason`."""
+    found = _NO_TUNNEL.match(str(_innermost(error)))
+    return f"{found[1]} {http.client.responses.get(int(found[1]), '')}".strip() if found else _reason(error)
 
 
 def _innermost(error: BaseException) -> BaseException:

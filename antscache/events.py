@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from antscache.digest import Descriptor
-    from antscache.manifest import Identifier
-    from antscache.record import Check
+import msgspec
+
+from antscache.digest import Descriptor
+from antscache.manifest import Identifier
+from antscache.record import Check
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """An origin begins to answer for a file.
 
     Attributes:
@@ -28,16 +26,14 @@ class Started:
     resumed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """`count` more bytes of a file have arrived."""
 
     identifier: Identifier
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """Nothing happens to a file for `seconds`, for this reason; 0 where nobody knows how long."""
 
     identifier: Identifier
@@ -46,8 +42,7 @@ class Waiting:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """An origin's answer was not taken; another try follows if one is left."""
 
     identifier: Identifier
@@ -56,8 +51,7 @@ class Refused:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A file is in the store and recorded.
 
     Attributes:
@@ -75,8 +69,7 @@ class Fetched:
     accepted: str
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
+class Present(msgspec.Struct, frozen=True):
     """Another process has fetched a file meanwhile."""
 
     identifier: Identifier
@@ -84,16 +77,14 @@ class Present:
     blob: Descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """No origin delivered a file."""
 
     identifier: Identifier
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remarked:
+class Remarked(msgspec.Struct, frozen=True):
     """Something that concerns no file in particular, said once."""
 
     text: str

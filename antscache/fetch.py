@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache import locks
 from antscache.client import Client
 from antscache.errors import Attempt, Failure
 from antscache.events import Event, Failed, Present, Received, Refused, Remarked, Waiting
-from antscache.ingest import leftovers, tidy
+from antscache.ingest import Notes, leftovers, tidy
+from antscache.locks import Locks
+from antscache.manifest import figshare_number
 from antscache.reply import Asked, Refusal
 from antscache.split import Gain, Meter, Piece
 from antscache.standing import Standing
@@ -88,6 +89,8 @@ class Fetching:
     _pieces: int = 0
     _meter: Meter = field(default_factory=Meter)
     _gain: Gain = field(default_factory=Gain)
+    _locks: Locks = field(init=False)
+    _notes: Notes = field(init=False)
 
     def __iter__(self) -> Iterator[Event]:
         """Fetch, and yield what happens as it happens. Each file that is Fetched is in the store and recorded.
@@ -107,6 +110,12 @@ class Fetching:
             threading.Thread(target=self._work, daemon=True, name=f"antscache-fetch-{number}")
             for number in range(self.jobs)
         ]
+        layout = self.store.layout
+        with closing(Locks(layout.identifier_locks)) as self._locks, closing(Notes(layout)) as self._notes:
+            yield from self._run(workers)
+
+    def _run(self, workers: Sequence[threading.Thread]) -> Iterator[Event]:
+        """What happens while `workers` work."""
         for worker in workers:
             worker.start()
         try:
@@ -163,7 +172,7 @@ class Fetching:
     def _obtain(self, next_: Wanted | _Elsewhere, client: Client) -> None:
         """Fetch a file, unless another process does or has done so."""
         elsewhere, wanted = (next_, next_.wanted) if isinstance(next_, _Elsewhere) else (None, next_)
-        with locks.attempt(self.store.layout.lock(wanted.identifier)) as ours:
+        with self._locks.attempt(int(figshare_number(wanted.identifier))) as ours:
             record = self.store.record(wanted.identifier)
             if record and self.store.holds(record.descriptor):
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
@@ -197,7 +206,7 @@ class Fetching:
     def _fetch(self, wanted: Wanted, client: Client) -> None:
         """Get one file from the first origin that delivers it."""
         found = self._leftovers.get(wanted.identifier, ())
-        transfer = Transfer(wanted, self.store, found, self._walk, self._hear, self._stop.is_set)
+        transfer = Transfer(wanted, self.store, self._notes, found, self._walk, self._hear, self._stop.is_set)
         with self._changed:
             self._transfers.append(transfer)
         keep, attempts = False, list[tuple[Attempt, Refusal]]()

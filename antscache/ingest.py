@@ -1,8 +1,8 @@
 """A blob being written: the one recipe by which bytes become a blob.
 
-    ingest/<random>        written by one process, under a name that no other process uses
-    ingest/<random>.json   a partial: what it is the beginning of, for whoever goes on
-    blobs/sha256/<hex>     where it ends, whole
+    ingest/<random>         written by one process, under a name that no other process uses
+    ingest/<random>.notes   what one process is writing, a line each, for whoever goes on when it ends early
+    blobs/sha256/<hex>      where it ends, whole
 
 A random name -> hashed while written -> fsync -> linked under its digest without clobbering -> fsync of the directory.
 
@@ -18,7 +18,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -28,7 +29,7 @@ from antscache.durable import refusing
 from antscache.record import Partial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from antscache.layout import Layout
     from antscache.manifest import Identifier
 
-NOTE = ".json"
+NOTES = ".notes"
 ABANDONED = 24 * 60 * 60  # seconds without a write after which what lies in ingest/ is nobody's
 CHUNK = 1 << 20  # bytes read at a time from a leftover
 
@@ -62,25 +63,10 @@ class Ingest:
         self._layout = layout
         self.path = durable.temporary(layout.ingest)
         self.size = 0
-        self._note: Path | None = None
         self._kept = False
         self._hash = hashlib.sha256()
         with refusing(f"cannot write to {layout.ingest}"):
             self._file = durable.create(self.path, durable.READ_ONLY)
-
-    def describe(self, partial: Partial) -> None:
-        """From now on whoever finds what is written knows what it is the beginning of.
-
-        Raises:
-            StoreError: the disk refused.
-        """
-        with refusing(f"cannot write to {self._layout.ingest}"):
-            self._note = self.path.with_suffix(NOTE)
-            note = durable.create(self._note, durable.READ_ONLY)
-            try:
-                os.write(note, msgspec.json.encode(partial))
-            finally:
-                os.close(note)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """`chunk` comes next.
@@ -101,8 +87,8 @@ class Ingest:
         return Descriptor(named(self._hash.hexdigest()), self.size)
 
     def keep(self) -> None:
-        """What was written stays, if it was described, when this is closed without being published."""
-        self._kept = self._note is not None
+        """What was written stays when this is closed without being published."""
+        self._kept = True
 
     def publish(self) -> Descriptor:
         """What was written is a blob, durable, under its digest. The caller has checked that it is what it should be.
@@ -132,7 +118,7 @@ class Ingest:
         """Nothing more is written; what is neither published nor kept is gone."""
         os.close(self._file)
         if not self._kept:
-            remove((self.path,) if self._note is None else (self.path, self._note))
+            remove(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -143,12 +129,63 @@ class Ingest:
         self.close()
 
 
+class Note(msgspec.Struct, frozen=True):
+    """A line of notes: the file in `ingest/` of this name is the beginning of that."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    partial: Partial
+
+
+class Notes:
+    """What one process is writing. Thread-safe; close it.
+
+    One file for all, because to make one for each, and to remove it, costs more than it is worth for a small file.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._path = durable.temporary(layout.ingest).with_suffix(NOTES)
+        self._lock = Lock()
+        self._file: int | None = None
+        self._kept = False
+
+    def add(self, path: Path, partial: Partial) -> None:
+        """From now on whoever finds `path` knows what it is the beginning of.
+
+        Raises:
+            StoreError: the disk refused.
+        """
+        line = msgspec.json.encode(Note(path.name, partial)) + b"\n"
+        with refusing(f"cannot write to {self._path.parent}"), self._lock:
+            if self._file is None:
+                self._file = durable.create(self._path, durable.READ_ONLY)
+            os.write(self._file, line)
+
+    def keep(self) -> None:
+        """Something that is noted stays when this is closed."""
+        self._kept = True
+
+    def close(self) -> None:
+        """Nothing more is noted; the notes are gone unless something that they are about is kept."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+                if not self._kept:
+                    remove(self._path)
+
+
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What another process, dead or alive, has written of a file, and is not ours to write to."""
+    """What another process, dead or alive, has written of a file, and is not ours to write to.
+
+    Attributes:
+        notes: where it is noted, with others.
+        held: how many bytes there are.
+    """
 
     partial: Partial
     path: Path
+    notes: Path
     held: int
 
     def chunks(self, count: int) -> Iterator[bytes]:
@@ -167,17 +204,19 @@ class Leftover:
 
     def remove(self) -> None:
         """It is not there any more. A process that still writes to it notices (`Taken`), and loses only time."""
-        remove((self.path, self.path.with_suffix(NOTE)))
+        remove(self.path)
+        if not any(path.exists() for path, _ in _noted(self.notes)):
+            remove(self.notes)
 
 
 def leftovers(layout: Layout) -> dict[Identifier, list[Leftover]]:
     """What is being written, or was when its process ended, by identifier; the longest first."""
     found: dict[Identifier, list[Leftover]] = {}
-    for note in _names(layout, NOTE):
-        with suppress(OSError, msgspec.DecodeError):
-            partial = msgspec.json.decode(note.read_bytes(), type=Partial)
-            path = note.with_suffix("")
-            found.setdefault(partial.identifier, []).append(Leftover(partial, path, path.lstat().st_size))
+    for notes in _names(layout, NOTES):
+        for path, partial in _noted(notes):
+            with suppress(OSError):
+                leftover = Leftover(partial, path, notes, path.lstat().st_size)
+                found.setdefault(partial.identifier, []).append(leftover)
     for each in found.values():
         each.sort(key=lambda leftover: -leftover.held)
     return found
@@ -188,14 +227,22 @@ def tidy(layout: Layout) -> None:
     for path in _names(layout, ""):
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > ABANDONED:
-                remove((path,))
+                remove(path)
 
 
-def remove(paths: Iterable[Path]) -> None:
-    """None of `paths` is there, as far as the disk allows; a note that lies about is no harm."""
-    for path in paths:
-        with suppress(OSError):
-            path.unlink()
+def remove(path: Path) -> None:
+    """`path` is not there, as far as the disk allows; what stays is removed when it is old."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def _noted(notes: Path) -> Iterator[tuple[Path, Partial]]:
+    """What `notes` are about; lines that cannot be read are passed over, as the last of a process that was killed."""
+    with suppress(OSError):
+        for line in notes.read_bytes().splitlines():
+            with suppress(msgspec.DecodeError):
+                note = msgspec.json.decode(line, type=Note)
+                yield notes.with_name(note.name), note.partial
 
 
 def _names(layout: Layout, suffix: str) -> list[Path]:

@@ -62,6 +62,7 @@ class Layout:
         self.ingest = root / "ingest"
         self.catalog = root / "catalog"
         self.locks = root / "locks"
+        self.identifier_locks = self.locks / "identifiers"
         self.pace = self.locks / "pace"
 
     def blob(self, digest: Digest) -> Path:
@@ -71,10 +72,6 @@ class Layout:
     def record(self, identifier: Identifier) -> Path:
         """Where the record of `identifier` is."""
         return self.records / f"{figshare_number(identifier)}.json"
-
-    def lock(self, identifier: Identifier) -> Path:
-        """What whoever fetches `identifier` holds."""
-        return self.locks / identifier.replace(":", "-")
 
     def selections(self, release: Release) -> Path:
         """The directory of the selections of `release`."""

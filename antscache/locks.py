@@ -1,10 +1,14 @@
-"""Who is at what: advisory locks on files in `locks/`, held by one process at a time.
+"""Who is at what: advisory locks, held by one process at a time.
 
 They save bandwidth and time, and are never what makes bytes right: a filesystem may say yes to everybody, and one that
 cannot lock at all says yes here too.
 
-    locks/figshare-<id>    somebody is fetching this identifier
-    locks/pace             when the next start at a paced origin is free
+    locks/identifiers    a byte for each identifier: whoever has locked it is fetching it
+    locks/pace           when the next start at a paced origin is free
+
+One file for all identifiers, because to make a file for each and to remove it costs more than the rest of a small
+fetch: ext4 looks long for an inode that was not deleted in the last minute. Locks of bytes are fcntl's, which NFS has
+too; they end with the process that holds them, however it ends.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,66 +26,55 @@ if TYPE_CHECKING:
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 TICK = 0.01  # seconds between two tries of one who waits
+PLACES = 1 << 62  # what a byte's position in a file can be
 
 
-@contextmanager
-def attempt(path: Path) -> Iterator[bool]:
-    """Whether nobody else holds the lock at `path`; nobody does then until this ends, where locks work.
+class Locks:
+    """Locks on numbers, in one file. Close it, which gives all of them up.
 
-    The file is there only while it is held. A directory that cannot be written to has no locks, and says yes.
+    A file that cannot be made has no locks, and says yes.
     """
-    descriptor = _open(path)
-    if descriptor is None:
-        yield True
-        return
-    held = False
-    try:
-        held = acquire(descriptor) and _is_still(path, descriptor)
-        yield held
-    finally:
-        if held:
-            with suppress(OSError):
-                path.unlink()
-        os.close(descriptor)
 
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            self.descriptor: int | None = os.open(path, flags, 0o666)
+        except OSError:
+            self.descriptor = None
 
-@contextmanager
-def waiting(path: Path, patience: float) -> Iterator[int | None]:
-    """The lock at `path`, waited for up to `patience` seconds; then without it. Yields a descriptor of its file.
+    def close(self) -> None:
+        """Hold nothing any more."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
 
-    The file stays, for what the holders write into it. None where there can be none.
-    """
-    descriptor = _open(path)
-    try:
+    @contextmanager
+    def attempt(self, number: int) -> Iterator[bool]:
+        """Whether no other process holds `number`; if so, none does until this ends, where locks work."""
+        held = self.descriptor is None or acquire(self.descriptor, number % PLACES)
+        try:
+            yield held
+        finally:
+            if held and self.descriptor is not None:
+                fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, number % PLACES)
+
+    @contextmanager
+    def waiting(self, patience: float) -> Iterator[None]:
+        """The lock on the whole file, waited for up to `patience` seconds; then without it."""
         deadline = time.monotonic() + patience
-        while descriptor is not None and not acquire(descriptor) and time.monotonic() < deadline:
+        while self.descriptor is not None and not acquire(self.descriptor, 0) and time.monotonic() < deadline:
             time.sleep(TICK)
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        try:
+            yield
+        finally:
+            if self.descriptor is not None:
+                fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, 0)
 
 
-def acquire(descriptor: int) -> bool:
-    """Lock an open file, if nobody else has; where locks do not work, everybody has it."""
+def acquire(descriptor: int, place: int) -> bool:
+    """Lock a byte of an open file, unless another process has; where locks do not work, everybody has it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
     except OSError as error:
         return error.errno not in HELD
     return True
-
-
-def _open(path: Path) -> int | None:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        return os.open(path, flags, 0o666)
-    except OSError:
-        return None
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether the file that was locked still has the name; its holder before may have removed it."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except OSError:
-        return False

@@ -77,10 +77,10 @@ def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]
         fields = {field for _, field, form, _ in string.Formatter().parse(template) if field is not None or form}
         split = urlsplit(template)
         usable = split.scheme in {"http", "https"} and split.hostname and split.port != 0 and "{" not in split.netloc
-        local = trust == "mirror" and split.scheme == "file" and split.hostname in {None, "localhost"} and split.path
+        local = split.scheme == "file" and split.hostname in {None, "localhost"} and split.path.startswith("/")
     except ValueError:
         raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint) from None
-    if not (usable or local) or not fields or not fields <= allowed:
+    if not (usable or (local and trust == "mirror")) or not fields or not fields <= allowed:
         raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint)
     return Origin(template, trust)
 

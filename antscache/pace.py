@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing, suppress
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from antscache import locks
+from antscache.locks import Locks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,18 +27,20 @@ class Pace:
 
     def __init__(self, path: Path, interval: float) -> None:
         self._path = path
+        self._ours = Lock()  # the processes' lock does not keep the threads of one apart
         self.interval = interval
 
     def turn(self) -> float:
         """The seconds until the turn that is ours from now on. Without locks two may get the same one."""
         if not self.interval:
             return 0.0
-        with locks.waiting(self._path, PATIENCE) as shared:
+        with self._ours, closing(Locks(self._path)) as shared, shared.waiting(PATIENCE):
             now = time.time()
-            if shared is None:
+            if shared.descriptor is None:
                 return self.interval
-            turn = next_turn(now, _read(shared), self.interval)
-            os.pwrite(shared, f"{turn + self.interval:.3f}\n".encode().ljust(24), 0)
+            turn = next_turn(now, _read(shared.descriptor), self.interval)
+            with suppress(OSError):  # a full disk is met by whoever writes what matters
+                os.pwrite(shared.descriptor, f"{turn + self.interval:.3f}\n".encode().ljust(24), 0)
             return turn - now
 
 
@@ -48,5 +52,5 @@ def next_turn(now: float, free: float, interval: float) -> float:
 def _read(shared: int) -> float:
     try:
         return float(os.pread(shared, 24, 0))
-    except ValueError:
+    except (OSError, ValueError):
         return 0.0

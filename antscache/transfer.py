@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from antscache.events import Event, Fetched, Received, Started
 from antscache.formats import FormError, NoFile, form_of
-from antscache.ingest import Ingest, Leftover, Taken
+from antscache.ingest import Ingest, Leftover, Notes, Taken
 from antscache.record import Check, Partial, Record
 from antscache.reply import Asked, Refusal, Reply, md5_of
 from antscache.resume import go_on
@@ -60,6 +60,7 @@ class Draft:
         self.ingest = ingest
         self.partial = partial
         self.answers = 0
+        self.noted = False
         self._wanted = wanted
         self._md5_told = None if wanted.known else md5_of(etag)
         self._md5 = hashlib.md5(usedforsecurity=False) if self._md5_told else None
@@ -132,6 +133,7 @@ class Transfer:
     """A file on its way into the store. Close it.
 
     Attributes:
+        notes: on what is being written, for whoever goes on.
         leftovers: what other processes have written of the file.
         walk: walks an HDF5 file for hazards.
         listen: hears what happens.
@@ -142,6 +144,7 @@ class Transfer:
 
     wanted: Wanted
     store: Store
+    notes: Notes
     leftovers: Sequence[Leftover]
     walk: Walk
     listen: Callable[[Event], None]
@@ -246,7 +249,8 @@ class Transfer:
     def _new_draft(self, partial: Partial | None, etag: str) -> Draft:
         draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag)
         if partial and partial.size >= RESUMABLE and (partial.etag or self.wanted.known):
-            draft.ingest.describe(partial)
+            self.notes.add(draft.ingest.path, partial)
+            draft.noted = True
         return draft
 
     def _restart(self) -> None:
@@ -257,8 +261,9 @@ class Transfer:
     def _discard(self, *, keep: bool) -> None:
         draft, self._draft = self._draft, None
         if draft:
-            if keep:
+            if keep and draft.noted:
                 draft.ingest.keep()
+                self.notes.keep()
             draft.ingest.close()
 
     def _weigh(self, refusal: Refusal) -> None:

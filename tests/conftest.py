@@ -126,9 +126,11 @@ def cannot(reason: str) -> NoReturn:
 
 
 def snapshot(root: Path) -> dict[str, bytes | str]:
-    """Every file below `root` with its content, to tell whether anything changed."""
+    """Every file below `root` with its content, to tell whether anything changed; but for locks, which hold nothing."""
     found: dict[str, bytes | str] = {}
     for path in sorted(root.rglob("*")):
+        if path.parent.name == "locks":
+            continue
         if path.is_symlink():
             found[str(path.relative_to(root))] = str(path.readlink())
         elif path.is_file():

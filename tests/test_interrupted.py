@@ -65,7 +65,6 @@ def assert_right(antscache: AntsCache, standin: StandIn) -> None:
         assert descriptor_of(path.read_bytes()).digest == f"sha256:{path.name}"
     assert len(blobs) == len(FILES) + 2  # the index's artifact, and its configuration
     assert list((antscache.root / "ingest").iterdir()) == []
-    assert [path.name for path in (antscache.root / "locks").iterdir()] == []
 
 
 def on_disk(antscache: AntsCache) -> dict[str, int]:
@@ -104,9 +103,8 @@ def test_fifty_kills_in_a_row_cost_no_byte_that_was_on_the_disk(antscache: AntsC
                 assert standin.sent(number) - sent[number] - (now - held[number]) <= under_way
                 held[number], sent[number] = now, standin.sent(number)
         antscache("prefetch", "0.3.2", *NAMES, ANTSCACHE_ORIGINS=standin.origins).succeeded()
-        assert {number: standin.sent(number) - sent[number] for number in FILES} == {
-            number: SIZE - held[number] for number in FILES
-        }
+        for number in FILES:  # the last run fetched what was missing, and nothing else
+            assert 0 <= standin.sent(number) - sent[number] - (SIZE - held[number]) <= under_way
         assert_right(antscache, standin)
 
 
@@ -140,7 +138,7 @@ def test_thirty_two_processes_at_once_download_each_identifier_once(antscache: A
 NO_LOCKS = """
 import sys
 from antscache import locks
-locks.acquire = lambda descriptor: True
+locks.acquire = lambda descriptor, place: True
 from antscache.cli import main
 main(sys.argv[1:])
 """
@@ -167,7 +165,7 @@ def test_a_process_that_holds_a_lock_and_does_nothing_is_not_waited_for_for_ever
     antscache: AntsCache, slow: StandIn
 ) -> None:
     stopped = start(antscache, slow)
-    while len(list(antscache.root.glob("locks/figshare-*"))) < len(FILES):
+    while len(leftovers(Layout(antscache.root))) < len(FILES):
         assert stopped.poll() is None
         time.sleep(0.02)
     stopped.send_signal(signal.SIGSTOP)

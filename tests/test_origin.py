@@ -34,6 +34,7 @@ def test_a_mirror_may_go_by_identifier_digest_and_file() -> None:
         "host/{id}",
         "file://host/data/{id}",
         "file:",
+        "file:data/{id}",
         "https://{id}/path",
         "ftp://host/{id}",
         "https:///{id}",
