@@ -155,5 +155,5 @@ def _decoded(path: Path) -> Manifest | None:
     """The manifest in `path`; None if there is none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *durable.DAMAGED):
         return None

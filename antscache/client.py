@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times as much
+FAST = 1 << 17  # bytes: where so many come at once, more are on their way, and few large chunks cost less than many
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
 PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
@@ -174,6 +175,7 @@ class HttpBody(Body):
         self._response: Any = response
         self._buffer = buffer
         self._direct = _direct(response)
+        self._failed: OSError | None = None
 
     def _chunk(self, count: int) -> memoryview:
         return self._buffer[:count]
@@ -198,11 +200,24 @@ class HttpBody(Body):
         return len(some)
 
     def _read_directly(self, count: int) -> int:
-        """Read what is there, up to `count` bytes, into the buffer; wait for some if nothing is."""
-        received: int = self._direct.fp.readinto1(self._buffer[:count])
-        if self._direct.length is not None:
-            self._direct.length -= received
-        return received
+        """Read up to `count` bytes into the buffer: what is there, or waits for some; what comes fast, more of it."""
+        if self._failed:
+            raise self._failed
+        filled = 0
+        while filled < count:
+            try:
+                received: int = self._direct.fp.readinto1(self._buffer[filled:count])
+            except OSError as error:
+                if not filled:
+                    raise
+                self._failed = error  # after what has come before it
+                break
+            if self._direct.length is not None:
+                self._direct.length -= received
+            filled += received
+            if received < FAST:
+                break
+        return filled
 
 
 class FileBody(Body):

@@ -14,6 +14,8 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from antscache.errors import StoreError
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READ_ONLY = 0o444  # a file that is never written to again
+
+# What decoding the content of a damaged file may raise; UnicodeDecodeError and absurd nesting are no DecodeError.
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # What link(2) says where a filesystem has no hard links (exFAT, some FUSE) or refuses this one.
 NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 NOTES = ".notes"
 ABANDONED = 24 * 60 * 60  # seconds without a write after which what lies in ingest/ is nobody's
 CHUNK = 1 << 20  # bytes read at a time from a leftover
+FLUSH = 8 << 20  # bytes after which the disk is told to begin writing
 
 
 class Taken(Exception):  # noqa: N818  told to the one who can try again
@@ -64,6 +66,7 @@ class Ingest:
         self.path = durable.temporary(layout.ingest)
         self.size = 0
         self._kept = False
+        self._flushing = 0  # bytes that the disk was told to begin with
         self._hash = hashlib.sha256()
         with refusing(f"cannot write to {layout.ingest}"):
             self._file = durable.create(self.path, durable.READ_ONLY)
@@ -80,6 +83,18 @@ class Ingest:
         with refusing(f"cannot write to {self._layout.ingest}"):
             while rest:
                 rest = rest[os.write(self._file, rest) :]
+        if self.size - self._flushing >= FLUSH:
+            self._begin_flushing()
+
+    def _begin_flushing(self) -> None:
+        """Let the disk begin with what was written, so that there is less to wait for in the end.
+
+        On Linux that is what this advice does with pages that are dirty; it forgets only those that are clean.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError):
+                os.posix_fadvise(self._file, self._flushing, self.size - self._flushing, os.POSIX_FADV_DONTNEED)
+        self._flushing = self.size
 
     @property
     def descriptor(self) -> Descriptor:
@@ -105,10 +120,10 @@ class Ingest:
         with refusing(f"cannot write to {self._layout.blobs}"):
             os.fsync(self._file)
             try:
-                if not durable.move_new(self.path, path) and path.stat().st_size != blob.size:
+                if not durable.move_new(self.path, path) and not _has(path, blob.size):
                     self.path.replace(path)
             except FileNotFoundError:
-                if not (path.exists() and path.stat().st_size == blob.size):
+                if not _has(path, blob.size):
                     raise Taken from None
             durable.sync_directory(path.parent)
         self._kept = False
@@ -170,7 +185,7 @@ class Notes:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-                if not self._kept:
+                if not self._kept and not any(path.exists() for path, _ in _noted(self._path)):
                     remove(self._path)
 
 
@@ -215,8 +230,9 @@ def leftovers(layout: Layout) -> dict[Identifier, list[Leftover]]:
     for notes in _names(layout, NOTES):
         for path, partial in _noted(notes):
             with suppress(OSError):
-                leftover = Leftover(partial, path, notes, path.lstat().st_size)
-                found.setdefault(partial.identifier, []).append(leftover)
+                status = path.lstat()
+                if S_ISREG(status.st_mode):
+                    found.setdefault(partial.identifier, []).append(Leftover(partial, path, notes, status.st_size))
     for each in found.values():
         each.sort(key=lambda leftover: -leftover.held)
     return found
@@ -226,7 +242,8 @@ def tidy(layout: Layout) -> None:
     """What nobody has written to for a day is gone from `ingest/`."""
     for path in _names(layout, ""):
         with suppress(OSError):
-            if time.time() - path.lstat().st_mtime > ABANDONED:
+            noted = [each for each, _ in _noted(path)]
+            if not any(_is_young(each) for each in [path, *noted]):
                 remove(path)
 
 
@@ -236,11 +253,27 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
+def _has(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def _is_young(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime <= ABANDONED
+    except OSError:
+        return False
+
+
 def _noted(notes: Path) -> Iterator[tuple[Path, Partial]]:
     """What `notes` are about; lines that cannot be read are passed over, as the last of a process that was killed."""
     with suppress(OSError):
+        if notes.suffix != NOTES or not S_ISREG(notes.lstat().st_mode):
+            return
         for line in notes.read_bytes().splitlines():
-            with suppress(msgspec.DecodeError):
+            with suppress(*durable.DAMAGED):
                 note = msgspec.json.decode(line, type=Note)
                 yield notes.with_name(note.name), note.partial
 

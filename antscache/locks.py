@@ -17,7 +17,7 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Locks:
             yield held
         finally:
             if held and self.descriptor is not None:
-                fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, number % PLACES)
+                release(self.descriptor, number % PLACES)
 
     @contextmanager
     def waiting(self, patience: float) -> Iterator[None]:
@@ -68,7 +68,7 @@ class Locks:
             yield
         finally:
             if self.descriptor is not None:
-                fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, 0)
+                release(self.descriptor, 0)
 
 
 def acquire(descriptor: int, place: int) -> bool:
@@ -78,3 +78,9 @@ def acquire(descriptor: int, place: int) -> bool:
     except OSError as error:
         return error.errno not in HELD
     return True
+
+
+def release(descriptor: int, place: int) -> None:
+    """Unlock a byte of an open file, where locks work."""
+    with suppress(OSError):
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,10 @@ class Pace:
             if shared.descriptor is None:
                 return self.interval
             turn = next_turn(now, _read(shared.descriptor), self.interval)
-            with suppress(OSError):  # a full disk is met by whoever writes what matters
+            try:
                 os.pwrite(shared.descriptor, f"{turn + self.interval:.3f}\n".encode().ljust(24), 0)
+            except OSError:  # a full disk is met by whoever writes what matters
+                return self.interval
             return turn - now
 
 

@@ -156,7 +156,7 @@ def _read_part(content_range: str, length: int | None, etag: str, asked: Asked) 
     stop = size if asked.stop is None else asked.stop
     if (first, last + 1, size) != (asked.start, stop, asked.size) or length not in {None, stop - first}:
         raise Refusal("206 with another part than was asked for", passing=True, restart=True)
-    if asked.etag and etag and etag != asked.etag:
+    if asked.etag and etag != asked.etag:
         raise Refusal("206 with a part of another file", passing=True, restart=True)
     return Reply(first, stop - first, size, etag)
 

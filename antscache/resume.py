@@ -30,4 +30,4 @@ def go_on(partial: Partial, held: int, origin: str, known: Descriptor | None, *,
     start = min(held, partial.size - 1)  # the last byte is asked for again, so that there is always an answer
     if start <= 0:
         return None
-    return Asked(start, size=partial.size, etag=etag if same_origin or is_md5 else "")
+    return Asked(start, size=partial.size, etag=etag if same_origin or (is_md5 and known is None) else "")

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from antscache.layout import Layout
 
-LEAST = 4 << 20  # bytes of a part that is worth a connection of its own
-WORTH = 0.6  # seconds that a part must still take before it is halved: each half costs a redirect at Figshare
+LEAST = 1 << 20  # bytes of a part that is worth a connection of its own
+SOON = 0.2  # seconds: a part that takes no longer is not worth halving, and neither is one that takes no longer than
+ANSWERS = 3  # answers of its origin: each half costs a request at Figshare, and a redirect
 SETTLE = 0.7  # seconds after which a new connection shows what it is worth
 GAIN = 0.3  # of what new connections would add if each had a rate of its own: less, and the network is what limits
 CHUNK = 1 << 20  # bytes copied at a time
@@ -48,6 +49,10 @@ class Part:
         """How long that takes, at the rate so far."""
         received = self.position - self.start
         return self.left * (now - self.since) / received if received else 0.0
+
+    def is_worth_halving(self, now: float, latency: float) -> bool:
+        """Whether it takes long, compared with the seconds in which an origin begins to answer."""
+        return self.left >= 2 * LEAST and self.seconds_left(now) > max(SOON, ANSWERS * latency)
 
 
 class Piece(Part):
@@ -91,6 +96,8 @@ class Piece(Part):
 
     def _leave(self, *, ended: bool = False, dropped: bool = False) -> None:
         with self._changed:
+            if self._ended and self._dropped:
+                return
             self._ended |= ended
             self._dropped |= dropped
             if self._ended and self._dropped:
@@ -140,19 +147,22 @@ class Gain:
     """Whether more connections still make the whole faster: they are doubled, looked at, and doubled again. Pure."""
 
     def __init__(self) -> None:
-        self._at = 0.0  # when there were so many connections, which received so much
+        self._connections = 0  # so many received so much when they were last looked at
         self._rate = 0.0
-        self._connections = 0
+        self._latest = 0  # so many there are, since then
+        self._since = 0.0
         self._saturated = False
 
     def allows(self, now: float, rate: float, connections: int) -> bool:
         """Whether to add one to so many `connections`, which together receive `rate` bytes a second."""
         if self._saturated:
             return False
-        if not self._connections or connections < self._connections:
-            self._at, self._rate, self._connections = now, rate, max(1, connections)
-        if now - self._at >= SETTLE and connections > self._connections:
+        if connections != self._latest:
+            self._latest, self._since = connections, now
+        if not self._connections or connections <= self._connections:
+            self._rate, self._connections = rate, max(1, connections)
+        elif now - self._since >= SETTLE:
             expected = self._rate * connections / self._connections
             self._saturated = rate < self._rate + GAIN * (expected - self._rate)
-            self._at, self._rate, self._connections = now, rate, connections
+            self._rate, self._connections = rate, connections
         return not self._saturated and connections < 2 * self._connections

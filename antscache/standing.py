@@ -33,7 +33,7 @@ class Standing:
 
     def rest(self, now: float) -> float:
         """The seconds for which it wants to be left alone."""
-        return max(0.0, self._rests_until - now)
+        return 0.0 if self.set_aside else max(0.0, self._rests_until - now)
 
     def answered(self) -> None:
         """It delivered a file."""

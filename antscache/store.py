@@ -68,7 +68,7 @@ class Store:
             except FileNotFoundError:
                 self._check_nothing_else_is_there()
                 return
-            except msgspec.DecodeError as error:
+            except durable.DAMAGED as error:
                 raise StoreError(
                     f"{path} is damaged: {error}",
                     hint=f'restore it, or write {{"layout": {VERSION}}} into it if this is an antscache root',
@@ -147,7 +147,7 @@ class Store:
         with refusing(f"cannot read the record of {identifier}"):
             try:
                 found = msgspec.json.decode(self.layout.record(identifier).read_bytes(), type=Record)
-            except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+            except (FileNotFoundError, NotADirectoryError, *durable.DAMAGED):
                 return None
         return found if found.identifier == identifier else None
 
@@ -205,7 +205,7 @@ class Store:
             for path in sorted(self.layout.selections(release).glob("*.json")):
                 try:
                     selection = msgspec.json.decode(path.read_bytes(), type=Selection)
-                except msgspec.DecodeError as error:
+                except durable.DAMAGED as error:
                     raise StoreError(
                         f"{path} is damaged: {error}", hint=f"remove it, then run `antscache prefetch {release}`"
                     ) from None

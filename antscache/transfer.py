@@ -21,7 +21,7 @@ from antscache.ingest import Ingest, Leftover, Notes, Taken
 from antscache.record import Check, Partial, Record
 from antscache.reply import Asked, Refusal, Reply, md5_of
 from antscache.resume import go_on
-from antscache.split import LEAST, WORTH, Part, Piece
+from antscache.split import Part, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -156,6 +156,7 @@ class Transfer:
     _part: Part | None = None  # that the one who began is receiving; the pieces follow it
     _pieces: list[Piece] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)  # of the parts and pieces, and where they end
+    _latency: float = 0.0  # seconds in which the origin began to answer
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -175,7 +176,9 @@ class Transfer:
         if url is None:
             raise Refusal("goes by a digest, and none is known yet")
         try:
-            with client.open(url, self._ask(origin), with_credentials=origin.trust == "mirror") as body:
+            asked, then = self._ask(origin), time.monotonic()
+            with client.open(url, asked, with_credentials=origin.trust == "mirror") as body:
+                self._latency = time.monotonic() - then
                 draft = self._draft_for(body.reply, origin)
                 self._receive(body, draft)
             self._join_pieces(draft)
@@ -330,9 +333,10 @@ class Transfer:
             if not self._parts() or partial is None or not partial.etag or not self.divisible:
                 return None
             longest = max(self._parts(), key=lambda part: part.seconds_left(now))
-            if longest.left < 2 * LEAST or longest.seconds_left(now) < WORTH:
+            if not longest.is_worth_halving(now, self._latency):
                 return None
-            piece = Piece(longest.stop - longest.left // 2, longest.stop, self.store.layout)
+            # More than half: whoever began has to check in the end what the others fetched meanwhile.
+            piece = Piece(longest.stop - longest.left * 3 // 5, longest.stop, self.store.layout)
             longest.stop = piece.start
             self._pieces.append(piece)
             self._pieces.sort(key=lambda each: each.start)

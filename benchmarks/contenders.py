@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from benchmarks.cases import Pace
     from benchmarks.servers import Served
 
-ANTSCACHE = str(Path(sys.executable).with_name("antscache"))
+WALKING = str(Path(sys.executable).with_name("antscache"))  # where developers' tools are, h5py among them
+ANTSCACHE = str(Path(__file__).parent.parent / ".venvs" / "antscache" / "bin" / "antscache")  # as it is installed
 ROOT = "root"  # in the scratch directory: antscache's
 LIBRARIES = {
     "pooch": "import pooch",
@@ -41,6 +42,7 @@ POOCH = "pooch, 8 threads"
 HUB = "huggingface_hub, 8 threads"
 KERAS = "keras get_file, in a loop"
 OURS = "antscache prefetch"
+WALKED = "antscache prefetch, h5py at hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,15 @@ def version(library: str) -> str | None:
 def fetching(place: Place, files: Sequence[Served], endpoint: str, pace: Pace) -> tuple[Contender, ...]:
     """From nothing to `files`; verified and durable or not."""
     absent = missing()
-    prefetch = [ANTSCACHE, "prefetch", RELEASE, "--jobs", str(JOBS)]
+    prefetch = ["prefetch", RELEASE, "--jobs", str(JOBS)]
     if len(files) < len(listing(place.scratch)):
         prefetch += [option for file in files for option in ("--name", file.entry)]
     contenders = (
         *_curl(place, files),
         *_aria2(place, files),
         *_libraries(place, endpoint, slow=pace is RATE),
-        Contender(OURS, prefetch, place.environment, ROOT),
+        Contender(OURS, (ANTSCACHE, *prefetch), place.environment, ROOT),
+        Contender(WALKED, (WALKING, *prefetch), place.environment, ROOT),
     )
     return tuple(contender for contender in contenders if _NEEDS.get(contender.name) not in absent)
 

@@ -7,13 +7,14 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
-from conftest import BRAIN, FEW, LUNG, TEMPLATE, TRANSFORM, AntsCache, snapshot
+from conftest import BRAIN, FEW, LUNG, REPOSITORY, TEMPLATE, TRANSFORM, AntsCache, snapshot
 
 import antscache as package
-from antscache.testing import StandIn
+from antscache import events
+from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
     from antscache.events import Event
@@ -61,7 +62,7 @@ def test_a_whole_release_is_fetched_each_identifier_once(antscache: AntsCache) -
     assert {row["status"] for row in rows} == {"present"}
     assert {path.name for path in antsxnet(ran.out).iterdir()} == {row["file"] for row in rows}
     assert len(rows) == 211
-    assert len(ran.err.splitlines()) == 211 + 2  # one plain line a file, the plan before, the sum after
+    assert len(ran.err.splitlines()) == 211 + 3  # one plain line a file, the plan before, where from and the sum after
 
 
 def test_two_releases_share_what_they_have_in_common_and_differ_where_they_differ(antscache: AntsCache) -> None:
@@ -299,3 +300,49 @@ def test_the_python_api_does_the_same_and_tells_what_happens(antscache: AntsCach
     assert home == result.home
     with pytest.raises(package.AntsCacheError):
         package.prefetch("0.3.2", root=str(antscache.root), offline=True)
+
+
+# Events
+
+
+def test_json_is_one_event_a_line_from_the_plan_to_the_view(antscache: AntsCache, figshare: StandIn) -> None:
+    figshare.misbehave("22597175", Misbehaviour.BROKEN, times=1)
+    ran = antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", TEMPLATE, "--json").succeeded()
+    told = [json.loads(line) for line in ran.out.splitlines()]
+    kinds = [event["event"] for event in told]
+    assert (kinds[0], kinds[-1]) == ("planned", "prefetched")
+    assert sorted(set(kinds)) == ["fetched", "planned", "prefetched", "refused", "started"]
+    assert (kinds.count("refused"), kinds.count("fetched")) == (1, 2)
+    assert told[0] == {
+        "event": "planned",
+        "release": "antspynet==0.3.2",
+        "present": [],
+        "missing": [TEMPLATE, BRAIN],
+        "unavailable": [],
+        "seconds": 0.0,
+    }
+    [fetched] = [event for event in told if event["event"] == "fetched" and event["file"] == f"{BRAIN}.h5"]
+    content = figshare.content("34821874")
+    assert fetched["blob"] == {"digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": len(content)}
+    assert set(fetched["checks"]) >= {"length", "md5", "form"}
+    assert told[-1] == {
+        "event": "prefetched",
+        "release": "antspynet==0.3.2",
+        "home": str(antscache.root / "views/antspynet-0.3.2"),
+        "present": 2,
+    }
+
+
+def test_every_kind_of_event_is_documented(antscache: AntsCache) -> None:
+    documented = set(re.findall(r"^\| `([a-z]+)` \|", (REPOSITORY / "docs/fetching.md").read_text(), re.MULTILINE))
+    kinds = {kind.__name__.lower() for kind in get_args(events.Event)} | {"planned", "prefetched"}
+    assert kinds <= documented
+    assert antscache("prefetch", "0.3.2", "--name", BRAIN, "--json", "--quiet").succeeded().err == ""
+
+
+def test_the_end_says_how_much_came_from_where(antscache: AntsCache, figshare: StandIn) -> None:
+    with StandIn(FEW, size=2000) as mirror:
+        mirror.misbehave("22597175", Misbehaviour.MISSING)
+        ran = antscache("prefetch", "0.3.2", *SOME, ANTSCACHE_MIRRORS=f"{mirror.url}/files/{{id}}").succeeded()
+        assert f"1 file, 2.0 kB from {mirror.url.removeprefix('http://')}\n" in ran.err
+    assert f"2 files, 8.0 kB from {figshare.url.removeprefix('http://')}\n" in ran.err

@@ -20,6 +20,10 @@ elif [ -n "$missing" ]; then
     echo "not installed, and not Debian as root:$missing" >&2
 fi
 
+# antscache as its users have it, without h5py and what else its developers need.
+[ -x .venvs/antscache/bin/antscache ] || { "${PYTHON:-python3}" -m venv .venvs/antscache \
+    && .venvs/antscache/bin/python -m pip install --quiet --disable-pip-version-check --editable .; }
+
 [ -x $environment/bin/python ] || "${PYTHON:-python3}" -m venv $environment
 for packages in pooch huggingface_hub "keras jax"; do # jax: one of the backends without which Keras does not start
     # shellcheck disable=SC2086  # a list of words
