@@ -311,8 +311,10 @@ class Fetching:
         try:
             return walker.walk(path)
         except WalkerError as error:
-            self.walker = None
-            self._events.put(Remarked(f"HDF5 files are not walked: {error}"))
+            with self._changed:
+                first, self.walker = self.walker is not None, None
+            if first:
+                self._events.put(Remarked(f"HDF5 files are not walked: {error}"))
             return None
 
     def _hear(self, event: Event) -> None:

@@ -197,7 +197,7 @@ def test_a_piece_that_is_refused_costs_nothing_but_time(store: Store) -> None:
 
 
 def test_a_file_that_comes_quickly_is_not_divided(store: Store) -> None:
-    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=40_000_000) as quick:
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=8_000_000) as quick:
         quick.prepare()
         list(fetching(store, quick.origins.split()[0], NUMBER))
         assert quick.downloads(NUMBER) == 1

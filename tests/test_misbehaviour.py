@@ -90,6 +90,12 @@ ENDS: dict[Misbehaviour, str] = {
 WRONG = [how for how, ends in ENDS.items() if ends != RIGHT and how is not Misbehaviour.OTHER]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds show what six do."""
+    monkeypatch.setattr("antscache.fetch.ROUNDS", 2)
+
+
 @pytest.fixture(scope="module")
 def _standin() -> Iterator[StandIn]:
     with StandIn({NUMBER: f"{BRAIN}.h5", IMAGE: f"{TEMPLATE}.nii.gz"}, size=SIZE) as running:

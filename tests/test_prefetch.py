@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import h5py
 import pytest
 from conftest import BRAIN, FEW, LUNG, REPOSITORY, TEMPLATE, TRANSFORM, AntsCache, snapshot
 
@@ -346,3 +347,32 @@ def test_the_end_says_how_much_came_from_where(antscache: AntsCache, figshare: S
         ran = antscache("prefetch", "0.3.2", *SOME, ANTSCACHE_MIRRORS=f"{mirror.url}/files/{{id}}").succeeded()
         assert f"1 file, 2.0 kB from {mirror.url.removeprefix('http://')}\n" in ran.err
     assert f"2 files, 8.0 kB from {figshare.url.removeprefix('http://')}\n" in ran.err
+
+
+# What checksums cannot see
+
+
+def test_a_network_that_reaches_outside_itself_is_refused_unless_it_is_accepted(
+    antscache: AntsCache, tmp_path: Path
+) -> None:
+    with h5py.File(tmp_path / "network.h5", "w") as network:
+        network["weights"] = [1.0]
+        network["more"] = h5py.ExternalLink("/etc/passwd", "/")
+    with StandIn(FEW, contents={"34821874": tmp_path / "network.h5"}) as standin:
+        arguments = ["prefetch", "0.3.2", "--name", BRAIN]
+        refused = antscache(*arguments, ANTSCACHE_ORIGINS=standin.origins)
+        assert (refused.code, "an external link '/more' to '/etc/passwd'" in refused.err) == (4, True)
+        assert "--accept figshare:34821874" in refused.err
+        antscache(*arguments, "--accept", "figshare:34821874", ANTSCACHE_ORIGINS=standin.origins).succeeded()
+    record = json.loads((antscache.root / "identifiers/figshare/34821874.json").read_text())
+    assert record["checks"] == ["length", "md5", "form", "walk"]
+    assert "an external link '/more'" in record["accepted"]
+
+
+def test_an_h5py_that_is_broken_is_gone_without_and_said_once(antscache: AntsCache, tmp_path: Path) -> None:
+    (tmp_path / "h5py").mkdir()
+    (tmp_path / "h5py/__init__.py").write_text("raise ImportError('a library is missing')")
+    ran = antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", LUNG, PYTHONPATH=tmp_path).succeeded()
+    assert ran.err.count("note: HDF5 files are not walked: ") == 1
+    record = json.loads((antscache.root / "identifiers/figshare/34821874.json").read_text())
+    assert record["checks"] == ["length", "md5", "form"]
