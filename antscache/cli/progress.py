@@ -137,12 +137,16 @@ def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
         done = 0
         everything = progress.add_task(f"0/{len(wanted)} files", total=None)
         under_way: dict[Identifier, TaskID] = {}
+        begun: set[Identifier] = set()
 
         def listen(event: Event) -> None:
             nonlocal done
             match event:
                 case Started():
                     end(event.identifier)
+                    if event.identifier not in begun:  # what an earlier run left counts once
+                        begun.add(event.identifier)
+                        progress.advance(everything, event.resumed)
                     under_way[event.identifier] = progress.add_task(
                         event.file, total=event.size, completed=event.resumed
                     )
