@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,10 @@ class Bench:
         Its files are emptied and set aside, not deleted: for a minute after files were deleted ext4 looks longer for
         the inode of every new one, and whoever makes more files would pay for what others deleted.
         """
-        for path in (self.scratch / directory).rglob("*"):
-            if path.is_file() and not path.is_symlink():
+        files = [path for path in (self.scratch / directory).rglob("*") if path.is_file() and not path.is_symlink()]
+        names = Counter(path.stat().st_ino for path in files)
+        for path in files:
+            if path.stat().st_nlink == names[path.stat().st_ino]:  # nobody else's, by a hard link
                 os.truncate(path, 0)
         aside = self.scratch / "aside"
         aside.mkdir(exist_ok=True)
