@@ -161,7 +161,6 @@ class Notes:
         self._path = durable.temporary(layout.ingest).with_suffix(NOTES)
         self._lock = Lock()
         self._file: int | None = None
-        self._kept = False
 
     def add(self, path: Path, partial: Partial) -> None:
         """From now on whoever finds `path` knows what it is the beginning of.
@@ -175,17 +174,13 @@ class Notes:
                 self._file = durable.create(self._path, durable.READ_ONLY)
             os.write(self._file, line)
 
-    def keep(self) -> None:
-        """Something that is noted stays when this is closed."""
-        self._kept = True
-
     def close(self) -> None:
-        """Nothing more is noted; the notes are gone unless something that they are about is kept."""
+        """Nothing more is noted; the notes are gone unless something that they are about is there."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-                if not self._kept and not any(path.exists() for path, _ in _noted(self._path)):
+                if not any(path.exists() for path, _ in _noted(self._path)):
                     remove(self._path)
 
 

@@ -266,7 +266,6 @@ class Transfer:
         if draft:
             if keep and draft.noted:
                 draft.ingest.keep()
-                self.notes.keep()
             draft.ingest.close()
 
     def _weigh(self, refusal: Refusal) -> None:

@@ -62,7 +62,6 @@ def kept(layout: Layout, content: bytes, partial: Partial = PARTIAL) -> Leftover
     path = written(layout, content)
     with closing(Notes(layout)) as notes:
         notes.add(path, partial)
-        notes.keep()
     [where] = set(layout.ingest.iterdir()) - before - {path}
     return Leftover(partial, path, where, len(content))
 
@@ -287,8 +286,7 @@ def test_what_was_not_noted_is_found_by_nobody(layout: Layout) -> None:
 
 
 def test_who_notes_nothing_writes_nothing(layout: Layout) -> None:
-    with closing(Notes(layout)) as notes:
-        notes.keep()
+    Notes(layout).close()
     assert names(layout.ingest) == []
 
 
@@ -485,7 +483,6 @@ def test_notes_stay_for_the_others_that_they_are_about(layout: Layout) -> None:
     with closing(Notes(layout)) as notes:
         for path in paths:
             notes.add(path, PARTIAL)
-        notes.keep()
     for left in (2, 1, 0):
         leftovers(layout)["figshare:1"][0].remove()
         assert len(leftovers(layout).get("figshare:1", [])) == left
