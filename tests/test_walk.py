@@ -84,7 +84,9 @@ def configured(path: Path, configuration: Any) -> Path:
 
 def walkers(parent: int) -> set[int]:
     """The processes that walk for the process `parent`."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
     processes = (line.split(maxsplit=2) for line in listed.splitlines())
     return {int(pid) for pid, ppid, command in processes if int(ppid) == parent and "walker.py" in command}
 
