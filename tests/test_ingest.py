@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -42,6 +44,11 @@ def made(root: Path) -> Layout:
     layout.ingest.mkdir(parents=True)
     layout.blobs.mkdir(parents=True)
     return layout
+
+
+def kind_of_filesystem(directory: Path) -> str:
+    command = ["stat", "--file-system", "--format=%T", str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def names(directory: Path) -> list[str]:
@@ -186,6 +193,19 @@ def test_what_is_published_is_a_blob_and_nothing_else_is_left_of_it(layout: Layo
 
 @links
 @pytest.mark.usefixtures("without_links")
+@pytest.mark.skipif(shutil.which("fincore") is None, reason="fincore (util-linux) tells what the system remembers")
+def test_what_is_published_displaces_nothing_from_memory(layout: Layout) -> None:
+    if kind_of_filesystem(layout.root) in {"tmpfs", "ramfs"}:
+        pytest.skip("the temporary directory is memory")
+    chunk = os.urandom(1 << 20)
+    with Ingest(layout) as ingest:
+        for _ in range(40):
+            ingest.write(chunk)
+        blob = layout.blob(ingest.publish().digest)
+    fincore = ["fincore", "--bytes", "--noheadings", "--output", "RES", str(blob)]
+    assert int(subprocess.run(fincore, capture_output=True, text=True, check=True).stdout) == 0
+
+
 def test_what_somebody_took_away_is_told(layout: Layout) -> None:
     with Ingest(layout) as ingest:
         ingest.write(b"content")
