@@ -2,23 +2,16 @@
 
 urllib3 speaks HTTP; what an answer is worth `reply` decides. Redirects are followed here, because each hop is checked:
 http(s) only, never from https to http, no credentials across hosts, and no more than a few.
-
-Proxies come from the environment as people expect (`HTTPS_PROXY`, `NO_PROXY`, ...), certificates from
-`REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE`, else from the system's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and certifi's.
 """
 
 from __future__ import annotations
 
-import functools
 import http.client
 import os
 import re
 import socket
 import ssl
-import urllib.request
-from base64 import b64encode
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -26,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.util.wait import wait_for_read
 
-from antscache.errors import ConfigError
+from antscache.network import credentials, host, place, pools_to
 from antscache.reply import REDIRECTS, Asked, Refusal, Reply, next_hop, read_reply
 
 if TYPE_CHECKING:
@@ -36,7 +29,6 @@ CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times a
 FAST = 1 << 17  # bytes: where so many come at once, more are on their way, and few large chunks cost less than many
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
-PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 SHORT = 1 << 16  # bytes of a redirect's body that are read; a longer one costs a new connection instead
 HEADERS = {
     "User-Agent": "antscache (+https://pypi.org/project/antscache)",
@@ -83,16 +75,16 @@ class Client:
                 yield body
             return
         with _refusals():
-            response = self._answer(url, asked, self._credentials(url) if with_credentials else {})
+            response = self._answer(url, asked, credentials(url, self._tokens) if with_credentials else {})
         with closing(response):
             # Read to its end, the answer gives its connection back by itself.
             yield HttpBody(read_reply(response.status, response.headers, asked), response, self._buffer)
 
-    def _answer(self, url: str, asked: Asked, credentials: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        first = _place(url)
-        url = urlsplit(url)._replace(netloc=_host(url)).geturl()  # a proxy is told the whole URL
+    def _answer(self, url: str, asked: Asked, authorization: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        first = place(url)
+        url = urlsplit(url)._replace(netloc=host(url)).geturl()  # a proxy is told the whole URL
         for _ in range(MAX_REDIRECTS + 1):
-            headers = HEADERS | asked.headers() | (credentials if _place(url) == first else {})
+            headers = HEADERS | asked.headers() | (authorization if place(url) == first else {})
             response = self._pool(url).request(
                 "GET",
                 url,
@@ -114,26 +106,10 @@ class Client:
         raise Refusal(f"more than {MAX_REDIRECTS} redirects")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        place = _place(url)
-        if place not in self._pools:
-            self._pools[place] = _pools(url)
-        return self._pools[place]
-
-    def _credentials(self, url: str) -> dict[str, str]:
-        """What is known of the host of `url`: the URL's own user and password, a token, or a line in netrc."""
-        split = urlsplit(url)
-        if split.username is not None:
-            return _basic(unquote(split.username), unquote(split.password or ""))
-        token = self._tokens.get(_host(url)) or self._tokens.get(split.hostname or "")
-        if token:
-            return {"Authorization": f"Bearer {token}"}
-        if any(Path(path).expanduser().exists() for path in (os.environ.get("NETRC", "~/.netrc"), "~/_netrc")):
-            from requests.utils import get_netrc_auth
-
-            with suppress(UnicodeError):  # what cannot be read is passed over, as by requests
-                if found := get_netrc_auth(url):
-                    return _basic(*found)
-        return {}
+        there = place(url)
+        if there not in self._pools:
+            self._pools[there] = pools_to(url)
+        return self._pools[there]
 
 
 class Body:
@@ -264,90 +240,6 @@ def _open_file(url: str, asked: Asked) -> Iterator[FileBody]:
         stop = size if asked.stop is None else asked.stop
         file.seek(asked.start)
         yield FileBody(Reply(asked.start, stop - asked.start, size, etag), file)
-
-
-def _place(url: str) -> str:
-    """Scheme, host and port: where credentials belong."""
-    return f"{urlsplit(url).scheme}://{_host(url)}"
-
-
-def _host(url: str) -> str:
-    """The host, and the port where one is given, without a user."""
-    return urlsplit(url).netloc.rpartition("@")[2].lower()
-
-
-def _basic(user: str, password: str) -> dict[str, str]:
-    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}  # UTF-8: RFC 7617, 2.1
-
-
-def _pools(url: str) -> urllib3.PoolManager:
-    """The pools that lead to the host of `url`, through a proxy where the environment names one."""
-    secure: dict[str, Any] = {"ssl_context": _tls()} if url.startswith("https:") else {}
-    proxy = _proxy(url)
-    if not proxy:
-        return urllib3.PoolManager(maxsize=1, **secure)
-    if proxy.startswith("socks"):
-        try:
-            from urllib3.contrib.socks import SOCKSProxyManager
-        except ImportError:
-            hint = "install PySocks beside antscache, or name an http proxy"
-            raise ConfigError("the environment names a SOCKS proxy", hint=hint) from None
-        return SOCKSProxyManager(proxy, maxsize=1, **secure)
-    split = urlsplit(proxy)
-    basic = _basic(unquote(split.username), unquote(split.password or "")) if split.username else {}
-    return urllib3.ProxyManager(
-        proxy,
-        maxsize=1,
-        proxy_ssl_context=_tls() if split.scheme == "https" else None,
-        proxy_headers={f"Proxy-{name}": value for name, value in basic.items()},
-        **secure,
-    )
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy for `url`; requests reads `NO_PROXY` as people expect, with networks and ports."""
-    if not urllib.request.getproxies() or urllib.request.proxy_bypass(_host(url)):  # requests knows no address:port
-        return None
-    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
-
-    proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None))
-    if not proxy:
-        return None
-    try:
-        named = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
-        split = urlsplit(named)
-        usable = split.scheme in PROXIES and split.hostname and split.port != 0
-    except (TypeError, ValueError):  # TypeError: there is no host
-        usable = False
-    if not usable:
-        hint = "write it like http://host:port in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
-        raise ConfigError("the environment names a proxy that is not a URL", hint=hint)
-    return named
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Whom to trust.
-
-    Raises:
-        ConfigError: the certificates that the environment names cannot be read.
-    """
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    others = os.environ.get("SSL_CERT_FILE")
-    try:
-        if named:
-            return ssl.create_default_context(**{"capath" if Path(named).is_dir() else "cafile": named})  # type: ignore[arg-type]
-        context = ssl.create_default_context()
-        if others:
-            context.load_verify_locations(others)  # OpenSSL says nothing if it cannot
-        elif not os.environ.get("SSL_CERT_DIR"):
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-    except (OSError, ssl.SSLError):
-        hint = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE name a file of certificates in PEM"
-        raise ConfigError(f"cannot read the certificates in {named or others}", hint=hint) from None
-    return context
 
 
 @contextmanager

@@ -328,11 +328,11 @@ class Fetching:
         """Half of what still takes longest, if one more connection would make it faster."""
         now = time.monotonic()
         with self._changed:
-            transfer = max(self._transfers, key=lambda each: each.seconds_left(now), default=None)
+            transfer = max(self._transfers, key=lambda each: each.parts.seconds_left(now), default=None)
             connections = len(self._transfers) + self._pieces
             if transfer is None or not self._gain.allows(now, self._meter.rate(now), connections):
                 return None
-            share = transfer.split(now)
+            share = transfer.parts.halve(now)
             if share is None:
                 return None
             self._pieces += 1
@@ -348,12 +348,12 @@ class Fetching:
             self._take_turn(origin, transfer)
             with client.open(url, asked, with_credentials=origin.trust == "mirror") as body:
                 for received in body:
-                    chunk, ended = transfer.allot(piece, received)
+                    chunk, ended = transfer.parts.allot(received, piece)
                     self._hear(Received(wanted.identifier, len(chunk)))
                     if not piece.write(chunk) or ended or self._stop.is_set():
                         break
         except Refusal as refusal:
-            transfer.divisible = False
+            transfer.parts.refuse()
             if origin and not self._stop.is_set():
                 self._events.put(Refused(wanted.identifier, wanted.file, origin.name, f"a piece: {refusal}"))
         finally:

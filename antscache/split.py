@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from antscache import durable
 from antscache.durable import refusing
+from antscache.reply import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from antscache.layout import Layout
+    from antscache.record import Partial
 
 LEAST = 1 << 20  # bytes of a part that is worth a connection of its own
 SOON = 0.2  # seconds: a part that takes no longer is not worth halving, and neither is one that takes no longer than
@@ -117,6 +119,98 @@ class Piece(Part):
             chunk = os.pread(self._file, min(CHUNK, ready), read - self.start) if ready else b""
             read += len(chunk)
             yield chunk
+
+
+class Parts:
+    """Which connection receives which bytes of one file: the first part goes to whoever began it, and pieces follow.
+
+    Safe between threads.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._lock = Lock()
+        self._first: Part | None = None
+        self._pieces: list[Piece] = []  # in their order; the first part ends where they begin
+        self._whole: Partial | None = None
+        self._latency = 0.0
+        self._divisible = True
+
+    @property
+    def pieces_begin(self) -> int | None:
+        """Where the first piece begins; None if there is none."""
+        with self._lock:
+            return self._pieces[0].start if self._pieces else None
+
+    def begin(self, start: int, whole: Partial | None, latency: float) -> None:
+        """Bytes come from `start` on, up to the first piece or the file's end; whoever has them took `latency` seconds.
+
+        Args:
+            start: in bytes.
+            whole: the file that they are of; None where nobody knows how long it is.
+            latency: until the answer began.
+        """
+        with self._lock:
+            self._whole, self._latency = whole, latency
+            stop = self._pieces[0].start if self._pieces else whole.size if whole else None
+            self._first = None if stop is None else Part(start, stop, start)
+
+    def allot(self, chunk: memoryview, piece: Piece | None = None) -> tuple[memoryview, bool]:
+        """What of `chunk` belongs to the first part, or to `piece`, and whether others go on from there."""
+        with self._lock:
+            part = piece or self._first
+            if part is None:
+                return chunk, False
+            mine = chunk[: part.left]
+            part.position += len(mine)
+            return mine, part.left == 0 and (piece is not None or bool(self._pieces))
+
+    def joined(self, piece: Piece, position: int) -> None:
+        """The first part, which had come to `piece`, has taken it over as far as `position`."""
+        with self._lock:
+            self._pieces.remove(piece)
+            self._first = Part(position, piece.stop, position)
+        piece.drop()
+
+    def next_piece(self) -> Piece | None:
+        """Where to go on behind the first part."""
+        with self._lock:
+            return self._pieces[0] if self._pieces else None
+
+    def drop(self) -> None:
+        """Nobody wants pieces any more, nor will there be any before the next `begin`."""
+        with self._lock:
+            pieces, self._pieces, self._first = self._pieces, [], None
+        for piece in pieces:
+            piece.drop()
+
+    def refuse(self) -> None:
+        """Whoever has the file does not give it in pieces."""
+        self._divisible = False
+
+    def seconds_left(self, now: float) -> float:
+        """How long the slowest part still takes, at the rate so far."""
+        with self._lock:
+            return max((part.seconds_left(now) for part in self._all()), default=0.0)
+
+    def halve(self, now: float) -> tuple[Piece, Asked] | None:
+        """More than half of what takes longest, for one more connection, and what to ask for; None: not worth one."""
+        with self._lock:
+            longest = max(self._all(), key=lambda part: part.seconds_left(now), default=None)
+            whole = self._whole
+            if longest is None or whole is None or not whole.etag or not self._divisible:
+                return None
+            if not longest.is_worth_halving(now, self._latency):
+                return None
+            # More than half: whoever began has to check in the end what the others fetched meanwhile.
+            piece = Piece(longest.stop - longest.left * 3 // 5, longest.stop, self._layout)
+            longest.stop = piece.start
+            self._pieces.append(piece)
+            self._pieces.sort(key=lambda each: each.start)
+            return piece, Asked(piece.start, piece.stop, whole.size, whole.etag)
+
+    def _all(self) -> list[Part]:
+        return [self._first, *self._pieces] if self._first else []
 
 
 class Meter:

@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from antscache.events import Event, Fetched, Received, Started
@@ -21,7 +20,7 @@ from antscache.ingest import Ingest, Leftover, Notes, Taken
 from antscache.record import Check, Partial, Record
 from antscache.reply import Asked, Refusal, Reply, md5_of
 from antscache.resume import go_on
-from antscache.split import Part, Piece
+from antscache.split import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -139,7 +138,7 @@ class Transfer:
         listen: hears what happens.
         stopped: whether to put things away and go.
         origin: who answered last.
-        divisible: whether the origin has never refused a piece.
+        parts: of the file, and who receives them.
     """
 
     wanted: Wanted
@@ -150,14 +149,13 @@ class Transfer:
     listen: Callable[[Event], None]
     stopped: Callable[[], bool]
     origin: Origin | None = None
-    divisible: bool = True
+    parts: Parts = field(init=False)
     _tried: set[Path] = field(default_factory=set)
     _draft: Draft | None = None
-    _part: Part | None = None  # that the one who began is receiving; the pieces follow it
-    _pieces: list[Piece] = field(default_factory=list)
-    _lock: Lock = field(default_factory=Lock)  # of the parts and pieces, and where they end
-    _latency: float = 0.0  # seconds in which the origin began to answer
     _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.parts = Parts(self.store.layout)
 
     @property
     def received(self) -> int:
@@ -178,8 +176,10 @@ class Transfer:
         try:
             asked, then = self._ask(origin), time.monotonic()
             with client.open(url, asked, with_credentials=origin.trust == "mirror") as body:
-                self._latency = time.monotonic() - then
+                latency = time.monotonic() - then
                 draft = self._draft_for(body.reply, origin)
+                self.origin = origin
+                self.parts.begin(body.reply.start, draft.partial, latency)
                 self._receive(body, draft)
             self._join_pieces(draft)
             self._finish(draft, origin)
@@ -194,7 +194,7 @@ class Transfer:
 
     def close(self, *, keep: bool) -> None:
         """Nothing is under way any more; if `keep`, what can be gone on from in another run stays for it."""
-        self._drop_pieces()
+        self.parts.drop()
         self._discard(keep=keep)
 
     # What to build on
@@ -209,7 +209,7 @@ class Transfer:
         if asked is None or asked.start != held:
             self._restart()
             return Asked()
-        return Asked(held, self._part.stop if self._part and self._pieces else None, asked.size, asked.etag)
+        return Asked(held, self.parts.pieces_begin, asked.size, asked.etag)
 
     def _copy_leftover(self, origin: Origin) -> Asked | None:
         """What `origin` is to be asked for beyond the most that is left over, of which the draft is then a copy."""
@@ -242,10 +242,6 @@ class Transfer:
                 partial = Partial(self.wanted.identifier, reply.size, reply.etag, origin.name, boot())
             draft = self._new_draft(partial, reply.etag)
         draft.answers += 1
-        with self._lock:
-            stop = self._part.stop if self._part and self._pieces else reply.size
-            self._part = None if stop is None else Part(reply.start, stop, reply.start)
-            self.origin = origin
         self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, reply.size, reply.start))
         return draft
 
@@ -258,7 +254,7 @@ class Transfer:
 
     def _restart(self) -> None:
         """Nothing has come yet. What had is removed, and not written over: somebody may be copying it."""
-        self._drop_pieces()
+        self.parts.drop()
         self._discard(keep=False)
 
     def _discard(self, *, keep: bool) -> None:
@@ -283,20 +279,11 @@ class Transfer:
         for received in body:
             if self.stopped():
                 raise Refusal("interrupted", passing=True)
-            chunk, ended = self.allot(self._part, received)
+            chunk, ended = self.parts.allot(received)
             self.listen(Received(self.wanted.identifier, len(chunk)))
             draft.write(chunk)
-            if ended and self._pieces:
+            if ended:
                 return
-
-    def allot(self, part: Part | None, chunk: memoryview) -> tuple[memoryview, bool]:
-        """What of `chunk` belongs to `part`, and whether the part ends with it."""
-        if part is None:
-            return chunk, False
-        with self._lock:
-            mine = chunk[: part.left]
-            part.position += len(mine)
-            return mine, part.left == 0
 
     def _join_pieces(self, draft: Draft) -> None:
         """The bytes of the pieces are in `draft`, in their order.
@@ -304,59 +291,22 @@ class Transfer:
         Raises:
             Refusal: a piece ended before its end; the draft goes as far as it came.
         """
-        while self._pieces:
-            piece = self._pieces[0]
+        while piece := self.parts.next_piece():
             for chunk in piece.chunks():
                 if self.stopped():
                     raise Refusal("interrupted", passing=True)
                 draft.write(chunk)
-            with self._lock:
-                self._pieces.pop(0)
-                here = draft.ingest.size
-                self._part = Part(here, piece.stop, here)
-            piece.drop()
+            here = draft.ingest.size
+            self.parts.joined(piece, here)
             if here < piece.stop:
                 raise Refusal(f"a piece was cut: {here - piece.start} bytes of it", passing=True)
-
-    # Several connections
-
-    def seconds_left(self, now: float) -> float:
-        """How long its slowest part still takes, at the rate so far."""
-        with self._lock:
-            return max((part.seconds_left(now) for part in self._parts()), default=0.0)
-
-    def split(self, now: float) -> tuple[Piece, Asked] | None:
-        """Half of the part that still takes longest, for one more connection to `origin`; None: it is not worth one."""
-        with self._lock:
-            partial = self._draft.partial if self._draft else None
-            if not self._parts() or partial is None or not partial.etag or not self.divisible:
-                return None
-            longest = max(self._parts(), key=lambda part: part.seconds_left(now))
-            if not longest.is_worth_halving(now, self._latency):
-                return None
-            # More than half: whoever began has to check in the end what the others fetched meanwhile.
-            piece = Piece(longest.stop - longest.left * 3 // 5, longest.stop, self.store.layout)
-            longest.stop = piece.start
-            self._pieces.append(piece)
-            self._pieces.sort(key=lambda each: each.start)
-            return piece, Asked(piece.start, piece.stop, partial.size, partial.etag)
-
-    def _parts(self) -> list[Part]:
-        return [self._part, *self._pieces] if self._part else []
-
-    def _drop_pieces(self) -> None:
-        with self._lock:
-            pieces, self._pieces, self._part = self._pieces, [], None
-        for piece in pieces:
-            piece.drop()
 
     # Ending
 
     def _finish(self, draft: Draft, origin: Origin) -> None:
         """The draft, which is whole, is checked, published and recorded."""
         checks, accepted = draft.check(self.walk)
-        with self._lock:
-            self._part = None
+        self.parts.drop()
         try:
             blob = draft.ingest.publish()
         except Taken:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from antscache.errors import StoreError
 from antscache.layout import Layout
-from antscache.split import SAMPLE, SETTLE, WINDOW, Gain, Meter, Part, Piece
+from antscache.record import Partial
+from antscache.reply import Asked
+from antscache.split import SAMPLE, SETTLE, WINDOW, Gain, Meter, Part, Parts, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +132,7 @@ def test_a_stop_that_comes_closer_meanwhile_is_where_reading_ends(
         read += chunk
         if number in cuts:
             with lock:
-                piece.stop -= piece.left // 2  # as Transfer.split does
+                piece.stop -= piece.left // 2  # as Parts.halve does
     assert read == content[: piece.stop - piece.start]
     piece.drop()
     writing.join()
@@ -282,6 +285,148 @@ def test_a_disk_that_is_full_ends_a_piece_where_it_was(layout: Layout, space: in
     assert b"".join(piece.chunks()) == b"abcdef"[:space]
     piece.drop()
     assert nameless(layout) == 0
+
+
+# Who receives which part
+
+
+class Connections:
+    """Those that a file comes over: each receives in its turn as many bytes as it is told, if it has so many to get."""
+
+    def __init__(self, content: bytes, layout: Layout, *, etag: str = '"state"') -> None:
+        self.content = content
+        self.whole = Partial("figshare:1", len(content), etag, "ndownloader.figshare.com", "boot")
+        self.draft = bytearray()
+        self.parts = Parts(layout)
+        self.parts.begin(0, self.whole, latency=0.0)
+        self.receiving: list[Piece | None] = [None]  # None: whoever began
+
+    def receive(self, which: int, count: int) -> None:
+        piece = self.receiving[which % len(self.receiving)]
+        here = piece.position if piece else len(self.draft)
+        mine, ended = self.parts.allot(memoryview(self.content)[here : here + count], piece)
+        if piece is None:
+            self.draft += mine
+            ended = ended or len(self.draft) == len(self.content)
+        elif not piece.write(mine) or ended:
+            ended = True
+            piece.end()
+        if ended:
+            self.receiving.remove(piece)
+
+    def halve(self) -> Piece | None:
+        """One more connection, if what is not there yet takes long."""
+        if share := self.parts.halve(time.monotonic() + 1000):
+            piece, asked = share
+            assert asked == Asked(piece.start, piece.stop, len(self.content), self.whole.etag)
+            self.receiving.append(piece)
+            return piece
+        return None
+
+    def join(self) -> None:
+        """Whoever began goes on from the pieces, to the end of the first that is cut."""
+        while piece := self.parts.next_piece():
+            self.draft += b"".join(piece.chunks())
+            self.parts.joined(piece, len(self.draft))
+            if len(self.draft) < piece.stop:
+                break
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes are worth a connection."""
+    monkeypatch.setattr("antscache.split.LEAST", 2)
+
+
+@pytest.mark.usefixtures("tiny")
+@unhurried
+@given(
+    content=st.binary(min_size=1, max_size=300),
+    turns=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40), st.booleans()), max_size=40),
+)
+def test_whoever_receives_how_much_of_a_file_and_when_its_parts_make_it_up(
+    layout: Layout, content: bytes, turns: list[tuple[int, int, bool]]
+) -> None:
+    connections = Connections(content, layout)
+    for which, count, more in turns:
+        if connections.receiving:
+            connections.receive(which, count)
+        if more:
+            connections.halve()
+    while connections.receiving:
+        connections.receive(0, 7)
+    connections.join()
+    assert connections.draft == content
+    assert nameless(layout) == 0
+
+
+@pytest.mark.usefixtures("tiny")
+@unhurried
+@given(content=st.binary(min_size=20, max_size=300), came=st.integers(0, 1000), more=st.booleans())
+def test_what_a_piece_that_was_cut_does_not_hold_is_asked_for_up_to_the_next(
+    layout: Layout, content: bytes, came: int, more: bool
+) -> None:
+    connections = Connections(content, layout)
+    connections.receive(0, 1)
+    pieces = [connections.halve()]
+    if more:
+        pieces.append(connections.halve())
+    first, *others = sorted(filter(None, pieces), key=lambda piece: piece.start)
+    while None in connections.receiving:
+        connections.receive(connections.receiving.index(None), 7)
+    connections.receiving.remove(first)
+    first.write(memoryview(content)[first.start : first.start + came % (first.stop - first.start)])
+    first.end()
+    connections.join()
+    assert len(connections.draft) < first.stop
+    assert connections.parts.pieces_begin == (others[0].start if others else None)
+    connections.parts.begin(len(connections.draft), connections.whole, latency=0.0)
+    connections.receiving.append(None)
+    while connections.receiving:
+        connections.receive(0, 7)
+    connections.join()
+    assert connections.draft == content
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_file_that_begins_anew_has_no_pieces_and_nobody_is_given_one_before_it_does(layout: Layout) -> None:
+    connections = Connections(bytes(100), layout)
+    connections.receive(0, 1)
+    piece = connections.halve()
+    assert piece is not None
+    connections.parts.drop()
+    assert not piece.write(memoryview(b"late"))
+    assert connections.halve() is None
+    assert connections.parts.seconds_left(time.monotonic() + 1000) == 0
+    connections.parts.begin(0, connections.whole, latency=0.0)
+    assert connections.parts.pieces_begin is None
+    piece.end()
+    assert nameless(layout) == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_is_refused_in_pieces_or_could_not_be_told_from_another_state_is_not_divided(layout: Layout) -> None:
+    refused, nameless_state = Connections(bytes(100), layout), Connections(bytes(100), layout, etag="")
+    refused.parts.refuse()
+    for connections in refused, nameless_state:
+        connections.receive(0, 1)
+        assert connections.halve() is None
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_nobody_knows_the_length_of_goes_to_one(layout: Layout) -> None:
+    parts, chunk = Parts(layout), memoryview(bytes(50))
+    parts.begin(0, None, latency=0.0)
+    assert parts.allot(chunk) == (chunk, False)
+    assert parts.halve(time.monotonic() + 1000) is None
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_part_that_takes_no_longer_than_a_few_answers_is_not_divided(layout: Layout) -> None:
+    connections = Connections(bytes(100), layout)
+    connections.parts.begin(0, connections.whole, latency=1000.0)
+    connections.receive(0, 50)
+    assert connections.halve() is None
 
 
 # The rate

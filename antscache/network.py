@@ -1,0 +1,137 @@
+"""What this machine's environment says about reaching a host: proxies, certificates, credentials.
+
+Proxies come from the environment as people expect (`HTTPS_PROXY`, `NO_PROXY`, ...), certificates from
+`REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE`, else from the system's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and certifi's.
+requests reads netrc and `NO_PROXY`; it is imported where there is one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+import urllib.request
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from antscache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+
+
+def place(url: str) -> str:
+    """Scheme, host and port: where credentials belong."""
+    return f"{urlsplit(url).scheme}://{host(url)}"
+
+
+def host(url: str) -> str:
+    """The host, and the port where one is given, without a user."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
+
+
+def credentials(url: str, tokens: Mapping[str, str]) -> dict[str, str]:
+    """Headers for the host of `url`, of what is known of it: the URL's own user and password, a token, a line in netrc.
+
+    Args:
+        url: http or https.
+        tokens: by host or host:port.
+    """
+    split = urlsplit(url)
+    if split.username is not None:
+        return _basic(unquote(split.username), unquote(split.password or ""))
+    token = tokens.get(host(url)) or tokens.get(split.hostname or "")
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    if any(Path(path).expanduser().exists() for path in (os.environ.get("NETRC", "~/.netrc"), "~/_netrc")):
+        from requests.utils import get_netrc_auth
+
+        with suppress(UnicodeError):  # what cannot be read is passed over, as by requests
+            if found := get_netrc_auth(url):
+                return _basic(*found)
+    return {}
+
+
+def pools_to(url: str) -> urllib3.PoolManager:
+    """What connects to the host of `url`, through a proxy where the environment names one.
+
+    Raises:
+        ConfigError: the proxy or the certificates that the environment names cannot be used.
+    """
+    secure: dict[str, Any] = {"ssl_context": _tls()} if url.startswith("https:") else {}
+    proxy = _proxy(url)
+    if not proxy:
+        return urllib3.PoolManager(maxsize=1, **secure)
+    if proxy.startswith("socks"):
+        try:
+            from urllib3.contrib.socks import SOCKSProxyManager
+        except ImportError:
+            hint = "install PySocks beside antscache, or name an http proxy"
+            raise ConfigError("the environment names a SOCKS proxy", hint=hint) from None
+        return SOCKSProxyManager(proxy, maxsize=1, **secure)
+    split = urlsplit(proxy)
+    basic = _basic(unquote(split.username), unquote(split.password or "")) if split.username else {}
+    return urllib3.ProxyManager(
+        proxy,
+        maxsize=1,
+        proxy_ssl_context=_tls() if split.scheme == "https" else None,
+        proxy_headers={f"Proxy-{name}": value for name, value in basic.items()},
+        **secure,
+    )
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy for `url`; requests reads `NO_PROXY` as people expect, with networks and ports."""
+    if not urllib.request.getproxies() or urllib.request.proxy_bypass(host(url)):  # requests knows no address:port
+        return None
+    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+
+    proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None))
+    if not proxy:
+        return None
+    try:
+        named = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+        split = urlsplit(named)
+        usable = split.scheme in PROXIES and split.hostname and split.port != 0
+    except (TypeError, ValueError):  # TypeError: there is no host
+        usable = False
+    if not usable:
+        hint = "write it like http://host:port in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
+        raise ConfigError("the environment names a proxy that is not a URL", hint=hint)
+    return named
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Whom to trust.
+
+    Raises:
+        ConfigError: the certificates that the environment names cannot be read.
+    """
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    others = os.environ.get("SSL_CERT_FILE")
+    try:
+        if named:
+            return ssl.create_default_context(**{"capath" if Path(named).is_dir() else "cafile": named})  # type: ignore[arg-type]
+        context = ssl.create_default_context()
+        if others:
+            context.load_verify_locations(others)  # OpenSSL says nothing if it cannot
+        elif not os.environ.get("SSL_CERT_DIR"):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    except (OSError, ssl.SSLError):
+        hint = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE name a file of certificates in PEM"
+        raise ConfigError(f"cannot read the certificates in {named or others}", hint=hint) from None
+    return context
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}  # UTF-8: RFC 7617, 2.1
