@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from threading import Barrier
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import no_file_beyond
 
 from antscache.digest import descriptor_of
 from antscache.errors import StoreError
@@ -24,7 +24,6 @@ from antscache.layout import Layout
 from antscache.record import Partial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from antscache.digest import Descriptor
@@ -88,17 +87,6 @@ def blob_at(layout: Layout, blob: Descriptor, content: bytes) -> Path:
     return path
 
 
-@contextmanager
-def no_space_left() -> Iterator[None]:
-    """No file becomes larger than it is."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 # Published, kept, or gone
 
 
@@ -157,7 +145,7 @@ def test_no_two_ingests_share_a_name(layout: Layout) -> None:
 
 
 def test_a_disk_that_refuses_is_an_error(layout: Layout) -> None:
-    with Ingest(layout) as ingest, no_space_left(), pytest.raises(StoreError, match="cannot write to"):
+    with Ingest(layout) as ingest, no_file_beyond(0), pytest.raises(StoreError, match="cannot write to"):
         ingest.write(b"content")
     layout.ingest.rmdir()
     with pytest.raises(StoreError, match="cannot write to"):
@@ -345,7 +333,7 @@ def test_what_several_threads_note_is_all_found(layout: Layout) -> None:
 
 
 def test_a_disk_that_refuses_a_note_is_an_error(layout: Layout) -> None:
-    with closing(Notes(layout)) as notes, no_space_left(), pytest.raises(StoreError, match="cannot write to"):
+    with closing(Notes(layout)) as notes, no_file_beyond(0), pytest.raises(StoreError, match="cannot write to"):
         notes.add(layout.ingest / ("0" * 32), PARTIAL)
     layout.ingest.rmdir()
     with closing(Notes(layout)) as notes, pytest.raises(StoreError, match="cannot write to"):

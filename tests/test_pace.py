@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from limits import no_file_beyond
 
 from antscache import pace
 from antscache.pace import AHEAD, Pace, next_turn
@@ -223,12 +223,8 @@ def test_a_pipe_in_place_of_the_file_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_the_next_turn_is_no_error(tmp_path: Path) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # no file becomes larger than it is
-    try:
+    with no_file_beyond(0):
         assert Pace(tmp_path / "pace", INTERVAL).turn() in {0.0, INTERVAL}
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_without_an_interval_it_is_always_ones_turn_and_nothing_is_written(tmp_path: Path) -> None:

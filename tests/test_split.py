@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import resource
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from limits import no_file_beyond
 
 from antscache.errors import StoreError
 from antscache.layout import Layout
@@ -22,7 +22,7 @@ from antscache.reply import Asked
 from antscache.split import SAMPLE, SETTLE, WINDOW, Gain, Meter, Part, Parts, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 MEGABYTE = 1 << 20
@@ -42,17 +42,6 @@ def nameless(layout: Layout) -> int:
         with suppress(OSError):  # the descriptor that reads the directory is gone by now
             targets.append(os.readlink(link))  # noqa: PTH115  what the link says, not a path
     return sum(target.startswith(str(layout.ingest)) for target in targets)
-
-
-@contextmanager
-def no_file_beyond(size: int) -> Iterator[None]:
-    """The disk refuses to make a file longer than `size`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # Parts
