@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks [--case A|B|C|D]... [--paces NAME...] [--rounds N] [--quick] [--write]
 
-Results are Markdown, on stdout; what is under way is on stderr. Needs Linux, curl and GNU coreutils; what else is
-compared is installed by tools/install_benchmarked.sh, and left out where it is missing.
+Results are Markdown, on stdout; what is under way is on stderr, and each table as soon as it is there. Needs Linux, curl
+and GNU coreutils; what else is compared is installed by tools/install_benchmarked.sh, and left out where it is missing.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main() -> None:
         for case, pace in _chosen(options):
             fetched.append(fetch(bench, case, pace, options.rounds))
             sections.append(section(f"{case.letter}: {case.title}; {pace.title}", fetched[-1].costs, fetched[-1].floor))
+            _say(sections[-1])
         if PRESENT in options.case:
             present, linked = use(bench, _sized(CASES["A"], options), options.rounds)
             sections += [section("Starting, with the release present", present.started)]
