@@ -2,6 +2,7 @@
 
 antscache.toml  environment          flag         meaning
 root            ANTSCACHE_DIR        --root       the root; else the platform's user cache directory
+site_dirs       ANTSCACHE_SITE_DIRS  --site-dir   lower caches: roots that are read and never written, `:` between them
 offline         ANTSCACHE_OFFLINE    --offline    open no socket
 mirrors         ANTSCACHE_MIRRORS    --mirror     URL templates tried first, blank between them
 origins         ANTSCACHE_ORIGINS    --origin     URL templates with {id} instead of Figshare's three routes
@@ -37,6 +38,7 @@ FIGSHARE_ROUTES = (
 )
 VARIABLES = {
     "root": "ANTSCACHE_DIR",
+    "site_dirs": "ANTSCACHE_SITE_DIRS",
     "offline": "ANTSCACHE_OFFLINE",
     "mirrors": "ANTSCACHE_MIRRORS",
     "origins": "ANTSCACHE_ORIGINS",
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         root: absolute; it need not exist yet.
+        site_dirs: absolute; they need not be there.
         jobs: files under way at once.
         timeout: seconds of silence after which a connection or a transfer has failed.
         pace: seconds from one start at api.figshare.com to the next, by all processes on the root. Its documentation
@@ -61,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     root: str = ""
+    site_dirs: tuple[str, ...] = ()
     offline: bool = False
     mirrors: tuple[str, ...] = ()
     origins: tuple[str, ...] = FIGSHARE_ROUTES
@@ -85,8 +89,13 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
         if environ.get(variable):
             merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
-    merged["root"] = str(Path(merged["root"]).expanduser().absolute())
+    merged["root"] = _absolute(merged["root"])
+    merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
     return msgspec.convert(merged, Settings)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -132,6 +141,8 @@ def _parsed(key: str, text: str) -> Any:
         return SWITCH.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()
+    if key == "site_dirs":
+        return [each for each in text.split(os.pathsep) if each]
     if key in {"jobs", "timeout", "pace"}:
         try:
             return int(text) if key == "jobs" else float(text)

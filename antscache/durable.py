@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 READ_ONLY = 0o444  # a file that is never written to again
 
 # What decoding the content of a damaged file may raise; UnicodeDecodeError and absurd nesting are no DecodeError.
@@ -29,6 +31,9 @@ DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # What link(2) says where a filesystem has no hard links (exFAT, some FUSE) or refuses this one.
 NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})
+
+# What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other ways.
+UNSUPPORTED = NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
 
 
 def temporary(directory: Path) -> Path:
@@ -88,6 +93,19 @@ def move_new(staged: Path, path: Path) -> bool:
             return False
         staged.rename(path)
     return True
+
+
+def clone(source: int, target: int) -> None:
+    """The open file `target`, which is empty, has the bytes of `source`; on the disk they share them while they can.
+
+    Raises:
+        OSError: this filesystem does not do that.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, "no reflinks on this platform")
+    import fcntl
+
+    fcntl.ioctl(target, FICLONE, source)
 
 
 def make_directory(directory: Path) -> None:

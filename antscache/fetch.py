@@ -177,7 +177,8 @@ class Fetching:
             if record and self.store.holds(record.descriptor):
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
             elif ours or (elsewhere and self._has_stalled(elsewhere)):
-                self._fetch(msgspec.structs.replace(wanted, known=record.descriptor) if record else wanted, client)
+                known = record.descriptor if record and record.trust != "adopted" else None
+                self._fetch(msgspec.structs.replace(wanted, known=known or wanted.known), client)
             else:
                 self._leave(wanted, elsewhere)
                 return

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -98,6 +98,59 @@ class Ingest:
         if hasattr(os, "posix_fadvise"):
             with suppress(OSError):
                 os.posix_fadvise(self._file, max(0, start), 0, os.POSIX_FADV_DONTNEED)
+
+    def take(self, path: Path, *, move: bool) -> Literal["reflink", "hardlink", "copy"]:
+        """The bytes of the file at `path` come next, and nothing else came before.
+
+        Shared with it where the filesystem makes clones, else copied. With `move`, whoever asks has no other use for
+        the file: if it can be, it is itself what is published, and nobody may write to it any more. It keeps its name
+        until the caller removes that, so that at no time there is less than one whole copy.
+
+        Raises:
+            StoreError: the disk refused.
+            OSError: the file at `path` cannot be read.
+        """
+        if move and self._share(path):
+            self._read()
+            return "hardlink"
+        with path.open("rb", buffering=0) as file:
+            if self._clone(file.fileno()):
+                self._read()
+                return "reflink"
+            while chunk := file.read(CHUNK):
+                self.write(chunk)
+        return "copy"
+
+    def _clone(self, source: int) -> bool:
+        try:
+            durable.clone(source, self._file)
+        except OSError as error:
+            if error.errno in durable.UNSUPPORTED:
+                return False
+            with refusing(f"cannot write to {self._layout.ingest}"):
+                raise
+        return True
+
+    def _share(self, path: Path) -> bool:
+        """Whether the file at `path` is what is published, under a second name."""
+        staged = durable.temporary(self._layout.ingest)
+        try:
+            os.link(path, staged)
+            staged.chmod(durable.READ_ONLY)
+            descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except OSError:
+            remove(staged)
+            return False
+        staged.replace(self.path)
+        os.close(self._file)
+        self._file = descriptor
+        return True
+
+    def _read(self) -> None:
+        with refusing(f"cannot read {self.path}"), self.path.open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                self._hash.update(chunk)
+                self.size += len(chunk)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -237,13 +290,21 @@ def leftovers(layout: Layout) -> dict[Identifier, list[Leftover]]:
     return found
 
 
-def tidy(layout: Layout) -> None:
-    """What nobody has written to for a day is gone from `ingest/`."""
+def abandoned(layout: Layout) -> list[Path]:
+    """What in `ingest/` nobody has written to for a day."""
+    found = []
     for path in _names(layout, ""):
         with suppress(OSError):
             noted = [each for each, _ in _noted(path)]
             if not any(_is_young(each) for each in [path, *noted]):
-                remove(path)
+                found.append(path)
+    return found
+
+
+def tidy(layout: Layout) -> None:
+    """What nobody has written to for a day is gone from `ingest/`."""
+    for path in abandoned(layout):
+        remove(path)
 
 
 def remove(path: Path) -> None:

@@ -9,6 +9,7 @@
       refs/<package>/<version>/<hex>.json   a selection
       views/<package>-<version>/        a view
       ingest/                           being written
+      trash/                            condemned, and not gone yet
       catalog/                          manifests read on this host that are not shipped
       locks/                            who is fetching what, and when the next start at a paced origin is free
 
@@ -60,6 +61,7 @@ class Layout:
         self.refs = root / "refs"
         self.views = root / "views"
         self.ingest = root / "ingest"
+        self.trash = root / "trash"
         self.catalog = root / "catalog"
         self.locks = root / "locks"
         self.identifier_locks = self.locks / "identifiers"

@@ -5,15 +5,16 @@
 
 A view is derived and can be made again. A link is made under a random name and renamed into place, so that a reader
 sees the old file or the new one, never none, never a part, never a dangling link. Inside the root a link is a reflink
-where the filesystem has it, else a hard link, else a relative symlink. Outside, nothing points out of the home: a
-reflink, a hard link, or a copy.
+where the filesystem has it, else a hard link, else a relative symlink; towards a lower cache an absolute symlink.
+Outside, nothing points out of the home: a reflink, a hard link, or a copy.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import sys
+import re
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,18 +24,20 @@ from antscache import durable
 from antscache.errors import ViewError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from antscache.config import LinkMode
 
-FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+    Make = Callable[[Path, Path], None]
 
-# What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other modes.
-UNSUPPORTED = durable.NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
-# Of these, what will not be otherwise for the next file: the filesystem of the directory does not know the mode. That
+# Of what is not supported, what will not be otherwise for the next file: the filesystem of the directory does not know the mode. That
 # a blob is on another filesystem (EXDEV) says nothing about the next blob.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
+HOMES = (".keras/ANTsXNet", ".antspy")  # below a view
+ABANDONED = 24 * 60 * 60  # seconds after which a name that is being made is nobody's
+NOTHING: Mapping[str, Path] = {}
+_STAGED = re.compile("[0-9a-f]{32}")  # as durable.temporary makes them; no file of a release is called so
 INSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")
 OUTSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
 
@@ -44,15 +47,24 @@ class Linked:
     """What linking did: how many names were made in which mode, and how many were right already.
 
     Attributes:
+        lost: the names whose blob was not there any more.
         refusal: why a mode that would have shared the bytes better was not used, if it was not.
     """
 
     modes: Counter[LinkMode] = field(default_factory=Counter)
     intact: int = 0
+    lost: list[str] = field(default_factory=list)
     refusal: str | None = None
 
 
-def link(directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], *, ours: bool) -> Linked:
+def link(
+    directory: Path,
+    files: Mapping[str, Path],
+    modes: Sequence[LinkMode],
+    *,
+    ours: bool,
+    below: Mapping[str, Path] = NOTHING,
+) -> Linked:
     """Each name of `files` in `directory` leads to the bytes of its blob.
 
     Args:
@@ -61,6 +73,7 @@ def link(directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], 
         modes: how to link, the best first; the first that the filesystem does is used.
         ours: whether these names belong to antscache in `directory` and may be replaced. If not, a file that is
             there must have the same bytes.
+        below: more of them, whose blobs are in a lower cache and are used there.
 
     Raises:
         ViewError: a name is taken by something that is not ours (nothing was changed), or the disk refused, or no mode
@@ -70,16 +83,21 @@ def link(directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], 
     try:
         durable.make_directory(directory)
         wanted = {}
-        for name, blob in files.items():
+        for name, blob in (*files.items(), *below.items()):
             if _leads_to(directory / name, blob, ours=ours):
                 linked.intact += 1
             else:
                 wanted[name] = blob
         if not ours:
             _refuse_if_taken(directory, wanted)
-        usable = list(modes)
+        usable = {mode: MAKE[mode] for mode in modes}
         for name, blob in wanted.items():
-            _link(directory / name, blob, usable, linked)
+            try:
+                _link(directory / name, blob, BELOW if name in below else usable, linked)
+            except FileNotFoundError:  # noqa: PERF203
+                if blob.exists():
+                    raise
+                linked.lost.append(name)
     except OSError as error:
         raise ViewError(
             f"cannot link into {directory}: {error.strerror or error}",
@@ -91,6 +109,70 @@ def link(directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], 
 def missing(directory: Path, files: Mapping[str, Path]) -> list[str]:
     """The names of `files` that do not lead to the bytes of their blob in `directory`, which is a view's."""
     return [name for name, blob in files.items() if not _leads_to(directory / name, blob, ours=True)]
+
+
+def unlink(directory: Path, files: Mapping[str, Path | None], *, dry_run: bool = False) -> tuple[list[str], list[str]]:
+    """The names of `files` that are ours are gone from `directory`, a view's, and `directory` with them if it is empty.
+
+    Args:
+        directory: it need not be there.
+        files: file name -> its blob, which need not be there; None where nobody knows which it was.
+        dry_run: change nothing.
+
+    Returns:
+        The names that are gone; and what else is there, which stays: files of others, and names that have other bytes.
+
+    Raises:
+        ViewError: the disk refused.
+    """
+    try:
+        there = {entry.name for entry in os.scandir(directory)}
+        gone = [name for name in files if name in there and _is_ours(directory / name, files[name])]
+        if not dry_run:
+            for name in gone:
+                (directory / name).unlink(missing_ok=True)
+            for empty in (directory, directory.parent, directory.parent.parent):
+                with suppress(OSError):
+                    empty.rmdir()
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        hint = "see that you may write there, then run the command again"
+        raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
+    return sorted(gone), sorted(name for name in there.difference(gone) if not _STAGED.fullmatch(name))
+
+
+def _is_ours(path: Path, blob: Path | None) -> bool:
+    """Whether a name was made by `link`: it leads to its blob, or to nothing any more."""
+    return (path.is_symlink() and not path.exists()) or (blob is not None and _leads_to(path, blob, ours=True))
+
+
+def drop_dangling(directory: Path, names: Iterable[str]) -> None:
+    """None of `names` in `directory` is a link to a blob that is gone.
+
+    Raises:
+        ViewError: the disk refused.
+    """
+    for name in names:
+        path = directory / name
+        try:
+            if path.is_symlink() and not path.exists():
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            hint = "see that you may write there, then run the command again"
+            raise ViewError(f"cannot remove {path}, which leads nowhere: {error.strerror}", hint=hint) from error
+
+
+def abandoned(views: Path) -> list[Path]:
+    """The names that were being made in any view when their process was killed, a day ago or longer."""
+    found = []
+    for directory in HOMES:
+        for path in views.glob(f"*/{directory}/*"):
+            with suppress(FileNotFoundError):
+                # Not the time of change, which is the blob's.
+                if _STAGED.fullmatch(path.name) and abs(time.time() - path.lstat().st_ctime) > ABANDONED:
+                    found.append(path)
+    return sorted(found)
 
 
 def _leads_to(path: Path, blob: Path, *, ours: bool) -> bool:
@@ -123,20 +205,20 @@ def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
         )
 
 
-def _link(path: Path, blob: Path, modes: list[LinkMode], linked: Linked) -> None:
+def _link(path: Path, blob: Path, modes: dict[LinkMode, Make], linked: Linked) -> None:
     """Make `path` lead to `blob` in the first of `modes` that works; those that cannot work here are taken out."""
     staged = durable.temporary(path.parent)
-    for mode in tuple(modes):
+    for mode, make in tuple(modes.items()):
         try:
-            MAKE[mode](blob, staged)
+            make(blob, staged)
         except OSError as error:
             with suppress(FileNotFoundError):
                 staged.unlink()
-            if error.errno not in UNSUPPORTED:
+            if error.errno not in durable.UNSUPPORTED:
                 raise
             linked.refusal = f"{mode} refused: {error.strerror}"
             if error.errno in UNKNOWN:
-                modes.remove(mode)
+                del modes[mode]
             continue
         try:
             staged.replace(path)
@@ -152,14 +234,10 @@ def _link(path: Path, blob: Path, modes: list[LinkMode], linked: Linked) -> None
 
 def _reflink(blob: Path, staged: Path) -> None:
     """A clone that shares the blob's bytes on disk and can be written to without changing it."""
-    if sys.platform != "linux":
-        raise OSError(errno.EOPNOTSUPP, "no reflinks on this platform")
-    import fcntl
-
     descriptor = durable.create(staged, durable.READ_ONLY)
     try:
         with blob.open("rb") as source:
-            fcntl.ioctl(descriptor, FICLONE, source.fileno())
+            durable.clone(source.fileno(), descriptor)
     finally:
         os.close(descriptor)
     _same_time(blob, staged)
@@ -170,7 +248,13 @@ def _hardlink(blob: Path, staged: Path) -> None:
 
 
 def _symlink(blob: Path, staged: Path) -> None:
+    """Relative, so that a root can be moved."""
     staged.symlink_to(os.path.relpath(blob, staged.parent.resolve()))
+
+
+def _symlink_below(blob: Path, staged: Path) -> None:
+    """Absolute, because a lower cache stays where it is, wherever the root goes."""
+    staged.symlink_to(blob)
 
 
 def _copy(blob: Path, staged: Path) -> None:
@@ -189,9 +273,10 @@ def _same_time(blob: Path, staged: Path) -> None:
     os.utime(staged, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
 
-MAKE: dict[LinkMode, Callable[[Path, Path], None]] = {
+MAKE: dict[LinkMode, Make] = {
     "reflink": _reflink,
     "hardlink": _hardlink,
     "symlink": _symlink,
     "copy": _copy,
 }
+BELOW: dict[LinkMode, Make] = {"symlink": _symlink_below}

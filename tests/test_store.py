@@ -54,7 +54,7 @@ def keep(store: Store, entry: Entry, content: bytes) -> Descriptor:
 def test_a_root_is_not_made_by_looking(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     store.check()
-    assert (store.releases(), store.stored(), store.exists()) == ((), (0, 0), False)
+    assert (store.refs.releases(), store.stored(), store.exists()) == ((), (0, 0), False)
     assert not store.layout.root.exists()
 
 
@@ -187,7 +187,7 @@ def test_a_blob_is_published_where_there_are_no_hard_links(store: Store, monkeyp
 def test_a_record_is_what_was_remembered(store: Store) -> None:
     store.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
-    assert store.known(["figshare:1", "figshare:9"]) == {"figshare:1": descriptor_of(b"a")}
+    assert {record.identifier: record.descriptor for record in store.records()} == {"figshare:1": descriptor_of(b"a")}
 
 
 @pytest.mark.parametrize(("old", "new"), [("origin", "origin"), ("origin", "mirror"), ("lockfile", "origin")])
@@ -232,19 +232,19 @@ def test_a_record_under_another_identifiers_name_is_not_believed(store: Store) -
 
 def test_the_selection_of_a_release_is_the_union_of_its_selections(store: Store) -> None:
     for entries in ((A,), (B,), (A,)):
-        store.select(Selection(RELEASE, entries))
-    assert {entry for selection in store.selections(RELEASE) for entry in selection.entries} == {A, B}
+        store.refs.select(Selection(RELEASE, entries))
+    assert {entry for selection in store.refs.selections(RELEASE) for entry in selection.entries} == {A, B}
     assert len(list(store.layout.selections(RELEASE).iterdir())) == 2
-    assert store.releases() == (RELEASE,)
+    assert store.refs.releases() == (RELEASE,)
 
 
 def test_a_damaged_selection_is_an_error_that_says_what_to_do(store: Store) -> None:
-    store.select(Selection(RELEASE, (A,)))
+    store.refs.select(Selection(RELEASE, (A,)))
     [path] = store.layout.selections(RELEASE).iterdir()
     path.chmod(0o644)
     path.write_text("{")
     with pytest.raises(StoreError, match="is damaged") as caught:
-        store.selections(RELEASE)
+        store.refs.selections(RELEASE)
     assert "prefetch antspynet==0.3.2" in caught.value.hint
 
 
@@ -256,7 +256,7 @@ def test_a_selection_that_names_a_file_elsewhere_is_damaged(store: Store, file: 
     directory.mkdir(parents=True)
     (directory / "0.json").write_text(json.dumps(planted))
     with pytest.raises(StoreError, match="is damaged"):
-        store.selections(RELEASE)
+        store.refs.selections(RELEASE)
 
 
 # The index
@@ -275,8 +275,8 @@ def layers(store: Store, tag: str) -> list[tuple[str | None, str]]:
 
 def test_the_index_names_each_release_with_what_is_held_of_it(store: Store) -> None:
     a, b = keep(store, A, b"a"), keep(store, B, b"b")
-    store.select(Selection(RELEASE, (A, B)))
-    store.select(Selection(Release("antspynet", "0.3.2+1a2b3c4d"), (A,)))
+    store.refs.select(Selection(RELEASE, (A, B)))
+    store.refs.select(Selection(Release("antspynet", "0.3.2+1a2b3c4d"), (A,)))
     store.update_index()
     assert layers(store, "antspynet-0.3.2") == [("a.h5", a.digest), ("b.nii.gz", b.digest)]
     assert layers(store, "antspynet-0.3.2_1a2b3c4d") == [("a.h5", a.digest)]
@@ -285,7 +285,7 @@ def test_the_index_names_each_release_with_what_is_held_of_it(store: Store) -> N
 
 
 def test_a_release_of_which_nothing_is_held_has_the_empty_layer(store: Store) -> None:
-    store.select(Selection(RELEASE, (A,)))
+    store.refs.select(Selection(RELEASE, (A,)))
     store.update_index()
     assert layers(store, "antspynet-0.3.2") == [(None, descriptor_of(b"{}").digest)]
     assert store.holds(descriptor_of(b"{}"))
@@ -295,7 +295,7 @@ def test_the_last_of_many_to_update_the_index_has_seen_every_change(store: Store
     releases = [Release("antspynet", f"0.{number}") for number in range(12)]
 
     def use(release: Release) -> None:
-        store.select(Selection(release, (A,)))
+        store.refs.select(Selection(release, (A,)))
         store.update_index()
 
     threads = [threading.Thread(target=use, args=(release,)) for release in releases]

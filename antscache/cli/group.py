@@ -17,6 +17,11 @@ MEANT = {
     "install": "prefetch",
     "pull": "prefetch",
     "ls": "list",
+    "remove": "rm",
+    "uninstall": "rm",
+    "delete": "rm",
+    "clean": "gc",
+    "prune": "gc",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 KINDS: dict[str, Kind] = {"data": "data", "network": "network", "model": "network"}  # upstream says model
 
 
@@ -33,6 +35,19 @@ class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  
         if identifier is None:
             self.fail(f"{value!r} is not an identifier like figshare:34821874", param, ctx)
         return identifier
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
+    """A number of seconds, or `90s`, `15m`, `2h`, `1d`, `2w`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that `value` writes."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is not a time like 90s, 15m, 2h or 1d", param, ctx)
+        return float(match[1]) * UNITS[match[2]]
 
 
 @dataclass(slots=True)
@@ -80,6 +95,13 @@ def shared_but_root(function: Function) -> Function:
     """The flags that every command takes, but for --root."""
     for option in reversed(
         (
+            _option(
+                "--site-dir",
+                "site_dirs",
+                multiple=True,
+                metavar="DIR",
+                help="A lower cache: read, never written. [ANTSCACHE_SITE_DIRS]",
+            ),
             _option("--offline", is_flag=True, help="Open no socket. [ANTSCACHE_OFFLINE]"),
             _option("-q", "--quiet", is_flag=True, help="Print data and errors only."),
             _option("--debug", is_flag=True, help="Show the traceback of an error."),

@@ -14,7 +14,7 @@ from antscache.cli.render import duration, files, is_terminal, size
 from antscache.events import Event, Failed, Fetched, Listener, Present, Received, Refused, Remarked, Started, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from antscache.cli.options import Invocation
     from antscache.manifest import Identifier
@@ -42,6 +42,20 @@ def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> It
     else:
         yield lines.listen
     lines.sum_up()
+
+
+@contextmanager
+def read(invocation: Invocation, size: int) -> Iterator[Callable[[int], object]]:
+    """What to tell how many bytes were read, of about `size`: a bar on a terminal."""
+    if invocation.quiet or not is_terminal():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=size)
+        yield lambda count: progress.advance(task, count)
 
 
 class Events:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 KILO = 1000
-MINUTE = 60
+MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -29,6 +29,10 @@ def duration(seconds: float) -> str:
     """`seconds` as people say it."""
     if seconds < MINUTE:
         return f"{seconds:.0f} s"
+    for length, unit in ((DAY, "day"), (HOUR, "hour")):
+        if seconds >= length and seconds % length == 0:
+            count = round(seconds / length)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
     minutes, rest = divmod(round(seconds), MINUTE)
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
@@ -46,6 +50,8 @@ def print_json(value: Any) -> None:
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """`rows` in aligned columns on stdout."""
     rows = [list(row) for row in rows]
+    if not rows:
+        return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
