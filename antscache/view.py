@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     Make = Callable[[Path, Path], None]
 
-# Of what is not supported, what will not be otherwise for the next file: the filesystem of the directory does not know the mode. That
-# a blob is on another filesystem (EXDEV) says nothing about the next blob.
+# Of what is not supported, what will not be otherwise for the next file: the filesystem of the directory does not know
+# the mode. That a blob is on another filesystem (EXDEV) says nothing about the next blob.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
 HOMES = (".keras/ANTsXNet", ".antspy")  # below a view
 ABANDONED = 24 * 60 * 60  # seconds after which a name that is being made is nobody's
