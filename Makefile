@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-all test-slow lint format manifests benchmark tools clean
+.PHONY: help demo test test-all test-slow faults lint format manifests benchmark tools clean
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
 	@echo "make test        the tests, in a few minutes"
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
+	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmark   antscache beside the tools people would use instead"
 	@echo "make manifests   the shipped manifests, anew from the package index"
@@ -29,6 +30,9 @@ test-slow: $(INSTALLED) tools
 
 test-all: $(INSTALLED) tools
 	$(BIN)/pytest -m "slow or not slow" $(PYTEST)
+
+faults: $(INSTALLED)
+	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -21,6 +21,9 @@ from antscache.errors import ManifestError, Offline
 from antscache.manifest import Artifact, Manifest, Package, Release
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from antscache.durable import Staging
     from antscache.source import Reading
 
 SHIPPED = Path(__file__).parent / "manifests"
@@ -32,17 +35,19 @@ class Catalog:
     Args:
         kept: the directory of manifests read on this host; it need not exist.
         offline: whether the package index may be asked.
+        below: more directories of the kind, which are not written to.
     """
 
-    def __init__(self, kept: Path, *, offline: bool) -> None:
+    def __init__(self, kept: Path, *, offline: bool, below: Sequence[Path] = ()) -> None:
         self._kept = kept
         self._offline = offline
+        self._places = (SHIPPED, kept, *below)
 
     def releases(self) -> tuple[Release, ...]:
         """The releases whose manifests are at hand, by package and version."""
         from packaging.version import Version
 
-        files = [*SHIPPED.glob("*.json"), *self._kept.glob("*.json")]
+        files = [file for place in self._places for file in place.glob("*.json")]
         releases = {manifest.release for manifest in map(_decoded, files) if manifest}
         return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
 
@@ -69,7 +74,7 @@ class Catalog:
 
     def at_hand(self, release: Release) -> Manifest | None:
         """The manifest of `release` if it is shipped or kept."""
-        for directory in SHIPPED, self._kept:
+        for directory in self._places:
             manifest = _decoded(directory / f"{release.slug}.json")
             if manifest and manifest.release == release:
                 return manifest
@@ -113,12 +118,12 @@ class Catalog:
         own = f"{version}{'.' if '+' in version else '+'}{hexadecimal(manifest.identity)[:8]}"
         return Manifest(Release(reading.release.package, own), reading.entries)
 
-    def keep(self, manifest: Manifest, staging: Path) -> None:
+    def keep(self, manifest: Manifest, staging: Staging) -> None:
         """`manifest` is at hand from now on, if the disk allows; the shipped ones are anyway."""
         if self.at_hand(manifest.release) == manifest:
             return
         try:
-            self._kept.mkdir(exist_ok=True)
+            durable.make_directory(self._kept, staging.directory.parent if staging.shared else None)
             durable.replace(self._kept / f"{manifest.release.slug}.json", encoded(manifest), staging)
         except OSError:
             return  # kept manifests save a download; a cache that cannot be written to works without

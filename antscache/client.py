@@ -20,7 +20,7 @@ import urllib3
 from urllib3.util.wait import wait_for_read
 
 from antscache.network import credentials, host, place, pools_to
-from antscache.reply import REDIRECTS, Asked, Refusal, Reply, next_hop, read_reply
+from antscache.reply import REDIRECTS, Asked, Refusal, Reply, next_hop, read_reply, read_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +79,21 @@ class Client:
         with closing(response):
             # Read to its end, the answer gives its connection back by itself.
             yield HttpBody(read_reply(response.status, response.headers, asked), response, self._buffer)
+
+    def size(self, url: str, *, with_credentials: bool = False) -> int:
+        """How many bytes are behind `url`, http or https, of which one is asked for.
+
+        Raises:
+            Refusal: the answer does not say.
+        """
+        with _refusals():
+            response = self._answer(url, Asked(0, 1), credentials(url, self._tokens) if with_credentials else {})
+        with closing(response):
+            size = read_size(response.status, response.headers)
+            if response.headers.get("Content-Length") == "1":
+                with _refusals():
+                    response.drain_conn()  # so that the connection can be used again
+            return size
 
     def _answer(self, url: str, asked: Asked, authorization: dict[str, str]) -> urllib3.BaseHTTPResponse:
         first = place(url)

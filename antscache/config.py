@@ -81,21 +81,37 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
         ConfigError: a value cannot be used; the message names where it stands.
     """
     directories = platformdirs.PlatformDirs("antscache", appauthor=False)
-    files = (directories.site_config_path, directories.user_config_path)
-    merged: dict[str, Any] = {"root": str(directories.user_cache_path)}
-    for directory in files:
-        merged |= _file(directory / "antscache.toml")
+    cache = _directory(directories, "user_cache_path")
+    merged: dict[str, Any] = {"root": str(cache)} if cache else {}
+    for name in "site_config_path", "user_config_path":
+        if directory := _directory(directories, name):
+            merged |= _file(directory / "antscache.toml")
     for key, variable in VARIABLES.items():
         if environ.get(variable):
             merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
+    if "root" not in merged:
+        hint = "name a root with --root or ANTSCACHE_DIR, or set HOME"
+        raise ConfigError("you have no home that a root could be in", hint=hint)
     merged["root"] = _absolute(merged["root"])
     merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
     return msgspec.convert(merged, Settings)
 
 
+def _directory(directories: platformdirs.PlatformDirs, name: str) -> Path | None:
+    """One of the platform's directories; None where the user has no home that it would be in."""
+    try:
+        found: Path = getattr(directories, name)
+    except RuntimeError:
+        return None
+    return found if found.is_absolute() else None  # older platformdirs leave `~` in it
+
+
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().absolute())
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:
+        raise ConfigError(f"{path} is in a home that is not there", hint="write the whole path, or set HOME") from None
 
 
 def tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -119,6 +135,8 @@ def _file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
+        if isinstance(error, PermissionError) and not os.path.lexists(path):
+            return {}  # a home that is not ours to look into, as in a container that runs as any user
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="make it readable, or remove it") from None
     try:
         values: dict[str, Any] = msgspec.toml.decode(content)

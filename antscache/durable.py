@@ -2,7 +2,14 @@
 
 A file is written under a random name in a staging directory of the same filesystem, synced, and then renamed (or
 linked, where nothing may be replaced) to where readers look. Names are random, never made from a pid: containers that
-share a mount share pids too. Modes follow the umask, because the temporary file is created with the final mode.
+share a mount share pids too.
+
+Modes follow the umask, because the temporary file is created with the final mode. In a root that a group shares they
+are what they have to be for the group instead, whatever the umask:
+
+    3775    a directory: its group is inherited, and only owners delete (and the directory's own)
+    0444    what is never written to again
+    0664    what any member writes to: the index, locks, manifests that were read
 
 What a disk says when it refuses becomes a StoreError here, with what to do about it.
 """
@@ -13,7 +20,8 @@ import errno
 import os
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -24,7 +32,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+# How a file below a root is opened: what somebody may have put in its place is neither followed nor waited for.
+UNTRAPPED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
 READ_ONLY = 0o444  # a file that is never written to again
+WRITABLE = 0o666
+SHARED_DIRECTORY = 0o3775
+SHARED_FILE = 0o664  # of those that members write to
 
 # What decoding the content of a damaged file may raise; UnicodeDecodeError and absurd nesting are no DecodeError.
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -36,32 +50,95 @@ NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXD
 UNSUPPORTED = NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
 
 
+class Staging(NamedTuple):
+    """Where files are made before they get their names: a directory of a root.
+
+    Attributes:
+        shared: whether modes are those of a root that a group shares.
+    """
+
+    directory: Path
+    shared: bool = False
+
+
 def temporary(directory: Path) -> Path:
     """A path in `directory` that nobody else uses or will use."""
     return directory / os.urandom(16).hex()
 
 
-def create(path: Path, mode: int) -> int:
+def create(path: Path, mode: int, *, shared: bool = False) -> int:
     """A descriptor that writes to the new file `path`, whose final mode is `mode` under the umask.
 
-    The descriptor can be written to even where the mode is read-only.
+    In a `shared` root the mode is what members need, whatever the umask. The descriptor can be written to even where
+    the mode is read-only.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    return os.open(path, flags, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | UNTRAPPED, mode)
+    if shared:
+        try:
+            os.fchmod(descriptor, mode & SHARED_FILE)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
-def replace(path: Path, content: bytes, staging: Path) -> None:
+def read(path: Path) -> bytes:
+    """The content of the file `path`. No link is followed, and no pipe waited for.
+
+    Raises:
+        DecodeError: it is no file of its own.
+        OSError: the disk refused.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | UNTRAPPED)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
+            raise
+        raise msgspec.DecodeError("a link, and none is followed here") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            raise msgspec.DecodeError("not a file")
+        return file.read()
+
+
+def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE) -> None:
     """`path` holds `content`; a reader sees the old or the new content, whole.
+
+    Another member's file in a shared root cannot be replaced, because only owners delete there. If members may write to
+    it, it is written to in place, and a reader may see some of both: this is for what can be made again.
 
     Raises:
         OSError: the disk refused; `path` is unchanged.
     """
-    with _staged(content, staging, 0o666) as staged:
-        staged.replace(path)
+    with _staged(content, staging, mode) as staged:
+        try:
+            staged.replace(path)
+        except PermissionError:
+            if not staging.shared or mode == READ_ONLY:
+                raise
+            _overwrite(path, content)
     sync_directory(path.parent)
 
 
-def publish(path: Path, content: bytes, staging: Path, *, mode: int = READ_ONLY) -> bool:
+def _overwrite(path: Path, content: bytes) -> None:
+    """The file at `path` has `content`, and is the same file: never what a link leads to.
+
+    Raises:
+        OSError: it is no such file, or the disk refused.
+    """
+    descriptor = os.open(path, os.O_WRONLY | UNTRAPPED)
+    try:
+        status = os.fstat(descriptor)
+        if not S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody's own file under a second name
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ONLY) -> bool:
     """`path` holds `content` if it was not there before; what was there is kept.
 
     Returns:
@@ -108,12 +185,21 @@ def clone(source: int, target: int) -> None:
     fcntl.ioctl(target, FICLONE, source)
 
 
-def make_directory(directory: Path) -> None:
+def make_directory(directory: Path, shared: Path | None = None) -> None:
     """`directory` exists, and what had to be made for it is still there after a power cut.
+
+    Args:
+        directory: the one to make.
+        shared: the root above it, if a group shares that: no directory on the way is a link, and those that are ours
+            have the mode that members need.
 
     Raises:
         OSError: the disk refused, or something else has the name.
     """
+    if shared is not None:
+        for each in _between(shared, directory):
+            _make_shared(each)
+        return
     try:
         directory.mkdir()
     except FileExistsError:
@@ -124,6 +210,66 @@ def make_directory(directory: Path) -> None:
         make_directory(directory)
     else:
         sync_directory(directory.parent)
+
+
+def _make_shared(directory: Path) -> None:
+    """`directory`, in one that exists, exists and is no link; if it is ours, members may write to it."""
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        status = directory.lstat()
+        if not S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
+        if status.st_uid == os.geteuid() and S_IMODE(status.st_mode) != SHARED_DIRECTORY:  # we were killed just here
+            directory.chmod(SHARED_DIRECTORY)
+    else:
+        directory.chmod(SHARED_DIRECTORY)
+        sync_directory(directory.parent)
+
+
+def _between(root: Path, directory: Path) -> list[Path]:
+    """The directories from below `root` down to `directory`."""
+    return [*reversed([each for each in directory.parents if root in each.parents]), directory]
+
+
+def refuse_links(directory: Path, root: Path) -> None:
+    """No directory from below `root` down to `directory` is a link, as far as they exist.
+
+    Raises:
+        NotADirectoryError: one is.
+    """
+    for each in _between(root, directory):
+        with suppress(FileNotFoundError):
+            if S_ISLNK(each.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "a link, and none is followed here", str(each))
+
+
+def owner(path: Path) -> str:
+    """The name of the user whose `path` is, or their number."""
+    try:
+        return user(path.lstat().st_uid)
+    except OSError:
+        return "nobody"
+
+
+def user(number: int) -> str:
+    """The name of a user, or the number where it has no name."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def group(number: int) -> str:
+    """The name of a group, or the number where it has no name."""
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return f"group {number}"
 
 
 def sync_directory(directory: Path) -> None:
@@ -137,6 +283,11 @@ def sync_directory(directory: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+def is_full(error: StoreError) -> bool:
+    """Whether `error` says that there is no room: on the disk, or in a quota."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
@@ -165,11 +316,12 @@ def _store_error(what: str, error: OSError) -> StoreError:
 class _staged:  # noqa: N801  a context manager, read as a word
     """A synced temporary file with `content`, gone afterwards unless it was renamed."""
 
-    def __init__(self, content: bytes, staging: Path, mode: int) -> None:
-        self._content, self._path, self._mode = content, temporary(staging), mode
+    def __init__(self, content: bytes, staging: Staging, mode: int) -> None:
+        self._content, self._path, self._mode = content, temporary(staging.directory), mode
+        self._shared = staging.shared
 
     def __enter__(self) -> Path:
-        descriptor = create(self._path, self._mode)
+        descriptor = create(self._path, self._mode, shared=self._shared)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self._content)

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.client import Client
-from antscache.errors import Attempt, Failure
+from antscache.durable import is_full
+from antscache.errors import Attempt, Failure, StoreError
 from antscache.events import Event, Failed, Present, Received, Refused, Remarked, Waiting
 from antscache.ingest import Notes, leftovers, tidy
 from antscache.locks import Locks
 from antscache.manifest import figshare_number
 from antscache.reply import Asked, Refusal
+from antscache.space import free
 from antscache.split import Gain, Meter, Piece
 from antscache.standing import Standing
 from antscache.transfer import Malformed, Mismatch, Transfer
@@ -89,6 +91,7 @@ class Fetching:
     _pieces: int = 0
     _meter: Meter = field(default_factory=Meter)
     _gain: Gain = field(default_factory=Gain)
+    _remarked: bool = False
     _locks: Locks = field(init=False)
     _notes: Notes = field(init=False)
 
@@ -172,7 +175,8 @@ class Fetching:
     def _obtain(self, next_: Wanted | _Elsewhere, client: Client) -> None:
         """Fetch a file, unless another process does or has done so."""
         elsewhere, wanted = (next_, next_.wanted) if isinstance(next_, _Elsewhere) else (None, next_)
-        with self._locks.attempt(int(figshare_number(wanted.identifier))) as ours:
+        with self._locks.attempt(_number(wanted)) as ours:
+            self._remark_on_locks()
             record = self.store.record(wanted.identifier)
             if record and self.store.holds(record.descriptor):
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
@@ -190,7 +194,9 @@ class Fetching:
         """Another process is at it: look again in a while."""
         now = time.monotonic()
         if before is None:
-            self._events.put(Waiting(wanted.identifier, wanted.file, "another process is fetching it", 0.0))
+            who = self._who(wanted)
+            reason = f"another process is fetching it{f' ({who})' if who else ''}"
+            self._events.put(Waiting(wanted.identifier, wanted.file, reason, 0.0))
         with self._changed:
             self._elsewhere.append(_Elsewhere(wanted, now + LOOK, before.since if before else now))
 
@@ -199,8 +205,33 @@ class Fetching:
         if time.monotonic() - elsewhere.since < self.timeout:
             return False
         elsewhere.since = time.monotonic()
-        found = leftovers(self.store.layout).get(elsewhere.wanted.identifier, ())
-        return not any(leftover.age() < self.timeout for leftover in found)
+        wanted = elsewhere.wanted
+        if self._being_written(wanted):
+            return False
+        who = self._who(wanted) or "another process"
+        told = f"{who} has done nothing for {self.timeout:g} s about {wanted.file}, which is fetched here now"
+        self._events.put(Remarked(f"{told}; if it has hung, end it"))
+        return True
+
+    def _being_written(self, wanted: Wanted) -> list[Leftover]:
+        """What was written of a file a moment ago, by any process."""
+        found = leftovers(self.store.layout).get(wanted.identifier, ())
+        return [leftover for leftover in found if leftover.age() < self.timeout]
+
+    def _who(self, wanted: Wanted) -> str:
+        """The process that is fetching a file; empty where nobody can tell."""
+        noted = (leftover.writer for leftover in self._being_written(wanted))
+        return self._locks.holder(_number(wanted)) or next(noted, "")
+
+    def _remark_on_locks(self) -> None:
+        """Say once that locks do not work, if they do not."""
+        refusal = self._locks.refusal
+        with self._changed:
+            if not refusal or self._remarked:
+                return
+            self._remarked = True
+        told = f"locks do not work in {self.store.layout.locks} ({refusal})"
+        self._events.put(Remarked(f"{told}: what two processes want at once may be fetched twice, and is right anyway"))
 
     # One file
 
@@ -214,6 +245,10 @@ class Fetching:
         try:
             delivered = self._try_origins(transfer, client, attempts)
             keep = not delivered
+        except StoreError as error:
+            self._stop.set()  # others would only take what is given back
+            keep = is_full(error) and transfer.give_back()
+            raise
         finally:
             with self._changed:
                 self._transfers.remove(transfer)
@@ -333,11 +368,18 @@ class Fetching:
             connections = len(self._transfers) + self._pieces
             if transfer is None or not self._gain.allows(now, self._meter.rate(now), connections):
                 return None
+            if not self._has_room_for_pieces():
+                return None
             share = transfer.parts.halve(now)
             if share is None:
                 return None
             self._pieces += 1
         return transfer, *share
+
+    def _has_room_for_pieces(self) -> bool:
+        """Whether the disk holds twice what is still to come: pieces are on it twice while they are joined."""
+        there = free(self.store.layout.root)
+        return there is None or there >= 2 * sum(transfer.rest for transfer in self._transfers)
 
     def _help(self, transfer: Transfer, piece: Piece, asked: Asked, client: Client) -> None:
         """Fetch `piece` as far as anybody wants it; where that ends is where whoever asked for it goes on."""
@@ -370,3 +412,7 @@ class _Elsewhere:
     wanted: Wanted
     due: float
     since: float
+
+
+def _number(wanted: Wanted) -> int:
+    return int(figshare_number(wanted.identifier))

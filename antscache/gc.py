@@ -10,6 +10,7 @@ What is younger than the grace is left alone: a blob is there before the record 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from antscache.digest import Digest
+    from antscache.digest import Descriptor
     from antscache.store import Found, Store
 
 GRACE = 24 * 60 * 60  # seconds: as long as what is in ingest/ may still be somebody's
@@ -36,6 +37,7 @@ class Garbage:
         restored: what is in the trash and a ref reaches.
         abandoned: what nobody has written to for a day, of ingests and of names being made in views.
         young: how many blobs no ref reaches and are younger than the grace.
+        waiting: how many files in the trash no ref reaches and have been there for less than the grace.
         left: how many of those named above were not ours to move or delete.
     """
 
@@ -44,6 +46,7 @@ class Garbage:
     restored: tuple[Condemned, ...]
     abandoned: tuple[Path, ...]
     young: int = 0
+    waiting: int = 0
     left: int = 0
 
     @property
@@ -55,7 +58,7 @@ class Garbage:
 def plan_gc(  # noqa: PLR0913  what it depends on, and nothing else
     blobs: Iterable[Found],
     trash: Iterable[Condemned],
-    reachable: Collection[Digest],
+    reachable: Collection[Descriptor],
     abandoned: Iterable[Path],
     *,
     now: float,
@@ -65,15 +68,19 @@ def plan_gc(  # noqa: PLR0913  what it depends on, and nothing else
 
     Age counts in both directions, so that what a clock that was wrong has dated to the future goes as well.
     """
-    unreached = [blob for blob in blobs if blob.digest not in reachable]
+    needed = {blob.digest for blob in reachable}
+    unreached = [blob for blob in blobs if blob.digest not in needed]
+    old = tuple(blob for blob in unreached if abs(now - blob.changed) >= grace)
     trash = tuple(trash)
-    old = [blob for blob in unreached if abs(now - blob.changed) >= grace]
+    waste = [each for each in trash if each.blob not in reachable]
+    deleted = tuple(each for each in waste if abs(now - each.since) >= grace)
     return Garbage(
-        condemned=tuple(old),
-        deleted=tuple(each for each in trash if each.digest not in reachable and abs(now - each.since) >= grace),
-        restored=tuple(each for each in trash if each.digest in reachable),
+        condemned=old,
+        deleted=deleted,
+        restored=tuple(each for each in trash if each.blob in reachable),
         abandoned=tuple(abandoned),
         young=len(unreached) - len(old),
+        waiting=len(waste) - len(deleted),
     )
 
 
@@ -84,9 +91,10 @@ def plan_for(store: Store, *, now: float, grace: float) -> Garbage:
         StoreError: the root cannot be read; or a ref, or a record that one names, is damaged, so that nobody can tell
             what it reaches.
     """
-    reachable = store.reachable()
+    reachable = store.reachable()  # before looking what there is: whatever comes later is younger
     abandoned = [*ingest.abandoned(store.layout), *view.abandoned(store.layout.views)]
-    return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, abandoned, now=now, grace=grace)
+    files = (path for path in abandoned if path.is_symlink() or not path.is_dir())
+    return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, files, now=now, grace=grace)
 
 
 def collect(store: Store, *, now: float, grace: float) -> Garbage:
@@ -96,22 +104,28 @@ def collect(store: Store, *, now: float, grace: float) -> Garbage:
     brings them back.
 
     Raises:
-        StoreError: as `plan_for`, and nothing was done then; or the disk refused.
+        StoreError: as `plan_for`, and nothing was done then, or nothing deleted; or the disk refused.
     """
     plan, trash = plan_for(store, now=now, grace=grace), Trash(store.layout)
-    condemned = [blob for blob in plan.condemned if trash.condemn(blob.digest)]
+    condemned = {blob for blob in plan.condemned if trash.condemn(blob.digest)}
     reachable = store.reachable()
-    restored = trash.restore(reachable)
-    doomed = [each for each in plan.deleted if each.digest not in reachable]
-    deleted = [each for each in doomed if trash.delete(each)]
+    restored = store.restore(reachable)
+    back = {blob.digest for blob in restored}
+    doomed = [each for each in plan.deleted if each.blob not in reachable]
+    deleted = {each for each in doomed if trash.delete(each)}
     for path in plan.abandoned:
         ingest.remove(path)
+    gone = {path for path in plan.abandoned if not os.path.lexists(path)}
+    left = [store.layout.blob(blob.digest) for blob in plan.condemned if blob not in condemned]
+    left += [each.path for each in doomed if each not in deleted]
+    left += [path for path in plan.abandoned if path not in gone]
     store.update_index()
     return Garbage(
-        condemned=tuple(blob for blob in condemned if blob.digest not in restored),
-        deleted=tuple(deleted),
-        restored=tuple(each for each in plan.restored if each.digest in restored),
-        abandoned=plan.abandoned,
+        condemned=tuple(blob for blob in plan.condemned if blob in condemned and blob.digest not in back),
+        deleted=tuple(each for each in plan.deleted if each in deleted),
+        restored=tuple(each for each in plan.restored if each.blob in restored),
+        abandoned=tuple(path for path in plan.abandoned if path in gone),
         young=plan.young,
-        left=len(plan.condemned) - len(condemned) + len(doomed) - len(deleted),
+        waiting=plan.waiting,
+        left=sum(map(os.path.lexists, left)),
     )

@@ -18,7 +18,7 @@ CHUNK = 1 << 20  # bytes read at a time
 _buffers = threading.local()
 
 
-def hashed(path: Path, look: Callable[[memoryview], None] = lambda _: None) -> Descriptor:
+def hashed(path: Path | str, look: Callable[[memoryview], object] = lambda _: None) -> Descriptor:
     """What the bytes of the file at `path` are; `look` is shown each chunk, which the next one overwrites.
 
     Raises:
@@ -27,7 +27,7 @@ def hashed(path: Path, look: Callable[[memoryview], None] = lambda _: None) -> D
     if not hasattr(_buffers, "view"):
         _buffers.view = memoryview(bytearray(CHUNK))
     buffer, size, sha256 = _buffers.view, 0, hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))  # a pipe is not waited for
     try:
         while count := os.readv(descriptor, [buffer]):
             chunk = buffer[:count]

@@ -12,25 +12,29 @@ own; it is removed once the identifier has its blob, or when it is old.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import signal
+import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IMODE, S_ISREG
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 
 from antscache import durable
 from antscache.digest import Descriptor, named
 from antscache.durable import refusing
+from antscache.locks import name_of
 from antscache.record import Partial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -45,8 +49,36 @@ FLUSH = 4 << 20  # bytes after which the disk is told to begin writing
 BEHIND = 8 * FLUSH  # bytes before them of which the disk may have written the rest meanwhile
 
 
+Way = Literal["reflink", "hardlink", "copy"]  # by which the bytes of a file became those of a blob
+
+
 class Taken(Exception):  # noqa: N818  told to the one who can try again
     """The file that was being written is gone: somebody took it for abandoned, or removed it by hand."""
+
+
+class _Given(NamedTuple):
+    """What was done to a file so that nobody writes to it any more: how it was, and the time of change it got."""
+
+    before: os.stat_result
+    marked: int
+
+    @classmethod
+    def away(cls, descriptor: int, before: os.stat_result, mode: int) -> Self:
+        """The file is read-only, and was changed now: by its age it would be nobody's, and garbage.
+
+        Raises:
+            OSError: it is not ours to change; it is as it was.
+        """
+        os.fchmod(descriptor, mode)
+        os.utime(descriptor)
+        return cls(before, os.fstat(descriptor).st_mtime_ns)
+
+    def back(self, descriptor: int) -> None:
+        """The file has its mode again, and its time of change unless somebody wrote to it since."""
+        with suppress(OSError):
+            os.fchmod(descriptor, S_IMODE(self.before.st_mode))
+            if os.fstat(descriptor).st_mtime_ns == self.marked:
+                os.utime(descriptor, ns=(self.before.st_atime_ns, self.before.st_mtime_ns))
 
 
 class Ingest:
@@ -67,10 +99,11 @@ class Ingest:
         self.path = durable.temporary(layout.ingest)
         self.size = 0
         self._kept = False
+        self._given: _Given | None = None  # what was done to a file that is shared
         self._flushing = 0  # bytes that the disk was told to write
         self._hash = hashlib.sha256()
         with refusing(f"cannot write to {layout.ingest}"):
-            self._file = durable.create(self.path, durable.READ_ONLY)
+            self._file = durable.create(self.path, durable.READ_ONLY, shared=layout.shared)
 
     def write(self, chunk: bytes | memoryview) -> None:
         """`chunk` comes next.
@@ -99,27 +132,40 @@ class Ingest:
             with suppress(OSError):
                 os.posix_fadvise(self._file, max(0, start), 0, os.POSIX_FADV_DONTNEED)
 
-    def take(self, path: Path, *, move: bool) -> Literal["reflink", "hardlink", "copy"]:
+    def take(self, path: Path, *, move: bool, heard: Callable[[int], object] = lambda _: None) -> Way:
         """The bytes of the file at `path` come next, and nothing else came before.
 
         Shared with it where the filesystem makes clones, else copied. With `move`, whoever asks has no other use for
         the file: if it can be, it is itself what is published, and nobody may write to it any more. It keeps its name
-        until the caller removes that, so that at no time there is less than one whole copy.
+        until the caller removes that, so that at no time there is less than one whole copy. If it is not published
+        after all, it has its mode and its time of change again once this is closed.
+
+        Args:
+            path: of a file, or of a link to one.
+            move: see above.
+            heard: told how many bytes were read.
 
         Raises:
             StoreError: the disk refused.
-            OSError: the file at `path` cannot be read.
+            OSError: what is at `path` cannot be read, or is no file; or it is to be moved and open for writing.
         """
-        if move and self._share(path):
-            self._read()
-            return "hardlink"
-        with path.open("rb", buffering=0) as file:
-            if self._clone(file.fileno()):
-                self._read()
-                return "reflink"
-            while chunk := file.read(CHUNK):
-                self.write(chunk)
-        return "copy"
+        source = _opened(path)
+        try:
+            if move and self._share(source, path):
+                way: Way = "hardlink"
+            elif move and _is_written(source):
+                raise OSError(errno.EBUSY, "somebody has it open to write to it")
+            elif self._clone(source):
+                way = "reflink"
+            else:
+                while chunk := os.read(source, CHUNK):
+                    self.write(chunk)
+                    heard(len(chunk))
+                return "copy"
+        finally:
+            os.close(source)
+        self._read(heard)
+        return way
 
     def _clone(self, source: int) -> bool:
         try:
@@ -131,26 +177,45 @@ class Ingest:
                 raise
         return True
 
-    def _share(self, path: Path) -> bool:
-        """Whether the file at `path` is what is published, under a second name."""
-        staged = durable.temporary(self._layout.ingest)
-        try:
-            os.link(path, staged)
-            staged.chmod(durable.READ_ONLY)
-            descriptor = os.open(staged, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError:
-            remove(staged)
-            return False
-        staged.replace(self.path)
-        os.close(self._file)
-        self._file = descriptor
-        return True
+    def _share(self, source: int, path: Path) -> bool:
+        """Whether the file at `path`, open as `source`, is what is published, under a second name.
 
-    def _read(self) -> None:
+        If not, it is as it was.
+        """
+        staged, like, before = durable.temporary(self._layout.ingest), os.fstat(self._file), os.fstat(source)
+        given: _Given | None = None
+        try:
+            os.link(path, staged, follow_symlinks=False)
+            if self._is_like(like, staged.lstat(), before):
+                given = _Given.away(source, before, S_IMODE(like.st_mode))
+                if not _is_written(source):  # by somebody who opened it before its mode was changed
+                    staged.replace(self.path)
+                    self._given, mine, self._file = given, self._file, os.dup(source)
+                    os.close(mine)
+                    return True
+        except OSError:  # the other ways are still there
+            pass
+        if given:
+            given.back(source)
+        remove(staged)
+        return False
+
+    def _is_like(self, like: os.stat_result, there: os.stat_result, opened: os.stat_result) -> bool:
+        """Whether the file `there` is the one `opened`, as if it had been made here, and has one name elsewhere."""
+        if not os.path.samestat(there, opened) or (there.st_uid, there.st_gid) != (like.st_uid, like.st_gid):
+            return False
+        here = 0  # names: this one, and those of processes that were killed
+        for path in _names(self._layout, ""):
+            with suppress(OSError):
+                here += os.path.samestat(path.lstat(), there)
+        return there.st_nlink - here == 1
+
+    def _read(self, heard: Callable[[int], object]) -> None:
         with refusing(f"cannot read {self.path}"), self.path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
                 self._hash.update(chunk)
                 self.size += len(chunk)
+                heard(len(chunk))
 
     @property
     def descriptor(self) -> Descriptor:
@@ -160,6 +225,15 @@ class Ingest:
     def keep(self) -> None:
         """What was written stays when this is closed without being published."""
         self._kept = True
+
+    def shorten(self, count: int) -> bool:
+        """The last `count` bytes are given back to the disk, and nothing more may be written; whether any are left."""
+        try:
+            left = os.fstat(self._file).st_size - count
+            os.ftruncate(self._file, max(0, left))
+        except OSError:
+            return False
+        return left > 0
 
     def publish(self) -> Descriptor:
         """What was written is a blob, durable, under its digest. The caller has checked that it is what it should be.
@@ -188,6 +262,8 @@ class Ingest:
 
     def close(self) -> None:
         """Nothing more is written; what is neither published nor kept is gone."""
+        if self._given and not _is_at(self._layout.blob(self.descriptor.digest), self._file):
+            self._given.back(self._file)
         os.close(self._file)
         if not self._kept:
             remove(self.path)
@@ -202,10 +278,11 @@ class Ingest:
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A line of notes: the file in `ingest/` of this name is the beginning of that."""
+    """A line of notes: the file in `ingest/` of this name is the beginning of that, and who writes it."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     partial: Partial
+    writer: str = ""
 
 
 class Notes:
@@ -216,6 +293,7 @@ class Notes:
 
     def __init__(self, layout: Layout) -> None:
         self._path = durable.temporary(layout.ingest).with_suffix(NOTES)
+        self._shared = layout.shared
         self._lock = Lock()
         self._file: int | None = None
 
@@ -225,10 +303,10 @@ class Notes:
         Raises:
             StoreError: the disk refused.
         """
-        line = msgspec.json.encode(Note(path.name, partial)) + b"\n"
+        line = msgspec.json.encode(Note(path.name, partial, name_of(os.getpid(), os.geteuid()))) + b"\n"
         with refusing(f"cannot write to {self._path.parent}"), self._lock:
             if self._file is None:
-                self._file = durable.create(self._path, durable.READ_ONLY)
+                self._file = durable.create(self._path, durable.READ_ONLY, shared=self._shared)
             os.write(self._file, line)
 
     def close(self) -> None:
@@ -237,7 +315,7 @@ class Notes:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-                if not any(path.exists() for path, _ in _noted(self._path)):
+                if not any(path.exists() for path, _, _ in _noted(self._path)):
                     remove(self._path)
 
 
@@ -248,16 +326,18 @@ class Leftover:
     Attributes:
         notes: where it is noted, with others.
         held: how many bytes there are.
+        writer: who wrote them; empty where that is not noted.
     """
 
     partial: Partial
     path: Path
     notes: Path
     held: int
+    writer: str = field(default="", compare=False)
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """The first `count` bytes; fewer where it has become shorter or cannot be read."""
-        with suppress(OSError), self.path.open("rb", buffering=0) as file:
+        with suppress(OSError), os.fdopen(os.open(self.path, os.O_RDONLY | durable.UNTRAPPED), "rb", 0) as file:
             while count > 0 and (chunk := file.read(min(CHUNK, count))):
                 count -= len(chunk)
                 yield chunk
@@ -272,7 +352,7 @@ class Leftover:
     def remove(self) -> None:
         """It is not there any more. A process that still writes to it notices (`Taken`), and loses only time."""
         remove(self.path)
-        if not any(path.exists() for path, _ in _noted(self.notes)):
+        if not any(path.exists() for path, _, _ in _noted(self.notes)):
             remove(self.notes)
 
 
@@ -280,11 +360,12 @@ def leftovers(layout: Layout) -> dict[Identifier, list[Leftover]]:
     """What is being written, or was when its process ended, by identifier; the longest first."""
     found: dict[Identifier, list[Leftover]] = {}
     for notes in _names(layout, NOTES):
-        for path, partial in _noted(notes):
+        for path, partial, writer in _noted(notes):
             with suppress(OSError):
                 status = path.lstat()
                 if S_ISREG(status.st_mode):
-                    found.setdefault(partial.identifier, []).append(Leftover(partial, path, notes, status.st_size))
+                    leftover = Leftover(partial, path, notes, status.st_size, writer)
+                    found.setdefault(partial.identifier, []).append(leftover)
     for each in found.values():
         each.sort(key=lambda leftover: -leftover.held)
     return found
@@ -295,7 +376,7 @@ def abandoned(layout: Layout) -> list[Path]:
     found = []
     for path in _names(layout, ""):
         with suppress(OSError):
-            noted = [each for each, _ in _noted(path)]
+            noted = [each for each, _, _ in _noted(path)]
             if not any(_is_young(each) for each in [path, *noted]):
                 found.append(path)
     return found
@@ -313,11 +394,56 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _has(path: Path, size: int) -> bool:
+def _opened(path: Path) -> int:
+    """A descriptor that reads the file at `path`, behind a link as well.
+
+    Raises:
+        OSError: it cannot be read, or is no file: nothing here waits for the other end of a pipe.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+    if not S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file")
+    return descriptor
+
+
+def _is_written(descriptor: int) -> bool:
+    """Whether somebody has the file open to write to it; False where that cannot be told.
+
+    No lease is given on what is open for writing (fcntl(2), F_SETLEASE). It is given back at once: who opens the file
+    meanwhile waits for that, and the signal that tells of them is one that nobody hears, for SIGIO would end this.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
     try:
-        return path.stat().st_size == size
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:  # another's file, or a filesystem without leases
+        return False
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file has the name `path`."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+def _has(path: Path, size: int) -> bool:
+    """Whether the blob at `path` is whole; a link is none, wherever it leads."""
+    try:
+        status = path.lstat()
     except FileNotFoundError:
         return False
+    return S_ISREG(status.st_mode) and status.st_size == size
 
 
 def _is_young(path: Path) -> bool:
@@ -327,15 +453,18 @@ def _is_young(path: Path) -> bool:
         return False
 
 
-def _noted(notes: Path) -> Iterator[tuple[Path, Partial]]:
-    """What `notes` are about; lines that cannot be read are passed over, as the last of a process that was killed."""
-    with suppress(OSError):
-        if notes.suffix != NOTES or not S_ISREG(notes.lstat().st_mode):
-            return
-        for line in notes.read_bytes().splitlines():
+def _noted(notes: Path) -> Iterator[tuple[Path, Partial, str]]:
+    """What `notes` are about, and who writes it.
+
+    Lines that cannot be read are passed over, as the last of a process that was killed.
+    """
+    if notes.suffix != NOTES:
+        return
+    with suppress(OSError, *durable.DAMAGED):
+        for line in durable.read(notes).splitlines():
             with suppress(*durable.DAMAGED):
                 note = msgspec.json.decode(line, type=Note)
-                yield notes.with_name(note.name), note.partial
+                yield notes.with_name(note.name), note.partial, note.writer
 
 
 def _names(layout: Layout, suffix: str) -> list[Path]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antscache.digest import Descriptor, Digest, descriptor_of, hexadecimal
+from antscache.durable import Staging
 from antscache.manifest import Identifier, Release, figshare_number
 
 if TYPE_CHECKING:
@@ -48,10 +49,15 @@ class Description(msgspec.Struct, frozen=True):
 
 
 class Layout:
-    """The paths below one root; computed from values that are safe path components, never from anything else."""
+    """The paths below one root; computed from values that are safe path components, never from anything else.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        shared: whether a group shares the root, as its description says once that has been read.
+    """
+
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
+        self.shared = shared
         self.description = root / "antscache.json"
         self.tag = root / "CACHEDIR.TAG"
         self.oci = root / "oci-layout"
@@ -66,6 +72,26 @@ class Layout:
         self.locks = root / "locks"
         self.identifier_locks = self.locks / "identifiers"
         self.pace = self.locks / "pace"
+
+    @property
+    def staging(self) -> Staging:
+        """Where files are made, and with which modes."""
+        return Staging(self.ingest, self.shared)
+
+    @property
+    def shared_root(self) -> Path | None:
+        """The root, if a group shares it."""
+        return self.root if self.shared else None
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories that every root has, each after the one it is in."""
+        return (self.root, self.ingest, self.blobs, self.records, self.refs, self.views, self.locks)
+
+    @property
+    def later(self) -> tuple[Path, ...]:
+        """Those that a root has once something comes there."""
+        return (self.trash, self.catalog)
 
     def blob(self, digest: Digest) -> Path:
         """Where the bytes named `digest` are."""

@@ -8,7 +8,8 @@ cannot lock at all says yes here too.
 
 One file for all identifiers, because to make a file for each and to remove it costs more than the rest of a small
 fetch: ext4 looks long for an inode that was not deleted in the last minute. Locks of bytes are fcntl's, which NFS has
-too; they end with the process that holds them, however it ends.
+too; they end with the process that holds them, however it ends. In a root that a group shares both files are made with
+it, so that every member may lock them.
 """
 
 from __future__ import annotations
@@ -16,31 +17,42 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import struct
+import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
+
+from antscache import durable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 TICK = 0.01  # seconds between two tries of one who waits
 PLACES = 1 << 62  # what a byte's position in a file can be
+FLOCK = "hhqqi4x"  # fcntl(2): type, whence, start, length, pid; of 64-bit Linux
 
 
 class Locks:
     """Locks on numbers, in one file. Close it, which gives all of them up.
 
-    A file that cannot be made has no locks, and says yes.
+    A file that cannot be made has no locks, and says yes; so does one that has a second name, which may be anywhere.
+
+    Attributes:
+        refusal: why locks do not work here; empty where they do.
     """
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        self.refusal = ""
+        self.descriptor: int | None = None
         try:
-            self.descriptor: int | None = os.open(path, flags, 0o666)
-        except OSError:
-            self.descriptor = None
+            self.descriptor = _opened(path)
+            self.refusal = refusal(self.descriptor)
+        except OSError as error:
+            self.refusal = error.strerror or str(error)
 
     def close(self) -> None:
         """Hold nothing any more."""
@@ -70,6 +82,17 @@ class Locks:
             if self.descriptor is not None:
                 release(self.descriptor, 0)
 
+    def holder(self, number: int) -> str:
+        """Who has the lock on `number`: a process of this host; empty where nobody has, or that cannot be told."""
+        if self.descriptor is None or sys.platform != "linux" or struct.calcsize("l") != struct.calcsize("q"):
+            return ""
+        asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, number % PLACES, 1, 0)
+        with suppress(OSError):  # no locks, or a process that has ended
+            kind, *_, pid = struct.unpack(FLOCK, fcntl.fcntl(self.descriptor, fcntl.F_GETLK, asked))
+            if kind != fcntl.F_UNLCK and pid > 0:  # that of another host or container is not one of ours
+                return name_of(pid, Path(f"/proc/{pid}").stat().st_uid)
+        return ""
+
 
 def acquire(descriptor: int, place: int) -> bool:
     """Lock a byte of an open file, unless another process has; where locks do not work, everybody has it."""
@@ -78,6 +101,38 @@ def acquire(descriptor: int, place: int) -> bool:
     except OSError as error:
         return error.errno not in HELD
     return True
+
+
+def refusal(descriptor: int) -> str:
+    """Why bytes of an open file cannot be locked; empty where they can be. Filesystems that lie are not found out."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, PLACES)  # a byte that no number has
+    except OSError as error:
+        return "" if error.errno in HELD else error.strerror or str(error)
+    release(descriptor, PLACES)
+    return ""
+
+
+def name_of(pid: int, user: int) -> str:
+    """How a process of this host is called, for people on any host."""
+    return f"process {pid} of {durable.user(user)} on {os.uname().nodename}"
+
+
+def _opened(path: Path) -> int:
+    """The file at `path`, made if it is not there; no other name leads to it.
+
+    Made only then, because Linux (fs.protected_regular) does not let one ask for another member's file with O_CREAT
+    in a directory with the sticky bit.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | durable.UNTRAPPED)
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | durable.UNTRAPPED, 0o666)
+    status = os.fstat(descriptor)
+    if S_ISREG(status.st_mode) and status.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, "it has another name")
+    return descriptor
 
 
 def release(descriptor: int, place: int) -> None:

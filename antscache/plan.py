@@ -27,6 +27,7 @@ class Wanted(msgspec.Struct, frozen=True):
     Attributes:
         known: what the identifier turned out to be before, if it is known; other bytes are refused.
         accepted: whether the user takes the file although it is not what its name says.
+        size: in bytes, as far as anybody has told.
     """
 
     identifier: Identifier
@@ -34,6 +35,7 @@ class Wanted(msgspec.Struct, frozen=True):
     release: Release
     known: Descriptor | None = None
     accepted: bool = False
+    size: int | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -103,7 +105,12 @@ def plan_prefetch(
     missing = tuple(entry for entry in selected if blobs[entry] not in held)
     wanted = {
         entry.identifier: Wanted(
-            entry.identifier, entry.file, manifest.release, blobs[entry], entry.identifier in accepted
+            entry.identifier,
+            entry.file,
+            manifest.release,
+            known=(blob := blobs[entry]),
+            accepted=entry.identifier in accepted,
+            size=blob.size if blob else None,
         )
         for entry in reversed(missing)
         if entry.identifier
@@ -118,9 +125,18 @@ def plan_prefetch(
     )
 
 
+def with_sizes(plan: Plan, sizes: Mapping[Identifier, int]) -> Plan:
+    """`plan`, where what it fetches has the `sizes` that were told of it, unless it has one."""
+    fetch = [
+        msgspec.structs.replace(wanted, size=sizes.get(wanted.identifier)) if wanted.size is None else wanted
+        for wanted in plan.fetch
+    ]
+    return msgspec.structs.replace(plan, fetch=tuple(sorted(fetch, key=_largest_first)))
+
+
 def _largest_first(wanted: Wanted) -> tuple[int, bool]:
     """So that the large ones do not come last. Where no size is known, networks come before templates."""
-    return -wanted.known.size if wanted.known else 0, not wanted.file.endswith(".h5")
+    return -(wanted.size or 0), not wanted.file.endswith(".h5")
 
 
 def unknown_names(names: Iterable[str], known: Collection[str], where: str) -> ManifestError:

@@ -1,15 +1,21 @@
 """Refs: which releases are in use, and which of their entries.
 
-    refs/antspynet/0.3.2/<hex>.json    a selection, named by its content, written once
+    refs/antspynet/0.3.2/<hex>.json          a selection, named by its content, written once
+    refs/antspynet/0.3.2/<hex>-<uid>.json    the same selection of another user, where that name was taken
 
 It is written before what it selects is fetched. One file a selection, so that two who select at once never lose each
-other's word.
+other's word; and one for each user, so that nobody takes away what another selected too.
+
+What cannot be read is an error, never as good as not there: a garbage collection goes by this.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from stat import S_ISVTX
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -20,12 +26,26 @@ from antscache.manifest import Entry, Release
 from antscache.record import Selection, union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from antscache.layout import Layout
 
+NO_FILE = frozenset({errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO})  # a link, a directory, a pipe
 TRIES = 3  # times that a directory is made which others remove when they take the last selection out of it
+
+
+class Ref(NamedTuple):
+    """A selection as somebody wrote it; `owner` is their user id."""
+
+    path: Path
+    selection: Selection
+    owner: int
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether you wrote it."""
+        return self.owner == os.geteuid()
 
 
 class Refs:
@@ -38,95 +58,173 @@ class Refs:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
+    # Written
+
     def selects(self, selection: Selection) -> bool:
-        """Whether `selection` is written already."""
+        """Whether you have written `selection` already."""
         with refusing(f"cannot read the selections of {selection.release}"):
-            return self._selection(selection).exists()
+            with suppress(FileNotFoundError):
+                if self._path(selection).lstat().st_uid == os.geteuid():
+                    return True
+            return self._path(selection, ours=True).exists()
+
+    def is_selected(self, selection: Selection) -> bool:
+        """Whether anybody has written `selection` already."""
+        return self.selects(selection) or any(ref.selection == selection for ref in self.of(selection.release))
 
     def select(self, selection: Selection) -> None:
-        """`selection` keeps its blobs alive from now on."""
-        path = self._selection(selection)
+        """`selection` keeps its blobs alive from now on, until you deselect it."""
+        for path in self._path(selection), self._path(selection, ours=True):  # the first may be somebody else's
+            if not self.selects(selection):
+                self._write(path, selection)
+
+    def _write(self, path: Path, selection: Selection) -> None:
         with refusing(f"cannot write the selection {path}"):
             for tried in range(1, TRIES + 1):
-                durable.make_directory(path.parent)
+                durable.make_directory(path.parent, self._layout.shared_root)
                 try:
-                    durable.publish(path, selection.encoded(), self._layout.ingest)
+                    durable.publish(path, selection.encoded(), self._layout.staging)
                 except FileNotFoundError:
                     if tried == TRIES:
                         raise
                 else:
                     return
 
-    def deselect(self, selection: Selection) -> None:
-        """`selection` keeps nothing alive any more.
-
-        Raises:
-            StoreError: it is somebody else's, in a directory where only owners delete; or the disk refused.
-        """
-        path = self._selection(selection)
-        with refusing(f"cannot remove the selection {path}"):
-            path.unlink(missing_ok=True)
-            for directory in path.parent, path.parent.parent:
+    def deselect(self, ref: Ref) -> None:
+        """`ref` keeps nothing alive any more."""
+        with refusing(f"cannot remove the selection {ref.path}"):
+            ref.path.unlink(missing_ok=True)
+            for directory in ref.path.parent, ref.path.parent.parent:
                 with suppress(OSError):  # others are in use, or being written
                     directory.rmdir()
 
-    def owner(self, selection: Selection) -> int:
-        """The user id of whoever made `selection`."""
-        path = self._selection(selection)
-        with refusing(f"cannot read the selection {path}"):
-            return path.stat().st_uid
+    def can_deselect(self, ref: Ref) -> bool:
+        """Whether the directory lets you: one with the sticky bit lets owners alone."""
+        directory = ref.path.parent
+        with refusing(f"cannot read {directory}"):
+            status = directory.stat()
+            ours = os.geteuid() in {0, status.st_uid, ref.owner}
+            return os.access(directory, os.W_OK) and (ours or not status.st_mode & S_ISVTX)
 
-    def _selection(self, selection: Selection) -> Path:
-        return self._layout.selections(selection.release) / f"{selection.name}.json"
+    def _path(self, selection: Selection, *, ours: bool = False) -> Path:
+        """Where `selection` is; where yours is, if somebody else's is there."""
+        suffix = f"-{os.geteuid()}" if ours else ""
+        return self._layout.selections(selection.release) / f"{selection.name}{suffix}.json"
 
-    def selections(self, release: Release) -> tuple[Selection, ...]:
-        """What is selected of `release`.
+    # Read
+
+    def of(self, release: Release) -> tuple[Ref, ...]:
+        """The refs of `release`.
 
         Raises:
-            StoreError: a selection cannot be read.
+            StoreError: a selection is damaged or cannot be read.
         """
         found = []
         for path, selection in self._read(release):
             if isinstance(selection, str):
                 hint = f"run `antscache verify --repair`, then `antscache prefetch {release}`"
                 raise StoreError(f"{path} is damaged: {selection}", hint=hint)
-            found.append(selection)
+            with refusing(f"cannot read the selection {path}"), suppress(FileNotFoundError):  # taken away meanwhile
+                found.append(Ref(path, selection, path.lstat().st_uid))
         return tuple(found)
+
+    def selections(self, release: Release) -> tuple[Selection, ...]:
+        """What is selected of `release`, each selection once.
+
+        Raises:
+            StoreError: a selection is damaged or cannot be read.
+        """
+        return tuple(dict.fromkeys(ref.selection for ref in self.of(release)))
 
     def entries(self, release: Release) -> tuple[Entry, ...]:
         """What is selected of `release`, as far as it can be read."""
-        return union(selection for _, selection in self._read(release) if isinstance(selection, Selection))
+        return union(selection for _, selection in self._examined(release) if isinstance(selection, Selection))
 
-    def damaged(self) -> Iterator[tuple[Path, str]]:
-        """The selections that cannot be read, and why."""
-        for release in self.releases():
-            for path, selection in self._read(release):
+    def damaged(self, releases: Iterable[Release] | None = None) -> Iterator[tuple[Path, str]]:
+        """The selections (all, or those of `releases`) that cannot be used, and why."""
+        for release in self.releases() if releases is None else releases:
+            for path, selection in self._examined(release):
                 if isinstance(selection, str):
                     yield path, selection
+                elif path.stem.partition("-")[0] != selection.name:
+                    yield path, "not what its name says"
+
+    def _examined(self, release: Release) -> Iterator[tuple[Path, Selection | str]]:
+        """Each selection of `release`, or why it cannot be read, be it the disk that refuses."""
+        directory = self._layout.selections(release)
+        with refusing(f"cannot read the selections of {release}"):
+            names = _selections_in(directory)
+        for name in names:
+            try:
+                yield directory / name, _decoded(directory / name, release)
+            except FileNotFoundError:  # noqa: PERF203  taken away meanwhile
+                continue
+            except OSError as error:
+                yield directory / name, f"cannot be read: {error.strerror}"
+
+    def releases(self) -> tuple[Release, ...]:
+        """The releases in use, sorted."""
+        return tuple(sorted(release for _, release in self._directories() if release))
+
+    def strangers(self) -> tuple[Path, ...]:
+        """The directories with selections of releases that this antscache does not know."""
+        return tuple(directory for directory, release in self._directories() if release is None)
 
     def _read(self, release: Release) -> list[tuple[Path, Selection | str]]:
         """Each selection of `release`, or why it cannot be read."""
         found: list[tuple[Path, Selection | str]] = []
+        directory = self._layout.selections(release)
         with refusing(f"cannot read the selections of {release}"):
-            for path in sorted(self._layout.selections(release).glob("*.json")):
+            for name in _selections_in(directory):
                 with suppress(FileNotFoundError):  # taken away meanwhile
-                    found.append((path, _decoded(path.read_bytes(), release)))
+                    found.append((directory / name, _decoded(directory / name, release)))
         return found
 
-    def releases(self) -> tuple[Release, ...]:
-        """The releases in use, sorted."""
-        found = set()
+    def _directories(self) -> Iterator[tuple[Path, Release | None]]:
+        """The directories that have selections, and of which release; None if it is none that is known."""
         with refusing(f"cannot read {self._layout.refs}"):
-            for path in self._layout.refs.glob("*/*/*.json"):
-                with suppress(msgspec.ValidationError):
-                    fields = {"package": path.parent.parent.name, "version": path.parent.name}
-                    found.add(msgspec.convert(fields, Release))
-        return tuple(sorted(found))
+            found = [
+                (package / version, package.name, version)
+                for package in (self._layout.refs / name for name in _directories_in(self._layout.refs))
+                for version in _directories_in(package)
+                if _selections_in(package / version)
+            ]
+        for directory, package_name, version in found:
+            yield directory, _known(package_name, version)
 
 
-def _decoded(content: bytes, release: Release) -> Selection | str:
+def _known(package: str, version: str) -> Release | None:
     try:
-        selection = msgspec.json.decode(content, type=Selection)
+        return msgspec.convert({"package": package, "version": version}, Release)
+    except msgspec.ValidationError:
+        return None
+
+
+# Not Path.glob, which takes a directory that it may not read for an empty one.
+
+
+def _directories_in(directory: Path) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _selections_in(directory: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in directory.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
+
+
+def _decoded(path: Path, release: Release) -> Selection | str:
+    try:
+        selection = msgspec.json.decode(durable.read(path), type=Selection)
     except durable.DAMAGED as error:
         return str(error)
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return "it is no file"
+        raise
     return selection if selection.release == release else f"it is of {selection.release}"

@@ -21,6 +21,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PASSING = frozenset({408, 425, 429})  # statuses below 500 that say: later
 TURNED_AWAY = frozenset({401, 403, 407})
 CHALLENGE = 202  # field notes, "Figshare as an origin"
+HTML = frozenset({"text/html", "application/xhtml+xml"})
 LONGEST_ETAG = 200  # characters; what is longer is not kept
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # a strong one (RFC 9110, 8.8.3), in plain ASCII
@@ -120,7 +121,7 @@ def read_reply(status: int, headers: Mapping[str, str], asked: Asked) -> Reply:
     if encoding.strip().lower() != "identity":
         raise Refusal(f"{status} with a Content-Encoding that was not asked for")
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in {"text/html", "application/xhtml+xml"}:
+    if kind in HTML:
         raise Refusal(f"{status} with an HTML page")
     length, etag = _number(headers.get("Content-Length", "")), strong(headers.get("ETag", ""))
     if status == http.client.PARTIAL_CONTENT:
@@ -159,6 +160,26 @@ def _read_part(content_range: str, length: int | None, etag: str, asked: Asked) 
     if asked.etag and etag != asked.etag:
         raise Refusal("206 with a part of another file", passing=True, restart=True)
     return Reply(first, stop - first, size, etag)
+
+
+def read_size(status: int, headers: Mapping[str, str]) -> int:
+    """How many bytes a file has, told by the answer to a question for its first one.
+
+    Raises:
+        Refusal: it does not say, or it is no answer with a file.
+    """
+    first = Asked(0, 1)
+    _refuse_status(status, headers, first)
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() in HTML:
+        raise Refusal(f"{status} with an HTML page")
+    if status == http.client.PARTIAL_CONTENT:
+        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        size = int(found[3]) if found else None
+    else:
+        size = _number(headers.get("Content-Length", ""))
+    if not size:
+        raise Refusal(f"{status} that does not say how long the file is")
+    return size
 
 
 def strong(etag: str) -> str:

@@ -15,16 +15,18 @@ written to, and what they have selected is nobody's business here.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
+from stat import S_ISREG
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from antscache import durable
-from antscache.digest import Descriptor, Digest, descriptor_of, digest_of, named
+from antscache import durable, sharing
+from antscache.digest import Descriptor, Digest, descriptor_of, named
 from antscache.durable import refusing
 from antscache.errors import IntegrityError, StoreError
-from antscache.ingest import Ingest
+from antscache.ingest import Ingest, Taken
 from antscache.layout import (
     CACHEDIR_TAG,
     EMPTY,
@@ -37,8 +39,9 @@ from antscache.layout import (
     artifact,
     index,
     index_line,
+    tag,
 )
-from antscache.manifest import Entry, Identifier, Release, parse_identifier
+from antscache.manifest import Entry, Identifier, Release, figshare_number, parse_identifier
 from antscache.record import RANK, Record, union
 from antscache.refs import Refs
 from antscache.trash import Trash
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 # What may lie in a fresh root although nobody made a layout there: ext4's lost+found on a volume of its own.
 HARMLESS = TOP_LEVEL | {"lost+found"}
+_HEXADECIMAL = re.compile("[0-9a-f]{64}")  # what a blob is called
 
 
 class Found(NamedTuple):
@@ -74,6 +78,7 @@ class Store:
         self.layout = Layout(root)
         self.refs = Refs(self.layout)
         self.lowers = tuple(lowers)
+        self._disregarded: set[Digest] = set()
 
     def check(self) -> None:
         """The root is a layout this antscache understands, or is not there yet.
@@ -84,7 +89,7 @@ class Store:
         root, path = self.layout.root, self.layout.description
         with refusing(f"cannot read the root {root}"):
             try:
-                description = msgspec.json.decode(path.read_bytes(), type=Description)
+                description = msgspec.json.decode(durable.read(path), type=Description)
             except FileNotFoundError:
                 self._check_nothing_else_is_there()
                 return
@@ -98,32 +103,69 @@ class Store:
                 f"the root {root} has layout {description.layout}, and this antscache knows layouts up to {VERSION}",
                 hint="update antscache (`pip install -U antscache`), or name another root with --root",
             )
+        self.layout.shared = description.shared
+        if description.shared:
+            self._refuse_links()
+
+    def _refuse_links(self) -> None:
+        """Nobody has put a link in place of a directory of a shared root, where members would write through it."""
+        for directory in (*self.layout.directories[1:], *self.layout.later):
+            with refusing(f"cannot use the shared root {self.layout.root}"):
+                durable.refuse_links(directory, self.layout.root)
 
     def create(self) -> None:
         """The root is there, a valid OCI image layout, and ready to be written to."""
         self.check()
         layout = self.layout
         with refusing(f"cannot make a root of {layout.root}"):
-            for directory in (
-                layout.root,
-                layout.ingest,
-                layout.blobs,
-                layout.records,
-                layout.refs,
-                layout.views,
-                layout.locks,
-            ):
-                durable.make_directory(directory)
-            description = msgspec.json.encode(Description(VERSION)) + b"\n"
+            for directory in (*layout.directories, *(layout.later if layout.shared else ())):
+                durable.make_directory(directory, layout.shared_root if directory != layout.root else None)
+            if not self.exists():  # who made some of them may have been killed before it was synced
+                for directory in dict.fromkeys(directory.parent for directory in layout.directories):
+                    durable.sync_directory(directory)
+            description = msgspec.json.encode(Description(VERSION, layout.shared)) + b"\n"
             for path, content in (
                 (layout.description, description),
                 (layout.tag, CACHEDIR_TAG),
                 (layout.oci, OCI_LAYOUT),
-                (layout.index, index(())),
             ):
                 if not path.exists():
-                    durable.publish(path, content, layout.ingest, mode=0o666)
+                    mode = durable.READ_ONLY if layout.shared else durable.WRITABLE
+                    durable.publish(path, content, layout.staging, mode=mode)
+            # Members write to these, so none may come to be with the mode that one member's umask makes.
+            locks = (layout.identifier_locks, layout.pace) if layout.shared else ()
+            for path, content in ((layout.index, index(())), *((path, b"") for path in locks)):
+                if not path.exists():
+                    durable.publish(path, content, layout.staging, mode=durable.WRITABLE)
         self.add(EMPTY_CONTENT)
+
+    def share(self, group: int | None = None) -> list[Path]:
+        """The root is there, and its group shares it, as `sharing.py` says.
+
+        Args:
+            group: whose it becomes, if not the one that it has.
+
+        Returns:
+            What is others', and stays as it is.
+
+        Raises:
+            StoreError: the root is somebody else's, or you are not in the group, and nothing was changed; or the disk
+                refused, and the same call goes on from there.
+        """
+        self.check()
+        layout = self.layout
+        with refusing(f"cannot make a root of {layout.root}"):
+            durable.make_directory(layout.root)
+        sharing.open_to(layout.root, group)
+        layout.shared = True
+        self.create()
+        if not layout.shared:  # it was one's own before
+            with refusing(f"cannot write {layout.description}"):
+                described = msgspec.json.encode(Description(VERSION, shared=True)) + b"\n"
+                durable.replace(layout.description, described, layout.staging, mode=durable.READ_ONLY)
+            self.create()
+        with refusing(f"cannot share {layout.root}"):
+            return sharing.share(layout.root, (layout.index, layout.identifier_locks, layout.pace))
 
     def exists(self) -> bool:
         """Whether anything was ever written to the root."""
@@ -135,18 +177,32 @@ class Store:
         """Where `blob` is, here or in a lower cache; None if it is nowhere."""
         if self.owns(blob):
             return self.layout.blob(blob.digest)
-        return next((found for lower in self.lowers if (found := lower.find(blob))), None)
+        if blob.digest in self._disregarded:
+            return None
+        return next((lower.layout.blob(blob.digest) for lower in self.lowers if lower.serves(blob)), None)
 
     def holds(self, blob: Descriptor) -> bool:
         """Whether `blob` is here or in a lower cache."""
         return self.find(blob) is not None
 
     def owns(self, blob: Descriptor) -> bool:
-        """Whether `blob` is here; told by its size, for its digest was checked before it was published."""
+        """Whether `blob` is here; told by its size, for its digest was checked before it was published.
+
+        A link is no blob, wherever it leads.
+        """
         try:
-            return self.layout.blob(blob.digest).stat().st_size == blob.size
+            status = self.layout.blob(blob.digest).lstat()
         except OSError:
             return False
+        return S_ISREG(status.st_mode) and status.st_size == blob.size
+
+    def serves(self, blob: Descriptor) -> bool:
+        """Whether `blob` is here and we may read it: a lower cache may be somebody else's."""
+        return self.owns(blob) and os.access(self.layout.blob(blob.digest), os.R_OK)
+
+    def disregard(self, digest: Digest) -> None:
+        """What a lower cache has under `digest` is damaged there, and counts as nothing from now on."""
+        self._disregarded.add(digest)
 
     def blobs(self) -> list[Found]:
         """The blobs under this root, in no order."""
@@ -166,14 +222,39 @@ class Store:
         except FileNotFoundError:
             return []
 
+    def digests(self) -> list[Digest]:
+        """The digests that something under this root is called by, whatever it is, in no order."""
+        with refusing(f"cannot read {self.layout.blobs}"):
+            try:
+                with os.scandir(self.layout.blobs) as entries:
+                    return [named(entry.name) for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
+            except FileNotFoundError:
+                return []
+
     def stored(self) -> tuple[int, int]:
         """How many blobs there are under this root, and how many bytes they have together."""
         blobs = self.blobs()
         return len(blobs), sum(blob.size for blob in blobs)
 
-    def restore(self, blobs: Iterable[Descriptor]) -> bool:
-        """Those of `blobs` that were condemned and are not gone yet are held again; whether there were any."""
-        return bool(Trash(self.layout).restore({blob.digest for blob in blobs}))
+    def restore(self, blobs: Iterable[Descriptor]) -> set[Descriptor]:
+        """Those of `blobs` that were condemned and are not gone yet are held again; which ones came back.
+
+        What is not ours to move is copied.
+        """
+        blobs, trash = set(blobs), Trash(self.layout)
+        restored = trash.restore(blobs)
+        for left in trash.contents() if blobs else ():
+            if left.blob is not None and left.blob in blobs and not self.owns(left.blob):
+                with suppress(OSError, Taken), self.ingest() as ingest:
+                    ingest.take(left.path, move=False)
+                    if ingest.descriptor == left.blob:
+                        restored.add(ingest.publish())
+        return restored
+
+    def sync_blobs(self) -> None:
+        """What blobs are here stay after a power cut, whoever wrote them."""
+        with refusing(f"cannot write to {self.layout.blobs}"):
+            durable.sync_directory(self.layout.blobs)
 
     def ingest(self) -> Ingest:
         """A new blob to write: a context manager that leaves nothing behind unless it is published."""
@@ -191,18 +272,31 @@ class Store:
     # Records
 
     def record(self, identifier: Identifier) -> Record | None:
-        """What `identifier` turned out to be, here or in a lower cache; None if that is not known or cannot be read."""
-        with suppress(msgspec.DecodeError):
-            if found := self._read_record(identifier):
-                return found
-        return self._record_below(identifier)
+        """What `identifier` turned out to be, here or in a lower cache; None if that is not known or cannot be read.
 
-    def _record_below(self, identifier: Identifier) -> Record | None:
+        The most trusted word counts; of equal ones that of this root, then that of the first lower cache. With lower
+        caches a root that cannot be read knows nothing, and refuses whoever wants to write to it.
+        """
+        found = None
+        try:
+            found = self._read_record(identifier)
+        except msgspec.DecodeError:
+            pass
+        except StoreError:
+            if not self.lowers:
+                raise
+        if found is None or RANK[found.trust] < RANK["origin"]:
+            found = self._more_trusted(identifier, found)
+        return found
+
+    def _more_trusted(self, identifier: Identifier, found: Record | None) -> Record | None:
+        """The record of a lower cache if it is more trusted than `found`, else `found`."""
         for lower in self.lowers:
             with suppress(StoreError):  # it is as good as not there
-                if found := lower.record(identifier):
-                    return found
-        return None
+                other = lower.record(identifier)
+                if other and (found is None or RANK[other.trust] > RANK[found.trust]):
+                    found = other
+        return found
 
     def _read_record(self, identifier: Identifier) -> Record | None:
         """What is written here of `identifier`; None if nothing is.
@@ -212,7 +306,7 @@ class Store:
         """
         with refusing(f"cannot read the record of {identifier}"):
             try:
-                content = self.layout.record(identifier).read_bytes()
+                content = durable.read(self.layout.record(identifier))
             except (FileNotFoundError, NotADirectoryError):
                 return None
         try:
@@ -229,7 +323,7 @@ class Store:
         Raises:
             IntegrityError: the identifier is recorded as other bytes with equal or higher trust.
         """
-        path, staging = self.layout.record(record.identifier), self.layout.ingest
+        path, staging = self.layout.record(record.identifier), self.layout.staging
         content = msgspec.json.encode(record) + b"\n"
         with refusing(f"cannot record {record.identifier}"):
             if durable.publish(path, content, staging):
@@ -238,7 +332,11 @@ class Store:
             with suppress(msgspec.DecodeError):
                 present = self._read_record(record.identifier)
             if present is None or RANK[record.trust] > RANK[present.trust]:
-                durable.replace(path, content, staging)
+                try:
+                    durable.replace(path, content, staging, mode=durable.READ_ONLY)
+                except PermissionError:  # another member's
+                    if present is None or present.descriptor != record.descriptor:
+                        raise _owned(path) from None
             elif present.descriptor != record.descriptor:
                 raise IntegrityError(
                     f"{record.identifier} is recorded as {present.digest} (from {present.source}, {present.trust}), "
@@ -257,25 +355,35 @@ class Store:
         pairs = ((entry, self.record(entry.identifier)) for entry in entries if entry.identifier)
         return [(entry, record.descriptor) for entry, record in pairs if record]
 
-    def reachable(self) -> set[Digest]:
-        """The digests of what refs reach, present or not, and of what the layout itself needs.
+    def reachable(self) -> set[Descriptor]:
+        """What refs reach, present or not, and what the layout itself needs.
 
         Raises:
             StoreError: a ref, or a record that one names, cannot be read, so that nobody can tell.
         """
-        reached = {EMPTY.digest}
+        for directory in self.refs.strangers():
+            what = f"{directory} has selections of a release that this antscache does not know"
+            raise StoreError(what, hint="update antscache (`pip install -U antscache`), then run the command again")
+        reached = {EMPTY}
+        named_by: dict[Identifier, Descriptor | None] = {}
         for release in self.refs.releases():
             entries = union(self.refs.selections(release))
-            for identifier in {entry.identifier for entry in entries if entry.identifier}:
-                try:
-                    record = self._read_record(identifier) or self._record_below(identifier)
-                except msgspec.DecodeError as error:
-                    path = self.layout.record(identifier)
-                    raise StoreError(f"{path} is damaged: {error}", hint="run `antscache verify --repair`") from None
-                if record:
-                    reached.add(record.digest)
-            reached.add(digest_of(self._document(entries)))
+            for identifier in {entry.identifier for entry in entries if entry.identifier} - named_by.keys():
+                own = self._needed_record(identifier)
+                best = self.record(identifier) if self.lowers else own
+                named_by[identifier] = best.descriptor if best else None
+                reached.update(record.descriptor for record in (own, best) if record)
+            blobs = ((entry.file, named_by[entry.identifier]) for entry in entries if entry.identifier)
+            here = ((file, blob) for file, blob in blobs if blob is not None and self.owns(blob))
+            reached.add(descriptor_of(artifact(here)))
         return reached
+
+    def _needed_record(self, identifier: Identifier) -> Record | None:
+        try:
+            return self._read_record(identifier)
+        except msgspec.DecodeError as error:
+            path = self.layout.record(identifier)
+            raise StoreError(f"{path} is damaged: {error}", hint="run `antscache verify --repair`") from None
 
     def records(self) -> Iterator[Record]:
         """What is recorded under this root, as far as it can be read."""
@@ -285,22 +393,40 @@ class Store:
                     if (identifier := parse_identifier(path.stem)) and (record := self._read_record(identifier)):
                         yield record
 
-    def damaged_records(self) -> Iterator[tuple[Path, str]]:
-        """The records under this root that cannot be read, and why."""
+    def recorded(self) -> Iterator[tuple[Identifier, Record | str]]:
+        """Each record under this root, or what is wrong with it."""
         with refusing(f"cannot read {self.layout.records}"):
-            for path in sorted(self.layout.records.glob("*.json")):
-                if identifier := parse_identifier(path.stem):
-                    try:
-                        self._read_record(identifier)
-                    except msgspec.DecodeError as error:
-                        yield path, f"damaged: {error}"
+            try:
+                with os.scandir(self.layout.records) as entries:
+                    names = sorted(entry.name for entry in entries)
+            except FileNotFoundError:
+                return
+        for name in names:
+            identifier = parse_identifier(name.removesuffix(".json"))
+            if identifier and name == f"{figshare_number(identifier)}.json":
+                try:
+                    if record := self._read_record(identifier):
+                        yield identifier, record
+                except msgspec.DecodeError as error:
+                    yield identifier, f"damaged: {error}"
+                except StoreError as error:
+                    yield identifier, f"cannot be read: {getattr(error.__cause__, 'strerror', error)}"
 
     # The index
 
     def is_indexed(self, release: Release, held: Iterable[tuple[Entry, Descriptor]]) -> bool:
-        """Whether `index.json` already says that exactly `held` is held of `release`."""
-        document = artifact((entry.file, blob) for entry, blob in held if self.owns(blob))
-        return index_line(release, descriptor_of(document)) in self._read_index()
+        """Whether `index.json` already says that exactly `held` is held of `release`, and names what else is in use."""
+        document = descriptor_of(artifact((entry.file, blob) for entry, blob in held if self.owns(blob)))
+        content = self._read_index()
+        return (
+            index_line(release, document) in content
+            and self.owns(document)
+            and _tags_in(content) == {tag(each) for each in self.refs.releases()}
+        )
+
+    def is_named(self, release: Release) -> bool:
+        """Whether `index.json` names `release`, in use or not."""
+        return tag(release) in _tags_in(self._read_index())
 
     def update_index(self) -> None:
         """`index.json` names each release in use, with what is held of it.
@@ -308,17 +434,14 @@ class Store:
         Whoever changes a ref, record or blob calls this afterwards. It looks again after it wrote, so that of any
         number of processes at once the last to write has seen every change: the index comes right without a lock.
         """
-        while not self._is_index(documents := self._documents()):
+        while not self.indexes(documents := self._documents()):
             for document in documents.values():
                 self.add(document)
             with refusing(f"cannot write {self.layout.index}"):
-                durable.replace(self.layout.index, _index(documents), self.layout.ingest)
+                durable.replace(self.layout.index, _index(documents), self.layout.staging)
 
-    def index_is_right(self) -> bool:
-        """Whether `index.json` says what refs and blobs say."""
-        return self._is_index(self._documents())
-
-    def _is_index(self, documents: Mapping[Release, bytes]) -> bool:
+    def indexes(self, documents: Mapping[Release, bytes]) -> bool:
+        """Whether `index.json` names these artifact manifests and no others, and they are blobs."""
         whole = all(self.owns(descriptor_of(document)) for document in documents.values())
         return whole and self._read_index() == _index(documents)
 
@@ -348,5 +471,32 @@ class Store:
             )
 
 
+def _owned(path: Path) -> StoreError:
+    owner = durable.owner(path)
+    return StoreError(
+        f"{path} is {owner}'s, says something else, and cannot be replaced by you",
+        hint=f"ask {owner} to prefetch the release again, or to remove that file",
+    )
+
+
 def _index(documents: Mapping[Release, bytes]) -> bytes:
     return index((release, descriptor_of(document)) for release, document in documents.items())
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """A line of `index.json`, as far as it matters here."""
+
+    annotations: dict[str, str]
+
+
+class _Index(msgspec.Struct, frozen=True):
+    manifests: tuple[_Named, ...]
+
+
+def _tags_in(content: bytes) -> set[str]:
+    """The tags that an `index.json` of this content names; none, if it is damaged."""
+    try:
+        found = msgspec.json.decode(content, type=_Index)
+    except durable.DAMAGED:
+        return set()
+    return {each.annotations.get("org.opencontainers.image.ref.name", "") for each in found.manifests}

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.events import Event, Fetched, Received, Started
+from antscache.events import Event, Fetched, Received, Remarked, Started
 from antscache.formats import FormError, NoFile, form_of
 from antscache.ingest import Ingest, Leftover, Notes, Taken
 from antscache.record import Check, Partial, Record
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     Walk = Callable[[Path], Sequence[str] | None]  # the hazards in a file; None if it cannot be walked here
 
+GIVEN_BACK = 1 << 20  # bytes of a transfer that a full disk has ended, for what else the root has to write
 RESUMABLE = 1 << 20  # bytes: what is smaller is fetched anew sooner than it is asked for in parts
 
 
@@ -85,6 +86,11 @@ class Draft:
         if self._md5:
             self._md5.update(chunk)
         self.ingest.write(chunk)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the whole is compared with a digest in the end."""
+        return self._wanted.known is not None or self._md5 is not None
 
     def check(self, walk: Walk) -> tuple[tuple[Check, ...], str]:
         """What the bytes, which are all there, were checked by; and what was found and is accepted.
@@ -162,6 +168,12 @@ class Transfer:
         """How many bytes are here that need not be asked for again."""
         return self._draft.ingest.size if self._draft and self._draft.partial else 0
 
+    @property
+    def rest(self) -> int:
+        """How many bytes are still to be written; 0 where nobody has said how many there are."""
+        draft = self._draft
+        return max(0, draft.partial.size - draft.ingest.size) if draft and draft.partial else 0
+
     def take_from(self, origin: Origin, client: Client) -> None:
         """The file is in the store and recorded, from `origin`.
 
@@ -191,6 +203,15 @@ class Transfer:
         """Where `origin` has the file."""
         known = self.wanted.known
         return origin.url(self.wanted.identifier, self.wanted.file, known.digest if known else None)
+
+    def give_back(self) -> bool:
+        """The disk is full: what is left has some room. Whether what has come is worth being kept.
+
+        It is if its digest is compared in the end: what a full disk has taken of it need not be there, and a root that
+        is full to the last byte could not even be told to remove something.
+        """
+        draft = self._draft
+        return draft is not None and draft.noted and draft.is_compared and draft.ingest.shorten(GIVEN_BACK)
 
     def close(self, *, keep: bool) -> None:
         """Nothing is under way any more; if `keep`, what can be gone on from in another run stays for it."""
@@ -313,9 +334,13 @@ class Transfer:
             raise Refusal("what was written of it was taken away", passing=True, restart=True) from None
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
+        before = self.store.record(identifier)
         self.store.remember(
             Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
         )
+        if before and before.descriptor != blob:
+            told = f"{file} {identifier} was other bytes on the word of {before.source} ({before.trust})"
+            self.listen(Remarked(f"{told}; those of {origin.name} replace them"))
         for leftover in self.leftovers:
             leftover.remove()
         seconds = time.monotonic() - self._began

@@ -1,23 +1,25 @@
 """What is condemned and not gone yet.
 
-    trash/<hex>.<seconds>        a blob that no ref reached at that time; it comes back as soon as one does
-    trash/<32 hex>.<seconds>     what was found damaged and set aside; it never comes back
+    trash/<hex>.<seconds>.<random>    a blob that no ref reached at that time; it comes back as soon as one does
+    trash/<32 hex>.<seconds>          what was found damaged and set aside; it never comes back
 
-A file gets here and back by a rename, so its bytes are never in fewer than one place and never copied. Seconds are
-those of the clock when it came, as the name says, because neither a blob's times nor a directory's tell that on every
-filesystem.
+A file gets here and back by a rename, so its bytes are never in fewer than one place. Seconds are those of the clock
+when it came, as the name says, because neither a blob's times nor a directory's tell that on every filesystem. Each
+name is used once: whoever deletes a file deletes the one that was looked at, and none that came later.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from antscache import durable
-from antscache.digest import Digest, hexadecimal, named
+from antscache.digest import Descriptor, Digest, hexadecimal, named
 from antscache.durable import refusing
 
 if TYPE_CHECKING:
@@ -26,16 +28,23 @@ if TYPE_CHECKING:
 
     from antscache.layout import Layout
 
-_NAME = re.compile(r"(?P<blob>[0-9a-f]{64})\.(?P<seconds>[0-9]{1,12})|[0-9a-f]{32}\.(?P<since>[0-9]{1,12})")
+_NAME = re.compile(
+    r"(?P<blob>[0-9a-f]{64})\.(?P<seconds>[0-9]{1,12})\.[0-9a-f]{8}|[0-9a-f]{32}\.(?P<since>[0-9]{1,12})"
+)
 
 
 class Condemned(NamedTuple):
-    """A file in the trash: since when (seconds since 1970), and of which blob; None if it is no whole blob."""
+    """What is in the trash: since when (seconds since 1970), and of which blob; None if it is no blob."""
 
     path: Path
     digest: Digest | None
     since: int
     size: int
+
+    @property
+    def blob(self) -> Descriptor | None:
+        """What it is again when it comes back; None if it never does."""
+        return Descriptor(self.digest, self.size) if self.digest else None
 
 
 class Trash:
@@ -53,17 +62,17 @@ class Trash:
         found = []
         with refusing(f"cannot read {self._layout.trash}"):
             try:
-                with os.scandir(self._layout.trash) as entries:
-                    files = [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+                paths = list(self._layout.trash.iterdir())
             except FileNotFoundError:
                 return []
-        for entry in files:
-            with suppress(FileNotFoundError):  # somebody was faster
-                if match := _NAME.fullmatch(entry.name):
-                    digest = named(match["blob"]) if match["blob"] else None
-                    size = entry.stat(follow_symlinks=False).st_size
-                    path = self._layout.trash / entry.name
-                    found.append(Condemned(path, digest, int(match["seconds"] or match["since"]), size))
+            for path in paths:
+                if match := _NAME.fullmatch(path.name):
+                    with suppress(FileNotFoundError):  # somebody was faster
+                        status = path.lstat()
+                        whole = match["blob"] and stat.S_ISREG(status.st_mode)
+                        digest = named(match["blob"]) if whole else None
+                        since = int(match["seconds"] or match["since"])
+                        found.append(Condemned(path, digest, since, status.st_size))
         return found
 
     def condemn(self, digest: Digest) -> bool:
@@ -72,7 +81,7 @@ class Trash:
         Raises:
             StoreError: the disk refused.
         """
-        return self._take(self._layout.blob(digest), hexadecimal(digest))
+        return self._take(self._layout.blob(digest), f"{hexadecimal(digest)}.{_now()}.{os.urandom(4).hex()}")
 
     def set_aside(self, path: Path) -> bool:
         """What is damaged at `path`, in the root, is here instead; False as `condemn`.
@@ -80,43 +89,82 @@ class Trash:
         Raises:
             StoreError: the disk refused.
         """
-        return self._take(path, os.urandom(16).hex())
+        return self._take(path, f"{os.urandom(16).hex()}.{_now()}")
 
     def _take(self, path: Path, name: str) -> bool:
         with refusing(f"cannot move {path} to {self._layout.trash}"):
-            durable.make_directory(self._layout.trash)
+            durable.make_directory(self._layout.trash, self._layout.shared_root)
             try:
-                path.rename(self._layout.trash / f"{name}.{time.time():.0f}")
-            except (FileNotFoundError, PermissionError):  # a directory with the sticky bit lets owners move alone
+                if self._layout.shared:
+                    durable.refuse_links(path.parent, self._layout.root)  # it would be a file from elsewhere
+                path.rename(self._layout.trash / name)
+            except (
+                FileNotFoundError,
+                NotADirectoryError,
+                PermissionError,
+            ):  # owners alone move things where it is sticky
                 return False
         return True
 
-    def restore(self, digests: Collection[Digest]) -> set[Digest]:
-        """Those of `digests` that were condemned are blobs again, as whole as they were: which ones.
+    def restore(self, blobs: Collection[Descriptor]) -> set[Descriptor]:
+        """Those of `blobs` that were condemned are in the store again, as whole as they were, where they are ours.
+
+        Returns:
+            Which ones came back.
 
         Raises:
             StoreError: the disk refused.
         """
         restored = set()
-        for condemned in self.contents() if digests else ():
-            if condemned.digest in digests and condemned.digest is not None:
-                with refusing(f"cannot move {condemned.path} to {self._layout.blobs}"):
-                    try:
-                        condemned.path.rename(self._layout.blob(condemned.digest))
-                    except (FileNotFoundError, PermissionError):
-                        continue
-                restored.add(condemned.digest)
+        for condemned in self.contents() if blobs else ():
+            blob = condemned.blob
+            if blob is not None and blob in blobs and self._bring_back(condemned.path, blob):
+                restored.add(blob)
+        if restored:
+            with refusing(f"cannot write to {self._layout.blobs}"):
+                durable.sync_directory(self._layout.blobs)
         return restored
 
+    def _bring_back(self, condemned: Path, blob: Descriptor) -> bool:
+        path = self._layout.blob(blob.digest)
+        with refusing(f"cannot move {condemned} to {self._layout.blobs}"):
+            try:
+                if _is_file_of(path, blob.size):  # it was written again meanwhile
+                    condemned.unlink()
+                    return False
+                condemned.rename(path)
+            except (FileNotFoundError, PermissionError):
+                return False
+        return True
+
     def delete(self, condemned: Condemned) -> bool:
-        """It is gone for good; False as `condemn`.
+        """It is gone for good; False as `condemn`, and where it is a directory with something in it.
 
         Raises:
             StoreError: the disk refused.
         """
         with refusing(f"cannot delete {condemned.path}"):
             try:
-                condemned.path.unlink()
+                if stat.S_ISDIR(condemned.path.lstat().st_mode):
+                    condemned.path.rmdir()
+                else:
+                    condemned.path.unlink()
             except (FileNotFoundError, PermissionError):
                 return False
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                return False
         return True
+
+
+def _now() -> str:
+    return f"{time.time():.0f}"
+
+
+def _is_file_of(path: Path, size: int) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size

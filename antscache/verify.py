@@ -1,30 +1,47 @@
-"""Everything read again, and compared with what it should be. Changes nothing.
+"""Everything read again, and compared with what it should be. Looking changes nothing.
 
-A blob has the bytes that its name says; a record, a selection and the index can be read and say what their names say;
-a view's names lead to the blobs of its release. What is used of a lower cache is read there.
+A blob is a file of its own and has the bytes that its name says; a record, a selection and the index can be read and
+say what their names say; a view's names lead to the bytes of their release. What is used of a lower cache is read
+there, and never changed.
+
+A repair moves what is damaged to `trash/`, from where it never comes back, makes of what is left whatever can be made,
+and leaves the rest to a fetch (`cache.py`). It moves nothing that is right, and no record that alone says what a
+release in use needs.
 """
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
+from antscache.digest import Descriptor, hexadecimal
+from antscache.durable import READ_ONLY
+from antscache.errors import StoreError
 from antscache.formats import Form, FormError, form_of
 from antscache.hashing import hashed
-from antscache.manifest import home_directory
+from antscache.ingest import Taken
+from antscache.layout import EMPTY, artifact
+from antscache.manifest import home_directory, parse_identifier
+from antscache.trash import Trash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from antscache.digest import Descriptor, Digest
-    from antscache.manifest import Entry, Release
+    from antscache.digest import Digest
+    from antscache.manifest import Entry, Identifier, Release
+    from antscache.record import Record
     from antscache.store import Store
 
 Part = Literal["blob", "record", "selection", "view", "index"]
+Remedy = Literal["move", "open", "make"]
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
@@ -34,13 +51,19 @@ class Finding(msgspec.Struct, frozen=True, order=True):
         part: of the root.
         path: where.
         problem: in words.
-        damaged: whether the file at `path` is worth nothing any more, so that a repair moves it aside.
+        remedy: what a repair does at `path` before it makes what is missing: it moves what is there aside; it lets its
+            owner read it again; nothing.
     """
 
     part: Part
     path: str
     problem: str
-    damaged: bool = False
+    remedy: Remedy = "make"
+
+    @property
+    def place(self) -> tuple[Part, str]:
+        """What it is about, wherever that is: a blob may be here or in a lower cache."""
+        return self.part, Path(self.path).name if self.part == "blob" else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +72,46 @@ class Verified:
 
     Attributes:
         blobs: how many were read.
-        size: how many bytes they have.
+        size: how many bytes were read, of blobs and of what views have instead of them.
         repaired: what was found first and is no longer so.
+        refused: what a repair could not do, and why.
     """
 
     blobs: int
     size: int
     findings: tuple[Finding, ...]
     repaired: tuple[Finding, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """A blob that a release uses: where its bytes are, and as what."""
+class _Expected(NamedTuple):
+    """A file that should be there, and its bytes.
 
-    release: Release
-    entry: Entry
-    blob: Descriptor
-    path: Path
+    Attributes:
+        path: as text, for there may be tens of thousands.
+        file: the name whose form the bytes should have, where that is looked at.
+        needed: whether a release in use needs it; what none needs may be gone the next moment.
+    """
+
+    part: Part
+    path: str
+    digest: Digest
+    file: str = ""
+    needed: bool = True
+
+
+class _Survey(NamedTuple):
+    """What refs and records say should be there.
+
+    Attributes:
+        findings: what they should say and do not.
+        selected: by whom what is used.
+        records: of what is used and of what is recorded here, as far as they can be read.
+    """
+
+    findings: list[Finding]
+    selected: dict[Release, tuple[Entry, ...]]
+    records: dict[Identifier, Record]
 
 
 def verify(
@@ -80,110 +125,300 @@ def verify(
     """Read everything in `store`, or what `releases` use of it.
 
     Args:
-        store: the root, which is there.
+        store: the root, which need not be there.
         releases: in use; all, if there are none.
         deep: repeat the checks of form, which takes ten times as long.
-        jobs: blobs read at once.
+        jobs: files read at once.
         heard: told how many bytes were read, from any thread.
 
     Raises:
         StoreError: a directory cannot be read.
     """
-    findings, selected = _selected(store, releases)
-    if not releases:
-        findings += [Finding("record", str(path), why, damaged=True) for path, why in store.damaged_records()]
-    uses = []
-    for release, entries in selected.items():
-        directory = store.layout.view(release) / home_directory(release.package)
-        held = dict(store.held(entries))
-        findings += [
-            Finding("view", str(directory / e.file), "its bytes are not held") for e in entries if e not in held
-        ]
-        uses += [_Use(release, e, blob, path) for e, blob in held.items() if (path := store.find(blob))]
-    forms = {use.path: use.entry.file for use in uses if deep and not _is_accepted(store, use.entry)}
-    blobs = {use.path: use.blob.digest for use in uses}
-    if not releases:
-        blobs |= {store.layout.blob(found.digest): found.digest for found in store.blobs()}
-    views = {_name(store, use): use.blob.digest for use in uses if not _same_file(_name(store, use), use.path)}
-
-    def read(item: tuple[Path, Digest]) -> tuple[Finding | None, int]:
-        path, digest = item
-        form = form_of(forms[path]) if path in forms else None
-        problem, size, damaged = _problem(path, digest, form, heard)
-        part: Part = "view" if path in views else "blob"
-        return (Finding(part, str(path), problem, damaged=damaged and part == "blob") if problem else None), size
-
-    with ThreadPoolExecutor(jobs) as threads:
-        results = list(threads.map(read, {**blobs, **views}.items()))
-    findings += [finding for finding, _ in results if finding]
-    if not releases and not store.index_is_right():
-        findings.append(Finding("index", str(store.layout.index), "not what refs and blobs say"))
-    return Verified(len(blobs), sum(size for _, size in results[: len(blobs)]), tuple(sorted(findings)))
+    survey = _survey(store, releases)
+    groups, sizes_here, findings = _grouped(_expected(store, survey, deep=deep, everything=not releases))
+    readings = _read(groups, jobs, heard)
+    for group, (blob, problem) in zip(groups, readings, strict=True):
+        findings += [finding for each in group if (finding := _judged(each, blob, problem))]
+    sizes = {blob.digest: blob.size for blob, _ in readings if blob}
+    findings += survey.findings + _wrong_sizes(store, survey.records, sizes)
+    if not releases and store.exists() and (wrong := _wrong_index(store, survey, sizes_here)):
+        findings.append(wrong)
+    blobs = sum(any(each.part == "blob" for each in group) for group in groups)
+    return Verified(blobs, sum(blob.size for blob, _ in readings if blob), tuple(sorted(findings)))
 
 
 def sums(store: Store, releases: Collection[Release] = ()) -> Iterator[tuple[Digest, Path]]:
-    """What `sha256sum -c` needs to come to the same verdict of blobs and views: each file's digest and where it is."""
-    _, selected = _selected(store, releases)
-    uses = [
-        _Use(release, entry, blob, path)
+    """What `sha256sum -c` needs to come to the same verdict of blobs and views: each file's digest and where it is.
+
+    It follows links, so that a link in place of a blob, whose target is right, is right to it and not to `verify`.
+    """
+    for each in _expected(store, _survey(store, releases), deep=False, everything=not releases):
+        yield each.digest, Path(each.path)
+
+
+# What should be there
+
+
+def _survey(store: Store, releases: Collection[Release]) -> _Survey:
+    """What `releases`, or all in use, have selected and how that is recorded."""
+    selected = {release: store.refs.entries(release) for release in releases or store.refs.releases()}
+    findings = [Finding("selection", str(path), why, _remedy(path)) for path, why in store.refs.damaged(selected)]
+    used = {entry.identifier for entries in selected.values() for entry in entries if entry.identifier}
+    records: dict[Identifier, Record] = {}
+    for identifier, record in store.recorded():
+        if not isinstance(record, str):
+            records[identifier] = record
+        elif not releases or identifier in used:
+            path = store.layout.record(identifier)
+            findings.append(Finding("record", str(path), record, _remedy(path)))
+    for identifier in used if store.lowers else ():
+        with suppress(StoreError):
+            if found := store.record(identifier):
+                records[identifier] = found
+    findings += [
+        Finding("view", view, "nothing says what it should be" if os.path.lexists(view) else "never fetched")
         for release, entries in selected.items()
-        for entry, blob in store.held(entries)
-        if (path := store.find(blob))
+        for view in (f"{_directory(store, release)}/{each.file}" for each in entries if each.identifier not in records)
     ]
-    blobs = {use.path: use.blob.digest for use in uses}
-    if not releases:
-        blobs |= {store.layout.blob(found.digest): found.digest for found in store.blobs()}
-    for path, digest in sorted((blobs | {_name(store, use): use.blob.digest for use in uses}).items()):
-        yield digest, path
+    return _Survey(findings, selected, records)
 
 
-def _selected(store: Store, releases: Collection[Release]) -> tuple[list[Finding], dict[Release, tuple[Entry, ...]]]:
-    """What `releases`, or all in use, have selected; and the selections that cannot be read."""
-    damaged = [Finding("selection", str(path), why, damaged=True) for path, why in store.refs.damaged()]
-    return damaged, {release: store.refs.entries(release) for release in releases or store.refs.releases()}
+def _expected(store: Store, survey: _Survey, *, deep: bool, everything: bool) -> list[_Expected]:
+    """The blobs and the names of views, sorted: those that are used, and with `everything` all blobs under the root."""
+    found: dict[str, _Expected] = {}
+    for release, entries in survey.selected.items():
+        directory = _directory(store, release)
+        for entry in entries:
+            if entry.identifier and (record := survey.records.get(entry.identifier)):
+                place, view = _place(store, record.descriptor), f"{directory}/{entry.file}"
+                file = entry.file if deep and not record.accepted else ""
+                found[place] = _Expected("blob", place, record.digest, file)
+                found[view] = _Expected("view", view, record.digest)
+    if everything:
+        for digest in store.digests():
+            found.setdefault(path := _here(store, digest), _Expected("blob", path, digest, needed=False))
+        if survey.selected:  # what the index names needs it; a root that is half made need not have it yet
+            path = _here(store, EMPTY.digest)
+            found[path] = _Expected("blob", path, EMPTY.digest)
+    return [found[path] for path in sorted(found)]
 
 
-def _name(store: Store, use: _Use) -> Path:
-    """The name in the view."""
-    return store.layout.view(use.release) / home_directory(use.release.package) / use.entry.file
+def _directory(store: Store, release: Release) -> Path:
+    """Where the view of `release` has its names."""
+    return store.layout.view(release) / home_directory(release.package)
 
 
-def _same_file(name: Path, blob: Path) -> bool:
-    """Whether reading the blob is reading what the view has."""
+def _place(store: Store, blob: Descriptor) -> str:
+    """Where `blob` is or should be: under the root, unless a lower cache alone has it."""
+    here = _here(store, blob.digest)
+    if not store.lowers or os.path.lexists(here):
+        return here
+    return str(store.find(blob) or here)
+
+
+def _here(store: Store, digest: Digest) -> str:
+    """Where the blob named `digest` is under the root, as text."""
+    return f"{store.layout.blobs}/{hexadecimal(digest)}"
+
+
+# What is there
+
+
+def _grouped(expected: Iterable[_Expected]) -> tuple[list[list[_Expected]], dict[str, int], list[Finding]]:
+    """Those of `expected` that are one file, the largest first; how large each is; and those that cannot be read."""
+    groups: dict[tuple[int, int], list[_Expected]] = defaultdict(list)
+    sizes, findings = dict[str, int](), []
+    for each in expected:
+        try:
+            status = os.stat(each.path, follow_symlinks=each.part == "view")  # noqa: PTH116  text
+        except OSError as error:
+            if each.needed or not isinstance(error, FileNotFoundError):
+                findings.append(_unread(each, error))
+            continue
+        if S_ISREG(status.st_mode):
+            groups[status.st_dev, status.st_ino].append(each)
+            sizes[each.path] = status.st_size
+        else:
+            findings.append(Finding(each.part, each.path, _called(status.st_mode), "move"))
+    return sorted(groups.values(), key=lambda group: -sizes[group[0].path]), sizes, findings
+
+
+def _called(mode: int) -> str:
+    return "a link" if S_ISLNK(mode) else "a directory" if S_ISDIR(mode) else "not a file"
+
+
+def _unread(expected: _Expected, error: OSError) -> Finding:
+    if isinstance(error, FileNotFoundError):
+        problem = "leads nowhere" if os.path.lexists(expected.path) else "not there"
+        return Finding(expected.part, expected.path, problem)
+    return Finding(expected.part, expected.path, f"cannot be read: {error.strerror}", _remedy(Path(expected.path)))
+
+
+def _remedy(path: Path) -> Remedy:
+    """What a repair does with what is at `path` and cannot be used."""
     try:
-        return name.samefile(blob)
+        status = path.lstat()
     except OSError:
-        return False
+        return "make"
+    return "open" if S_ISREG(status.st_mode) and not os.access(path, os.R_OK) else "move"
 
 
-def _is_accepted(store: Store, entry: Entry) -> bool:
-    record = store.record(entry.identifier) if entry.identifier else None
-    return bool(record and record.accepted)
+_Reading = tuple[Descriptor | None, OSError | str]  # the bytes of a file, and what is wrong with it otherwise
 
 
-def _problem(path: Path, digest: Digest, form: Form | None, heard: Callable[[int], object]) -> tuple[str, int, bool]:
-    """What is wrong with the file at `path`, which should be `digest`; how many bytes it has; and if it has others."""
+def _read(groups: list[list[_Expected]], jobs: int, heard: Callable[[int], object]) -> list[_Reading]:
+    """Each group's file, read once, several at once."""
+    readings: list[_Reading] = [(None, "")] * len(groups)
+    numbers = iter(range(len(groups)))  # shared: who is ready takes the next one
+
+    def work() -> None:
+        for number in numbers:
+            group = groups[number]
+            file = next((each.file for each in group if each.file), "")
+            readings[number] = _reading(group[0].path, form_of(file) if file else None, heard)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        for worker in [threads.submit(work) for _ in range(jobs)]:
+            worker.result()
+    return readings
+
+
+def _reading(path: str, form: Form | None, heard: Callable[[int], object]) -> _Reading:
+    """The bytes of the file at `path`, and in how far they have not this form."""
     unlike = ""
 
     def look(chunk: memoryview) -> None:
         nonlocal form, unlike
         heard(len(chunk))
-        try:
-            if form:
+        if form:
+            try:
                 form.feed(chunk)
-        except FormError as error:
-            form, unlike = None, str(error)
+            except FormError as error:
+                form, unlike = None, str(error)
 
     try:
-        found = hashed(path, look)
-        if form:
-            form.finish()
-    except FileNotFoundError:
-        return ("leads nowhere" if path.is_symlink() else "not there"), 0, False
+        blob = hashed(path, look if form else lambda chunk: heard(len(chunk)))
     except OSError as error:
-        return f"cannot be read: {error.strerror}", 0, False
-    except FormError as error:
-        unlike = str(error)
-    if found.digest != digest:
-        return f"other bytes: {found.digest}", found.size, True
-    return unlike, found.size, False
+        return None, error
+    if form:
+        try:
+            form.finish()
+        except FormError as error:
+            unlike = str(error)
+    return blob, unlike
+
+
+def _judged(expected: _Expected, blob: Descriptor | None, problem: OSError | str) -> Finding | None:
+    """What is wrong with a file that was read as `blob`, or could not be."""
+    if isinstance(problem, OSError):
+        gone = isinstance(problem, FileNotFoundError)
+        return _unread(expected, problem) if expected.needed or not gone else None
+    if blob and blob.digest != expected.digest:
+        return Finding(expected.part, expected.path, f"other bytes: {blob.digest}", "move")
+    if problem and expected.file:  # the right bytes: there are no others to be had
+        return Finding(expected.part, expected.path, problem)
+    return None
+
+
+def _wrong_sizes(store: Store, records: Mapping[Identifier, Record], sizes: Mapping[Digest, int]) -> list[Finding]:
+    """The records here whose digest is right and whose size cannot be."""
+    return [
+        Finding("record", str(path), f"says {record.size} bytes of a blob that has {sizes[record.digest]}", "move")
+        for identifier, record in records.items()
+        if sizes.get(record.digest, record.size) != record.size and (path := store.layout.record(identifier)).exists()
+    ]
+
+
+def _wrong_index(store: Store, survey: _Survey, sizes: Mapping[str, int]) -> Finding | None:
+    """What is wrong with the index, if that can be told from what it is made of."""
+    if any(finding.part in {"selection", "record"} and finding.remedy != "make" for finding in survey.findings):
+        return None
+    held = {
+        release: [
+            (entry.file, record.descriptor)
+            for entry in entries
+            if entry.identifier and (record := survey.records.get(entry.identifier))
+            if sizes.get(_here(store, record.digest)) == record.size
+        ]
+        for release, entries in survey.selected.items()
+    }
+    path = store.layout.index
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return _unread(_Expected("index", str(path), EMPTY.digest), error)
+    if not S_ISREG(mode):
+        return Finding("index", str(path), _called(mode), "move")
+    if not store.indexes({release: artifact(files) for release, files in held.items()}):
+        return Finding("index", str(path), "not what refs, records and blobs say")
+    return None
+
+
+# A repair, as far as it needs no network
+
+
+def clear(store: Store, findings: Iterable[Finding], *, offline: bool) -> None:
+    """What is damaged is no longer where it is looked for.
+
+    What lower caches have is passed over, and disregarded unless nothing can be fetched instead. What is unreadable is
+    made readable if it is ours, and else moved, unless nothing can be fetched instead.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    trash = Trash(store.layout)
+    lowers = {lower.layout.blobs for lower in store.lowers}
+    for finding in findings:
+        path = Path(finding.path)
+        if path.parent in lowers:
+            if finding.remedy != "make" and not offline:
+                store.disregard(f"sha256:{path.name}")
+        elif finding.remedy == "open":
+            if not _opened(path, shared=store.layout.shared) and not offline:
+                trash.set_aside(path)
+        elif finding.remedy == "move" and not (finding.part == "record" and _protects(store, path, offline=offline)):
+            trash.set_aside(path)
+
+
+def _opened(path: Path, *, shared: bool) -> bool:
+    """Whether the file at `path` can be read, now that its mode is what a blob's is."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    mode = READ_ONLY if shared else READ_ONLY & ~mask
+    with suppress(OSError):
+        if not path.is_symlink():
+            path.chmod(mode)
+    return os.access(path, os.R_OK)
+
+
+def _protects(store: Store, path: Path, *, offline: bool) -> bool:
+    """Whether the damaged record at `path` must stay until another takes its place.
+
+    As long as it is there no garbage collection takes away what a release in use needs; a fetch writes over it.
+    """
+    identifier = parse_identifier(path.stem)
+    used = {entry.identifier for release in store.refs.releases() for entry in store.refs.entries(release)}
+    if identifier is None or identifier not in used or not path.is_file() or path.is_symlink():
+        return False
+    return offline or store.record(identifier) is None
+
+
+def salvage(store: Store) -> None:
+    """What is not in the store and waits in the trash, or is whole in a view, is in the store again.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    expected = _expected(store, survey := _survey(store, ()), deep=False, everything=False)
+    missing = {each.digest for each in expected if each.part == "blob" and not os.path.lexists(each.path)}
+    blobs = {record.descriptor for record in survey.records.values() if record.digest in missing}
+    if not blobs:
+        return
+    missing -= {blob.digest for blob in Trash(store.layout).restore(blobs)}
+    for each in expected:
+        if each.part == "view" and each.digest in missing and (path := Path(each.path)).is_file():
+            with suppress(OSError, Taken), store.ingest() as ingest:  # of no use, then
+                ingest.take(path, move=False)
+                if ingest.descriptor.digest == each.digest:
+                    ingest.publish()
+                    missing.discard(each.digest)

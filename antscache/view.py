@@ -24,8 +24,8 @@ from antscache import durable
 from antscache.errors import ViewError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path, PurePath
 
     from antscache.config import LinkMode
 
@@ -47,23 +47,26 @@ class Linked:
     """What linking did: how many names were made in which mode, and how many were right already.
 
     Attributes:
-        lost: the names whose blob was not there any more.
+        below: how many names were made that lead into a lower cache.
+        lost: the names whose blob, or the directory, was not there any more.
         refusal: why a mode that would have shared the bytes better was not used, if it was not.
     """
 
     modes: Counter[LinkMode] = field(default_factory=Counter)
+    below: int = 0
     intact: int = 0
     lost: list[str] = field(default_factory=list)
     refusal: str | None = None
 
 
-def link(
+def link(  # noqa: PLR0913  what it depends on, and nothing else
     directory: Path,
     files: Mapping[str, Path],
     modes: Sequence[LinkMode],
     *,
     ours: bool,
     below: Mapping[str, Path] = NOTHING,
+    shared: Path | None = None,
 ) -> Linked:
     """Each name of `files` in `directory` leads to the bytes of its blob.
 
@@ -73,7 +76,10 @@ def link(
         modes: how to link, the best first; the first that the filesystem does is used.
         ours: whether these names belong to antscache in `directory` and may be replaced. If not, a file that is
             there must have the same bytes.
-        below: more of them, whose blobs are in a lower cache and are used there.
+        below: more of them, whose blobs are in a lower cache. A view leads there; elsewhere they are cloned or copied,
+            because a hard link would change a lower cache, and be changed with it.
+        shared: the root that `directory` is below, if a group shares it: modes are what members need, and no directory
+            on the way is a link.
 
     Raises:
         ViewError: a name is taken by something that is not ours (nothing was changed), or the disk refused, or no mode
@@ -81,7 +87,7 @@ def link(
     """
     linked = Linked()
     try:
-        durable.make_directory(directory)
+        durable.make_directory(directory, shared)
         wanted = {}
         for name, blob in (*files.items(), *below.items()):
             if _leads_to(directory / name, blob, ours=ours):
@@ -91,11 +97,16 @@ def link(
         if not ours:
             _refuse_if_taken(directory, wanted)
         usable = {mode: MAKE[mode] for mode in modes}
+        apart: dict[LinkMode, Make] = {mode: make for mode, make in usable.items() if mode != "hardlink"}
         for name, blob in wanted.items():
             try:
-                _link(directory / name, blob, BELOW if name in below else usable, linked)
+                if ours and name in below:
+                    _link_below(directory / name, blob)
+                    linked.below += 1
+                else:
+                    _link(directory / name, blob, apart if name in below else usable, linked, shared=shared is not None)
             except FileNotFoundError:  # noqa: PERF203
-                if blob.exists():
+                if blob.exists() and directory.exists():  # it is taken away with the last name in it
                     raise
                 linked.lost.append(name)
     except OSError as error:
@@ -111,40 +122,88 @@ def missing(directory: Path, files: Mapping[str, Path]) -> list[str]:
     return [name for name, blob in files.items() if not _leads_to(directory / name, blob, ours=True)]
 
 
-def unlink(directory: Path, files: Mapping[str, Path | None], *, dry_run: bool = False) -> tuple[list[str], list[str]]:
-    """The names of `files` that are ours are gone from `directory`, a view's, and `directory` with them if it is empty.
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """What unlinking did: the names that are gone, and the files that stay, as paths in the home."""
+
+    gone: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def unlink(
+    home: Path,
+    within: PurePath,
+    files: Mapping[str, Path | None],
+    *,
+    dry_run: bool = False,
+    shared: Path | None = None,
+) -> Unlinked:
+    """The names of `files` that are ours are gone from `within` a view's `home`, and what is empty then.
+
+    What else is in the home stays: files of others, names that have other bytes, and names that another member of a
+    shared root made.
 
     Args:
-        directory: it need not be there.
+        home: it need not be there.
+        within: the directory of the names, relative to `home`.
         files: file name -> its blob, which need not be there; None where nobody knows which it was.
         dry_run: change nothing.
-
-    Returns:
-        The names that are gone; and what else is there, which stays: files of others, and names that have other bytes.
+        shared: as for `link`.
 
     Raises:
         ViewError: the disk refused.
     """
+    directory = home / within
     try:
-        there = {entry.name for entry in os.scandir(directory)}
-        gone = [name for name in files if name in there and _is_ours(directory / name, files[name])]
+        if shared:
+            durable.refuse_links(directory, shared)
+        gone = [name for name, blob in files.items() if _is_ours(directory / name, blob)]
+        if shared:
+            gone = [name for name in gone if _may_remove(directory / name)]
         if not dry_run:
             for name in gone:
                 (directory / name).unlink(missing_ok=True)
-            for empty in (directory, directory.parent, directory.parent.parent):
-                with suppress(OSError):
-                    empty.rmdir()
-    except FileNotFoundError:
-        return [], []
+            if gone:  # before its selections are gone: without them nobody knows that these names are ours
+                durable.sync_directory(directory)
+            for empty in (within, *within.parents):
+                with suppress(OSError):  # something is in it
+                    (home / empty).rmdir()
+        names = {str(within / name) for name in gone}
+        kept = [path for path in _files_in(home) if path not in names]
     except OSError as error:
         hint = "see that you may write there, then run the command again"
         raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
-    return sorted(gone), sorted(name for name in there.difference(gone) if not _STAGED.fullmatch(name))
+    return Unlinked(tuple(sorted(gone)), tuple(sorted(kept)))
+
+
+def _files_in(home: Path) -> Iterator[str]:
+    """What is in `home` at any depth and no directory, but for names being made."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for directory, directories, names in os.walk(home, onerror=refuse):
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]  # noqa: PTH114, PTH118
+        for name in (*names, *links):
+            if not _STAGED.fullmatch(name):
+                yield os.path.relpath(os.path.join(directory, name), home)  # noqa: PTH118
 
 
 def _is_ours(path: Path, blob: Path | None) -> bool:
-    """Whether a name was made by `link`: it leads to its blob, or to nothing any more."""
-    return (path.is_symlink() and not path.exists()) or (blob is not None and _leads_to(path, blob, ours=True))
+    """Whether a name was made by `link`: it leads to its blob, wherever that was found then, or to nothing any more."""
+    if path.is_symlink() and (not path.exists() or (blob is not None and path.readlink().name == blob.name)):
+        return True
+    return blob is not None and _leads_to(path, blob, ours=True)
+
+
+def _may_remove(path: Path) -> bool:
+    """Whether the name is ours to remove, where only owners do that: the file's and the directory's."""
+    try:
+        owners = (path.lstat().st_uid, path.parent.stat().st_uid, 0)
+    except FileNotFoundError:
+        return True
+    return os.geteuid() in owners
 
 
 def drop_dangling(directory: Path, names: Iterable[str]) -> None:
@@ -158,9 +217,19 @@ def drop_dangling(directory: Path, names: Iterable[str]) -> None:
         try:
             if path.is_symlink() and not path.exists():
                 path.unlink(missing_ok=True)
+        except PermissionError:
+            raise _owned(path, "leads nowhere") from None
         except OSError as error:
             hint = "see that you may write there, then run the command again"
             raise ViewError(f"cannot remove {path}, which leads nowhere: {error.strerror}", hint=hint) from error
+
+
+def _owned(path: Path, what: str) -> ViewError:
+    owner = durable.owner(path)
+    return ViewError(
+        f"{path} {what}, and is {owner}'s: only its owner replaces or removes it",
+        hint=f"ask {owner} to prefetch the release again, or to remove that name; then run the command again",
+    )
 
 
 def abandoned(views: Path) -> list[Path]:
@@ -168,7 +237,8 @@ def abandoned(views: Path) -> list[Path]:
     found = []
     for directory in HOMES:
         for path in views.glob(f"*/{directory}/*"):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                durable.refuse_links(path.parent, views)
                 # Not the time of change, which is the blob's.
                 if _STAGED.fullmatch(path.name) and abs(time.time() - path.lstat().st_ctime) > ABANDONED:
                     found.append(path)
@@ -205,12 +275,18 @@ def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
         )
 
 
-def _link(path: Path, blob: Path, modes: dict[LinkMode, Make], linked: Linked) -> None:
+def _link(path: Path, blob: Path, modes: dict[LinkMode, Make], linked: Linked, *, shared: bool = False) -> None:
     """Make `path` lead to `blob` in the first of `modes` that works; those that cannot work here are taken out."""
+    if not modes:
+        raise ViewError(
+            f"{blob} is in a lower cache, which nothing is hard-linked to", hint="link with --mode auto, or copy"
+        )
     staged = durable.temporary(path.parent)
     for mode, make in tuple(modes.items()):
         try:
             make(blob, staged)
+            if shared and mode == "reflink":  # a hard link has its blob's mode
+                staged.chmod(durable.READ_ONLY)
         except OSError as error:
             with suppress(FileNotFoundError):
                 staged.unlink()
@@ -220,16 +296,30 @@ def _link(path: Path, blob: Path, modes: dict[LinkMode, Make], linked: Linked) -
             if error.errno in UNKNOWN:
                 del modes[mode]
             continue
-        try:
-            staged.replace(path)
-        finally:
-            with suppress(FileNotFoundError):  # renaming a hard link onto its own file leaves both names
-                staged.unlink()
+        _put(staged, path)
         linked.modes[mode] += 1
         return
     raise ViewError(
         f"cannot link {path} to {blob}: {linked.refusal}", hint="it does not work here; try --link-mode auto"
     )
+
+
+def _put(staged: Path, path: Path) -> None:
+    """`staged` has the name `path` now, and no other.
+
+    Raises:
+        ViewError: another member of a shared root has that name.
+        OSError: the disk refused.
+    """
+    try:
+        staged.replace(path)
+    except PermissionError:
+        if not os.path.lexists(path):
+            raise
+        raise _owned(path, "leads elsewhere") from None
+    finally:
+        with suppress(FileNotFoundError):  # renaming a hard link onto its own file leaves both names
+            staged.unlink()
 
 
 def _reflink(blob: Path, staged: Path) -> None:
@@ -252,9 +342,11 @@ def _symlink(blob: Path, staged: Path) -> None:
     staged.symlink_to(os.path.relpath(blob, staged.parent.resolve()))
 
 
-def _symlink_below(blob: Path, staged: Path) -> None:
-    """Absolute, because a lower cache stays where it is, wherever the root goes."""
+def _link_below(path: Path, blob: Path) -> None:
+    """Make `path` lead to `blob` of a lower cache, which stays where it is, wherever the root goes: so absolutely."""
+    staged = durable.temporary(path.parent)
     staged.symlink_to(blob)
+    _put(staged, path)
 
 
 def _copy(blob: Path, staged: Path) -> None:
@@ -279,4 +371,3 @@ MAKE: dict[LinkMode, Make] = {
     "symlink": _symlink,
     "copy": _copy,
 }
-BELOW: dict[LinkMode, Make] = {"symlink": _symlink_below}

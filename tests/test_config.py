@@ -50,6 +50,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_ORIGINS": "http://c/{id}",
         "ANTSCACHE_JOBS": "2",
         "ANTSCACHE_LINK_MODE": "symlink",
+        "ANTSCACHE_SITE_DIRS": "/a:/b",
         "ANTSCACHE_TIMEOUT": "1.5",
         "ANTSCACHE_PACE": "0.5",
     }
@@ -60,6 +61,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
     assert (settings.offline, settings.mirrors) == (True, ("https://a/{id}", "https://b/{digest}"))
     assert (settings.origins, settings.jobs) == (("http://c/{id}",), 2)
     assert (settings.link_mode, settings.timeout) == ("symlink", 1.5)
+    assert settings.site_dirs == ("/a", "/b")
     assert not files["user"].exists()
 
 

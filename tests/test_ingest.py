@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -266,6 +268,210 @@ def test_a_store_that_cannot_take_the_blob_is_an_error_and_unchanged(layout: Lay
             ingest.publish()
     assert layout.blob(descriptor_of(b"content").digest).is_dir()
     assert names(layout.ingest) == []
+
+
+# Taken from a file
+
+
+LARGE = 2 * CHUNK + 5
+moves = pytest.mark.parametrize("move", [True, False], ids=["moved", "not moved"])
+
+
+def found(directory: Path, content: bytes = b"content") -> Path:
+    """A file of somebody's, an hour old."""
+    path = directory / "found"
+    path.write_bytes(content)
+    path.chmod(0o640)
+    age(path, 3600)
+    return path
+
+
+def state(path: Path) -> tuple[int, ...]:
+    status = path.lstat()
+    return status.st_mode, status.st_ino, status.st_nlink, status.st_size, status.st_mtime_ns
+
+
+@moves
+@unhurried
+@given(content=st.binary(max_size=50) | st.integers(LARGE, LARGE + 1).map(os.urandom), publish=st.booleans())
+def test_what_is_taken_is_the_files_bytes_and_the_file_is_whole_throughout(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, *, publish: bool, move: bool
+) -> None:
+    layout = made(tmp_path_factory.mktemp("root") / "root")
+    path = found(layout.root, content)
+    before, heard = state(path), list[int]()
+    with Ingest(layout) as ingest:
+        way = ingest.take(path, move=move, heard=heard.append)
+        assert ingest.descriptor == descriptor_of(content)
+        assert sum(heard) == len(content)
+        assert ingest.path.read_bytes() == path.read_bytes() == content
+        assert (way == "hardlink") == move
+        if publish:
+            assert layout.blob(ingest.publish().digest).read_bytes() == content
+    assert path.read_bytes() == content
+    if not (publish and move):
+        assert state(path) == before
+    assert names(layout.ingest) == []
+
+
+def test_a_file_that_is_moved_is_itself_the_blob_and_nobody_writes_to_it(layout: Layout) -> None:
+    path = found(layout.root)
+    with Ingest(layout) as ingest:
+        ingest.take(path, move=True)
+        blob = layout.blob(ingest.publish().digest)
+    assert blob.samefile(path)
+    assert blob.stat().st_mode & 0o777 == 0o444
+    assert time.time() - blob.stat().st_mtime < 60  # by its age it would be garbage
+
+
+def test_a_file_that_is_not_moved_never_shares_its_bytes_with_a_writer(layout: Layout) -> None:
+    path = found(layout.root)
+    with Ingest(layout) as ingest:
+        ingest.take(path, move=False)
+        blob = layout.blob(ingest.publish().digest)
+    path.write_bytes(b"changed")
+    assert blob.read_bytes() == b"content"
+
+
+def test_a_file_whose_blob_is_there_already_is_as_it_was(layout: Layout) -> None:
+    path = found(layout.root)
+    blob = blob_at(layout, descriptor_of(b"content"), b"content")
+    before = state(path), state(blob)
+    with Ingest(layout) as ingest:
+        ingest.take(path, move=True)
+        ingest.publish()
+    assert (state(path), state(blob)) == before
+
+
+def test_the_time_of_a_file_that_was_written_to_meanwhile_is_not_put_back(layout: Layout) -> None:
+    path = found(layout.root)
+    with Ingest(layout) as ingest:
+        assert ingest.take(path, move=True) == "hardlink"
+        path.chmod(0o600)
+        path.write_bytes(b"changed")
+        os.utime(path, (1, 1))
+    assert (path.stat().st_mtime, path.stat().st_mode & 0o777) == (1, 0o640)
+
+
+def test_a_file_behind_a_link_is_never_itself_the_blob(layout: Layout) -> None:
+    path = found(layout.root)
+    before = state(path)
+    (layout.root / "link").symlink_to(path)
+    with Ingest(layout) as ingest:
+        assert ingest.take(layout.root / "link", move=True) != "hardlink"
+        blob = layout.blob(ingest.publish().digest)
+    assert not blob.is_symlink()
+    assert blob.read_bytes() == b"content"
+    assert state(path) == before
+
+
+def test_a_file_with_another_name_is_never_itself_the_blob(layout: Layout) -> None:
+    path = found(layout.root)
+    (layout.root / "other").hardlink_to(path)
+    before = state(path)
+    with Ingest(layout) as ingest:
+        assert ingest.take(path, move=True) != "hardlink"
+        ingest.publish()
+    assert state(path) == before
+
+
+def test_the_name_that_a_killed_process_has_left_in_ingest_is_none(layout: Layout) -> None:
+    path = found(layout.root)
+    (layout.ingest / ("0" * 32)).hardlink_to(path)
+    with Ingest(layout) as ingest:
+        assert ingest.take(path, move=True) == "hardlink"
+        ingest.publish()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can own what is somebody else's")
+@pytest.mark.parametrize(("user", "group"), [(4242, -1), (-1, 4242)], ids=["user", "group"])
+def test_a_file_of_somebody_elses_is_never_itself_the_blob(layout: Layout, user: int, group: int) -> None:
+    path = found(layout.root)
+    os.chown(path, user, group)
+    before = state(path)
+    with Ingest(layout) as ingest:
+        assert ingest.take(path, move=True) != "hardlink"
+        blob = layout.blob(ingest.publish().digest)
+    assert (blob.stat().st_uid, blob.stat().st_gid) == (os.geteuid(), os.getegid())
+    assert state(path) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_a_file_that_somebody_has_open_to_write_is_refused_and_as_it_was(layout: Layout) -> None:
+    path = found(layout.root)
+    before = state(path)
+    with path.open("r+b"), Ingest(layout) as ingest, pytest.raises(OSError, match="open to write"):
+        ingest.take(path, move=True)
+    assert state(path) == before
+    with path.open("rb"), Ingest(layout) as ingest:
+        assert ingest.take(path, move=True) == "hardlink"
+    assert names(layout.ingest) == []
+
+
+OPENING = """
+import sys
+print(flush=True)
+while True:
+    open(sys.argv[1], "ab").close()
+"""
+TAKING = """
+import sys
+from pathlib import Path
+from antscache.ingest import Ingest
+from antscache.layout import Layout
+
+for _ in range(400):
+    with Ingest(Layout(Path(sys.argv[2]))) as ingest:
+        try:
+            ingest.take(Path(sys.argv[1]), move=True)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+print("alive")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has leases")
+def test_whoever_opens_the_file_meanwhile_does_not_end_the_process(layout: Layout) -> None:
+    path = found(layout.root)
+    opening = [sys.executable, "-c", OPENING, str(path)]
+    taking = [sys.executable, "-c", TAKING, str(path), str(layout.root)]
+    with subprocess.Popen(opening, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        ran = subprocess.run(taking, capture_output=True, text=True, check=False, timeout=60)
+        process.kill()
+    assert (ran.returncode, ran.stdout) == (0, "alive\n"), ran.stderr
+    assert path.read_bytes() == b"content"
+
+
+@moves
+@pytest.mark.timeout(5)
+def test_what_is_no_file_is_refused_and_not_waited_for(layout: Layout, *, move: bool) -> None:
+    os.mkfifo(layout.root / "pipe")
+    (layout.root / "dangling").symlink_to("nowhere")
+    for name in "pipe", "blobs", "dangling", "nowhere":
+        with Ingest(layout) as ingest, pytest.raises(OSError, match=r"not a file|No such file"):
+            ingest.take(layout.root / name, move=move)
+    assert names(layout.ingest) == []
+
+
+@moves
+def test_a_disk_that_refuses_what_is_taken_is_an_error_and_the_file_is_as_it_was(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, *, move: bool
+) -> None:
+    path = found(layout.root)
+    before = state(path)
+    if move:
+        monkeypatch.setattr(os, "link", refuse)
+    with Ingest(layout) as ingest, no_file_beyond(0), pytest.raises(StoreError, match="cannot write to"):
+        ingest.take(path, move=move)
+    assert state(path) == before
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 # Kept

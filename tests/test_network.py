@@ -281,7 +281,7 @@ def test_figshares_own_routes_are_asked_at_its_pace_and_the_plan_says_so(
     assert {request.host for request in encrypted.requests} == {"api.figshare.com", at("127.0.0.1", encrypted)}
     assert ran.err.count(" from api.figshare.com\n") == 8 + 1  # each file, and the sum
     assert were_paced(encrypted) == bool(pace)
-    assert ("8 to fetch, which takes at least 2 s at Figshare's pace" in ran.err) == bool(pace)
+    assert ("8 to fetch (of unknown size), which takes at least 2 s at Figshare's pace" in ran.err) == bool(pace)
     assert ("which takes at least 3 min 30 s at Figshare's pace" in planned.out) == bool(pace)
 
 

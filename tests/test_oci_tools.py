@@ -247,7 +247,7 @@ def test_an_index_written_late_does_not_hide_a_prefetch_that_overtook_it(
     write = durable.replace
     overtaken: list[Path] = []
 
-    def late(path: Path, content: bytes, staging: Path) -> None:
+    def late(path: Path, content: bytes, staging: durable.Staging) -> None:
         if path.name == "index.json" and not overtaken:
             overtaken.append(prefetched(antscache, "0.2.9", TEMPLATE))
             assert sorted(listed(antscache)) == ["antspynet-0.2.9", "antspynet-0.3.1", "antspynet-0.3.2"]

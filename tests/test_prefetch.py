@@ -92,7 +92,7 @@ def test_a_kind_can_be_asked_for_and_model_means_network(antscache: AntsCache) -
 def test_a_dry_run_prints_the_plan_and_does_nothing(antscache: AntsCache, figshare: StandIn) -> None:
     requests = len(figshare.requests)
     ran = antscache("prefetch", "0.2.9", "-n").succeeded()
-    assert ran.out.splitlines()[-1] == "antspynet==0.2.9: 194 to fetch, 0 present, 6 unavailable"
+    assert ran.out.splitlines()[-1] == "antspynet==0.2.9: 194 to fetch (of unknown size), 0 present, 6 unavailable"
     assert re.search(rf"^fetch  network  {DEEP_ATROPOS}\.h5 +figshare:49946070$", ran.out, re.MULTILINE)
     never = r"^never  network  allen_sr_weights\.h5 +unavailable: the release has an empty URL for it$"
     assert re.search(never, ran.out, re.MULTILINE)
@@ -321,6 +321,9 @@ def test_json_is_one_event_a_line_from_the_plan_to_the_view(antscache: AntsCache
         "missing": [TEMPLATE, BRAIN],
         "unavailable": [],
         "seconds": 0.0,
+        "size": 0,
+        "unknown": 2,
+        "short": 0,
     }
     [fetched] = [event for event in told if event["event"] == "fetched" and event["file"] == f"{BRAIN}.h5"]
     content = figshare.content("34821874")

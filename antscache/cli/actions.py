@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option(
+    "--sizes", is_flag=True, help="Ask origins for the sizes that are not known: a request a file, at their pace."
+)
+@click.option(
     "--accept",
     "accepted",
     multiple=True,
@@ -55,6 +58,7 @@ def prefetch(
     names: tuple[str, ...],
     kinds: tuple[str, ...],
     dry_run: bool,
+    sizes: bool,
     accepted: tuple[str, ...],
     json: bool,
 ) -> None:
@@ -67,8 +71,11 @@ def prefetch(
     manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
     wanted = [KINDS[kind] for kind in kinds]
     plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
+    plans = [cache.sized(plan, ask=sizes) for plan in plans]
     if dry_run:
         _print_plans(cache, plans, json=json)
+        for plan in plans:
+            cache.check_space(plan)
         return
     for plan in plans:
         result = carry_out(invocation, cache, plan, json=json)
@@ -85,10 +92,13 @@ def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = 
     from antscache.cli.progress import print_event, shown
 
     total, missing = len(plan.entries), len(plan.missing)
+    if missing:
+        for unused in cache.unused:
+            invocation.say(f"note: the lower cache {unused.directory} is not used: {unused.why}")
     if json:
         print_event("planned", _plan_facts(cache, plan))
     elif missing:
-        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(plan)}"
+        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(cache, plan)}"
         invocation.say(f"{plan.release}: {told}{_told_pace(cache, plan)}")
     with shown(invocation, plan.fetch, json=json) as listen:
         result = cache.prefetch(plan, listen)
@@ -103,10 +113,15 @@ def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = 
     return result
 
 
-def _told_size(plan: Plan) -> str:
+def _told_size(cache: Cache, plan: Plan) -> str:
     """How many bytes are to be fetched, as far as it is known."""
-    known = [wanted.known.size for wanted in plan.fetch if wanted.known]
-    return f" ({render.size(sum(known))})" if known and len(known) == len(plan.fetch) else ""
+    if not plan.fetch:
+        return ""
+    need = cache.need(plan)
+    known = len(plan.fetch) - need.unknown
+    if not known:
+        return " (of unknown size)"
+    return f" ({render.size(need.download)}{f', and {need.unknown} of unknown size' if need.unknown else ''})"
 
 
 def _told_pace(cache: Cache, plan: Plan) -> str:
@@ -120,17 +135,23 @@ def say_how_linked(invocation: Invocation, linked: Linked) -> None:
     why = linked.refusal or "as asked"
     if linked.modes["symlink"]:
         invocation.say(f"linked by symlinks ({why}): mount the view together with its root")
+    if linked.below:
+        invocation.say(f"{render.files(linked.below)} used where lower caches have them: mount these with the view")
     if linked.modes["copy"]:
         invocation.say(f"{render.files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")
 
 
 def _plan_facts(cache: Cache, plan: Plan) -> dict[str, Any]:
+    need = cache.need(plan)
     return {
         "release": str(plan.release),
         "present": [entry.name for entry, _ in plan.present],
         "missing": [entry.name for entry in plan.missing],
         "unavailable": [entry.name for entry in plan.unavailable],
         "seconds": cache.pace(plan) if plan.fetch else 0.0,
+        "size": need.download,
+        "unknown": need.unknown,
+        "short": need.short,
     }
 
 
@@ -139,10 +160,16 @@ def _print_plans(cache: Cache, plans: list[Plan], *, json: bool) -> None:
         render.print_json([_plan_facts(cache, plan) for plan in plans])
         return
     for plan in plans:
-        rows = [("fetch", entry.kind, entry.file, str(entry.identifier)) for entry in plan.missing]
-        rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}") for entry in plan.unavailable]
+        sizes = {wanted.identifier: render.size(wanted.size) for wanted in plan.fetch if wanted.size is not None}
+        rows = [
+            ("fetch", entry.kind, entry.file, str(entry.identifier), sizes.get(entry.identifier, ""))
+            for entry in plan.missing
+            if entry.identifier
+        ]
+        rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}", "") for entry in plan.unavailable]
         render.print_table(rows)
-        counts = f"{len(plan.missing)} to fetch, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
+        to_fetch = f"{len(plan.missing)} to fetch{_told_size(cache, plan)}"
+        counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
         click.echo(f"{plan.release}: {counts}{_told_pace(cache, plan)}")
 
 

@@ -21,12 +21,17 @@ MEANT = {
     "uninstall": "rm",
     "delete": "rm",
     "clean": "gc",
-    "prune": "gc",
 }
+
+ALIASES = {"prune": "gc"}
 
 
 class Verbs(click.Group):
-    """A group that says what was probably meant."""
+    """A group that knows some verbs by another name, and says what was probably meant."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Click's own, also by an alias; help lists each verb once."""
+        return super().get_command(context, ALIASES.get(name, name))
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]

@@ -147,7 +147,7 @@ def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        sizes: dict[Identifier, int] = {each.identifier: each.known.size for each in wanted if each.known}
+        sizes: dict[Identifier, int] = {each.identifier: each.size for each in wanted if each.size}
         done = 0
         everything = progress.add_task(f"0/{len(wanted)} files", total=None)
         under_way: dict[Identifier, TaskID] = {}

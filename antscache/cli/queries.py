@@ -66,6 +66,8 @@ def _print_usages(cache: Cache, *, json: bool) -> None:
                     "present": usage.present,
                     "size": usage.size,
                     "own": usage.own,
+                    "shared": usage.shared,
+                    "below": usage.below,
                     "home": str(usage.home),
                 }
                 for usage in usages
@@ -78,6 +80,8 @@ def _print_usages(cache: Cache, *, json: bool) -> None:
             f"{usage.present} of {render.files(usage.entries)}",
             render.size(usage.size),
             f"{render.size(usage.own)} of its own",
+            f"{render.size(usage.shared)} shared",
+            f"{render.size(usage.below)} in lower caches" if usage.below else "",
         )
         for usage in usages
     )
@@ -88,17 +92,35 @@ def _print_usages(cache: Cache, *, json: bool) -> None:
 @shared
 @click.pass_obj
 def status(invocation: Invocation, json: bool) -> None:
-    """Show the root, the releases in use, and what they cost alone and shared."""
+    """Show the root, its lower caches, the releases in use, and what they cost alone and shared."""
+    from antscache.space import free
+
     cache = invocation.cache()
-    usages, (blobs, size) = cache.usages(), cache.store.stored()
+    usages, (blobs, size), root = cache.usages(), cache.store.stored(), cache.store.layout.root
+    space = free(root)
     if json:
         releases = [
-            {"release": str(u.release), "size": u.size, "own": u.own, "missing": u.entries - u.present} for u in usages
+            {
+                "release": str(u.release),
+                "size": u.size,
+                "own": u.own,
+                "shared": u.shared,
+                "below": u.below,
+                "missing": u.entries - u.present,
+            }
+            for u in usages
         ]
-        render.print_json({"root": str(cache.store.layout.root), "blobs": blobs, "size": size, "releases": releases})
+        lowers = [{"root": str(lower.layout.root), "unused": None} for lower in cache.store.lowers]
+        lowers += [{"root": str(each.directory), "unused": each.why} for each in cache.unused]
+        facts = {"root": str(root), "blobs": blobs, "size": size, "free": space, "lowers": lowers, "releases": releases}
+        render.print_json(facts)
         return
-    click.echo(f"root   {cache.store.layout.root}{'' if cache.store.exists() else ' (not made yet)'}")
-    click.echo(f"blobs  {blobs} in {render.size(size)}")
+    click.echo(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
+    for lower in cache.store.lowers:
+        click.echo(f"below  {lower.layout.root}: {', '.join(map(str, lower.refs.releases())) or 'no release in use'}")
+    for unused in cache.unused:
+        click.echo(f"below  {unused.directory}: not used, {unused.why}")
+    click.echo(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
     _print_usages(cache, json=False)
 
 

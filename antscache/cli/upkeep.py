@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,10 @@ from antscache.cli.options import (
 from antscache.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from antscache.adopt import Judged
+    from antscache.cache import Cache
     from antscache.gc import Garbage
+    from antscache.verify import Verified
 
 
 @antscache.command()
@@ -51,17 +55,20 @@ def rm(
     named = release_of(cache, release, source, python)
     removed = cache.remove(named, force=force, dry_run=dry_run)
     for name in removed.kept:
-        invocation.say(f"kept {removed.directory / name}, which is not antscache's")
+        invocation.say(f"kept {removed.home / name}, which is not yours to remove, or not antscache's")
     if removed.others:
         invocation.say(f"{named} stays in use: others selected it ({removed.others})")
     if json:
         facts = {"release": str(named), "removed": removed.names, "kept": removed.kept, "own": removed.own}
         render.print_json(facts)
         return
+    if dry_run:
+        render.print_table(("remove", name) for name in removed.names)
     did = "would be removed" if dry_run else "removed"
     click.echo(f"{named}: {render.files(len(removed.names))} {did} from its view")
     if removed.own:
-        invocation.say(f"hint: `antscache gc` frees {render.size(removed.own)} that no other release shares")
+        can = "could then free" if dry_run else "can free"
+        invocation.say(f"hint: `antscache gc` {can} {render.size(removed.own)} that nothing else in use shares")
 
 
 @antscache.command()
@@ -79,16 +86,19 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
     Exits with 5 if anything is not.
     """
     from antscache.cli.progress import read, shown
+    from antscache.digest import hexadecimal
     from antscache.manifest import parse_release
-    from antscache.verify import sums as list_sums
 
+    if sums and (deep or repair or json):
+        raise click.UsageError("--sums reads nothing: give it alone, or with RELEASEs")
     cache = invocation.cache()
     named = [parse_release(release) for release in releases]
     if sums:
-        for digest, path in list_sums(cache.store, named):
-            click.echo(f"{digest.removeprefix('sha256:')}  {path}")
+        for digest, path in cache.sums(named):
+            click.echo(_sum(hexadecimal(digest), os.fsencode(path)))
         return
-    with read(invocation, cache.store.stored()[1]) as heard, shown(invocation, (), json=False) as listen:
+    size = cache.store.stored()[1] if render.is_terminal() else 0
+    with read(invocation, size) as heard, shown(invocation, (), json=False) as listen:
         verified = cache.verify(named, deep=deep, repair=repair, heard=heard, listen=listen)
     if json:
         render.print_json(verified)
@@ -97,16 +107,34 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
             click.echo(f"repaired {finding.part} {finding.path}: {finding.problem}")
         for finding in verified.findings:
             click.echo(f"{finding.part} {finding.path}: {finding.problem}")
-        invocation.say(f"{verified.blobs} blobs in {render.size(verified.size)} read")
+        invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
     if verified.findings:
-        count = len(verified.findings)
-        told = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
-        hint = "look at what is listed" if repair else "run `antscache verify --repair`"
-        raise IntegrityError(told, hint=hint)
+        raise _unsound(verified, cache, repair=repair)
+    for told in verified.refused:
+        invocation.say(f"warning: {told}")
+
+
+def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityError:
+    """What to raise for what was found and is not repaired."""
+    count = len(verified.findings)
+    told = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
+    if not repair:
+        hint = "run `antscache verify --repair`"
+    elif cache.settings.offline:
+        hint = "run `antscache verify --repair` where there is network access"
+    else:
+        hint = "what is listed could not be repaired; an origin that did not deliver may do so later"
+    return IntegrityError("\n".join([told, *verified.refused]), hint=hint)
+
+
+def _sum(digits: str, path: bytes) -> bytes:
+    r"""A line for `sha256sum -c`, as it writes them itself: names that would break a line are escaped, and begin so."""
+    escaped = path.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
+    return (b"\\" if escaped != path else b"") + digits.encode() + b"  " + escaped
 
 
 @antscache.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--as", "release", metavar="RELEASE", help="What files of unknown bytes are taken for.")
 @one_release
 @click.option("--move", is_flag=True, help="Take the files away from there, rather than clone or copy them.")
@@ -126,37 +154,50 @@ def adopt(
 ) -> None:
     """Take over the files of an ANTsPyNet that ran without antscache, such as ~/.keras/ANTsXNet.
 
-    Files whose bytes are recorded are recognised, whatever they are called. Others are taken for what the release calls
-    so, on your word, if they look like it. What is cut, or not the release's, is named and left alone.
+    DIR is a home, its .keras, or the ANTsXNet in there. Files whose bytes are recorded are recognised, whatever they
+    are called. Others are taken for what the release calls so, on your word, if they look like it. What is cut, or not
+    the release's, is named and left alone.
     """
-    from antscache.cli.progress import read
+    from antscache.adopt import files, shown, size_of
+    from antscache.cli import progress
 
     cache = invocation.cache()
     meant = manifest(cache, release, source, python)
-    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    with read(invocation, size) as heard:
-        adopted = cache.adopt(directory.absolute(), meant, move=move, dry_run=dry_run, heard=heard)
+    directory = directory.absolute()
+    size = size_of(files(directory, meant.release.package)) * (1 if dry_run else 2)  # what is taken is read again
+    with progress.read(invocation, size) as heard, progress.shown(invocation, (), json=False) as listen:
+        judged = cache.adopt(directory, meant, move=move, dry_run=dry_run, heard=heard, listen=listen)
+    counts = Counter(each.fate for each in judged)
     if json:
-        keys = ("kind", "name", "file", "identifier")
-        facts = [
-            {
-                "path": str(each.seen.path),
-                "fate": each.fate,
-                "why": each.why,
-                "entries": [{key: getattr(entry, key) for key in keys} for entry in each.entries],
-            }
-            for each in adopted.judged
-        ]
-        render.print_json({"release": str(meant.release), "files": facts})
-        return
-    rows = [(e.fate, e.seen.path.name, ", ".join(n.name for n in e.entries) or e.why) for e in adopted.judged]
-    render.print_table(rows)
-    counts = Counter(each.fate for each in adopted.judged)
-    would = "would be " if dry_run else ""
-    told = f"{would}recognised: {counts['recognised']}, {would}taken: {counts['taken']}, left: {counts['left']}"
-    click.echo(f"{meant.release}: {told}")
-    if adopted.copied:
-        invocation.say(f"{render.files(adopted.copied)} copied: these bytes are on disk twice")
+        render.print_json({"release": str(meant.release), "files": [_judgement(each) for each in judged]})
+    else:
+        names = [", ".join(entry.name for entry in each.entries) for each in judged]
+        rows = zip(judged, names, strict=True)
+        render.print_table([(each.fate, shown(each.seen.path.name), name or each.why) for each, name in rows])
+        would = "would be " if dry_run else ""
+        told = f"{would}recognised: {counts['recognised']}, {would}taken: {counts['taken']}, left: {counts['left']}"
+        click.echo(f"{meant.release}: {told}")
+    for each in judged:
+        if each.entries and each.why:
+            invocation.say(f"{shown(each.seen.path)}: {each.why}")
+    copied = sum(each.way == "copy" for each in judged)
+    if copied and not move:
+        invocation.say(f"{render.files(copied)} copied: these bytes are on disk twice")
+
+
+def _judgement(judged: Judged) -> dict[str, Any]:
+    from antscache.adopt import shown
+
+    keys = ("kind", "name", "file", "identifier")
+    return {
+        "path": shown(judged.seen.path),
+        "fate": judged.fate,
+        "why": judged.why,
+        "blob": judged.seen.blob,
+        "entries": [{key: getattr(entry, key) for key in keys} for entry in judged.entries],
+        "checks": judged.checks,
+        "way": judged.way,
+    }
 
 
 @antscache.command()
@@ -190,12 +231,17 @@ def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
         f"{would}deleted: {render.files(len(garbage.deleted))} ({render.size(garbage.freed)}); "
         f"{would}condemned: {render.files(len(garbage.condemned))} ({render.size(condemned)})"
     )
+    if garbage.restored:
+        invocation.say(f"{would}restored: {render.files(len(garbage.restored))}, which a release needs again")
     if garbage.young:
-        invocation.say(f"{render.files(garbage.young)} that no release needs are younger than the grace, and stay")
+        invocation.say(f"too young to condemn: {render.files(garbage.young)} that no release needs")
+    if garbage.waiting:
+        invocation.say(f"condemned before, and not for long enough to delete: {render.files(garbage.waiting)}")
     if garbage.left:
-        invocation.say(f"{render.files(garbage.left)} belong to others, who have to run gc themselves")
-    if garbage.condemned and not dry_run:
-        invocation.say(f"hint: what is condemned is deleted by a gc in {render.duration(grace)} or later")
+        invocation.say(f"left: {render.files(garbage.left)} of other users, who can run `antscache gc` themselves")
+    if (garbage.condemned or garbage.waiting) and not dry_run:
+        after = f"{render.duration(grace)} after it was condemned" if grace else "from now on"
+        invocation.say(f"hint: what is condemned is deleted by a gc {after}")
 
 
 def _rows(garbage: Garbage) -> list[tuple[str, str, str]]:
@@ -212,5 +258,6 @@ def _facts(garbage: Garbage) -> dict[str, Any]:
         "restored": [{"digest": each.digest, "size": each.size} for each in garbage.restored],
         "abandoned": [str(path) for path in garbage.abandoned],
         "young": garbage.young,
+        "waiting": garbage.waiting,
         "left": garbage.left,
     }

@@ -1,0 +1,159 @@
+"""What must be true of a box at any time, and of one whose command is through: pure, and told without antscache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from contextlib import suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from faults.disk import File, Symlink
+from faults.scenes import CONTENTS, FILES, NUMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from faults.disk import Tree
+    from faults.scenes import Scene
+
+BLOBS, RECORDS, TRASH = "root/blobs/sha256", "root/identifiers/figshare", "root/trash"
+_BEING_MADE = re.compile("[0-9a-f]{32}")
+
+
+def sha256(content: bytes) -> str:
+    """The digest of `content`, as blobs are named."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _below(tree: Tree, directory: str) -> Iterator[tuple[str, File]]:
+    """The files of a directory, by name."""
+    for path, each in tree.items():
+        if isinstance(each, File) and str(PurePosixPath(path).parent) == directory:
+            yield PurePosixPath(path).name, each
+
+
+def whole(tree: Tree) -> set[str]:
+    """The digests of the blobs that are what their names say, condemned ones included."""
+    named = [*_below(tree, BLOBS), *((name.partition(".")[0], file) for name, file in _below(tree, TRASH))]
+    return {name for name, file in named if sha256(file.content) == name}
+
+
+def _resolved(tree: Tree, path: str) -> File | None:
+    """The file that a name leads to, over a relative symlink; None where it leads nowhere."""
+    each = tree.get(path)
+    if isinstance(each, Symlink):
+        parts: list[str] = []
+        for part in (PurePosixPath(path).parent / each.target).parts:
+            parts = parts[:-1] if part == ".." else [*parts, part]
+        each = tree.get("/".join(parts))
+    return each if isinstance(each, File) else None
+
+
+def recorded(tree: Tree) -> set[str]:
+    """The digests that records name, as far as they can be read."""
+    found = set()
+    for _, file in _below(tree, RECORDS):
+        with suppress(ValueError):
+            found.add(_named_by(file))
+    return found
+
+
+def _named_by(record: File) -> str:
+    return str(json.loads(record.content)["digest"]).removeprefix("sha256:")
+
+
+def broken(tree: Tree, scene: Scene, sizes: Mapping[str, int], durable: Collection[str], *, cut: bool) -> list[str]:
+    """What is not as it must be, whenever the command ended.
+
+    Args:
+        tree: the box.
+        scene: whose command it was; what it starts from may be damaged on purpose.
+        sizes: of blobs, by digest.
+        durable: the digests of blobs that have been durable at some time.
+        cut: the power went: a blob may be there with another size, because that tells it is none.
+    """
+    return [
+        *_wrong_blobs(tree, scene, sizes, cut=cut),
+        *_wrong_records(tree, scene, {*durable, *whole(tree)}),
+        *_wrong_names(tree, scene),
+        *_no_json(tree, scene),
+        *(f"the bytes of {FILES[name]} are lost" for name in scene.keeps if not _is_somewhere(tree, FILES[name])),
+    ]
+
+
+def _wrong_blobs(tree: Tree, scene: Scene, sizes: Mapping[str, int], *, cut: bool) -> Iterator[str]:
+    damaged = {sha256(CONTENTS[file]) for file in scene.damaged if file in CONTENTS}
+    for name, file in _below(tree, BLOBS):
+        right = sha256(file.content) == name or (name in damaged and set(file.content) == set(b"?"))
+        told = cut and len(file.content) != sizes.get(name, len(file.content))
+        if not right and not told:
+            yield f"the blob {name} has other bytes"
+
+
+def _wrong_records(tree: Tree, scene: Scene, durable: Collection[str]) -> Iterator[str]:
+    for name, file in _below(tree, RECORDS):
+        try:
+            digest = _named_by(file)
+        except ValueError:
+            if name not in scene.damaged:
+                yield f"the record {name} cannot be read"
+            continue
+        if digest not in durable:
+            yield f"the record {name} names a blob that never was durable"
+
+
+def _wrong_names(tree: Tree, scene: Scene) -> Iterator[str]:
+    for path in tree:
+        name, file = PurePosixPath(path).name, _resolved(tree, path)
+        in_view = path.startswith(("root/views/", "out/")) and not _BEING_MADE.fullmatch(name)
+        if in_view and file is not None and name not in scene.damaged and file.content != CONTENTS[name]:
+            yield f"{path} leads to other bytes"
+
+
+def _no_json(tree: Tree, scene: Scene) -> Iterator[str]:
+    for path, each in tree.items():
+        if path.endswith(".json") and isinstance(each, File) and PurePosixPath(path).name not in scene.damaged:
+            try:
+                json.loads(each.content)
+            except ValueError:
+                yield f"{path} cannot be read"
+
+
+def _is_somewhere(tree: Tree, file: str) -> bool:
+    """Whether the bytes are in the store, or where they are to be adopted from."""
+    digest = sha256(CONTENTS[file])
+    return digest in whole(tree) or any(
+        sha256(each.content) == digest
+        for path, each in tree.items()
+        if path.startswith("old/") and isinstance(each, File)
+    )
+
+
+def incomplete(tree: Tree, scene: Scene) -> list[str]:
+    """What is not as it must be once the command is through."""
+    missing = [
+        f"{directory}/{FILES[name]} is not there"
+        for directory, names in scene.made.items()
+        for name in names
+        if (file := _resolved(tree, f"{directory}/{FILES[name]}")) is None or file.content != CONTENTS[FILES[name]]
+    ]
+    return missing + [f"{path} is still there" for path in scene.gone if path in tree]
+
+
+def fleeting(durable: Tree, scene: Scene) -> list[str]:
+    """What a power cut would take away that must be durable once the command is through."""
+    held = whole(durable) & {name for name, _ in _below(durable, BLOBS)}
+    lost = [f"the blob of {FILES[name]}" for name in scene.durable if sha256(CONTENTS[FILES[name]]) not in held]
+    lost += [
+        f"the record of {FILES[name]}" for name in scene.durable if f"{RECORDS}/{NUMBERS[name]}.json" not in durable
+    ]
+    if scene.durable and not any(path.startswith("root/refs/antspynet/0.3.2/") for path in durable):
+        lost.append("the selection")
+    return [f"{each} is not durable when the command is through" for each in lost]
+
+
+def blobs(tree: Tree) -> list[tuple[str, File]]:
+    """The blobs that are what their names say, by digest."""
+    return [(name, file) for name, file in _below(tree, BLOBS) if sha256(file.content) == name]

@@ -1,0 +1,199 @@
+"""The commands that are tried, what they start from, and what is there once they are through.
+
+All on a few small files that are no networks: those are looked through by another process, which writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping  # noqa: TC003  of a dataclass
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path  # noqa: TC003  the same
+from typing import TypeAlias
+
+from antscache.testing.contents import content
+
+# Of antspynet 0.2.9 and 0.3.2, which agree on them.
+TEMPLATE, AFFINE, MNI, LONG = "S_template3", "magetCerebellumxTemplate0GenericAffine", "mni152", "adni"
+NUMBERS = {TEMPLATE: "22597175", AFFINE: "41052575", MNI: "25516349", LONG: "25516361"}
+FILES = {name: f"{name}.mat" if name == AFFINE else f"{name}.nii.gz" for name in NUMBERS}
+SIZE, SIZES = 3_000, {NUMBERS[LONG]: 1_200_000}  # bytes; what is longer than a megabyte is kept when it is cut
+CONTENTS = {FILES[name]: content(number, FILES[name], SIZES.get(number, SIZE)) for name, number in NUMBERS.items()}
+
+VIEW = "root/views/antspynet-{}/.keras/ANTsXNet"
+OUT = "out/.keras/ANTsXNet"
+OLD = "old/ANTsXNet"
+
+Run: TypeAlias = "Callable[[Path, tuple[str, ...]], object]"  # antscache in a box
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command that is tried.
+
+    Attributes:
+        command: `{}` stands for the box.
+        prepare: makes what the command starts from.
+        made: the directories of names that are whole once it is through, with their files.
+        gone: what is not there then.
+        codes: with which the same command may end when it is run again.
+        keeps: the files whose bytes are somewhere in the box at all times.
+        damaged: files that are damaged at the beginning, on purpose.
+        durable: the entries of 0.3.2 whose bytes and records no power cut takes away once it is through.
+        quick: in a quick run as well.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    prepare: Callable[[Path, Run], None]
+    made: Mapping[str, tuple[str, ...]]
+    gone: tuple[str, ...] = ()
+    codes: tuple[int, ...] = (0,)
+    keeps: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    durable: tuple[str, ...] = ()
+    quick: bool = True
+
+
+def _prefetch(*names: str, release: str = "0.3.2") -> tuple[str, ...]:
+    return ("prefetch", release, *(word for name in names for word in ("--name", name)), "-j1")
+
+
+def _nothing(_box: Path, _run: Run) -> None:
+    """A home that antscache was never used in."""
+
+
+def _held(box: Path, run: Run) -> None:
+    run(box, _prefetch(TEMPLATE, AFFINE))
+    run(box, _prefetch(TEMPLATE, release="0.2.9"))
+
+
+def _interrupted(box: Path, run: Run) -> None:
+    """Killed in the middle of a file: the harness does it, once it has seen where that is."""
+    run(box, _prefetch(LONG))
+
+
+def _removed(box: Path, run: Run) -> None:
+    _held(box, run)
+    run(box, ("rm", "0.3.2"))
+
+
+def _condemned(box: Path, run: Run) -> None:
+    _removed(box, run)
+    run(box, ("gc", "--grace", "0"))
+
+
+def _used_before(box: Path, run: Run) -> None:
+    run(box, _prefetch(TEMPLATE, release="0.2.9"))
+    old = box / OLD
+    old.mkdir(parents=True)
+    (old / "template.nii.gz").write_bytes(CONTENTS[FILES[TEMPLATE]])  # known by its bytes
+    for name in (AFFINE, MNI):
+        (old / FILES[name]).write_bytes(CONTENTS[FILES[name]])
+    (old / "notes.txt").write_text("of nobody's business")
+
+
+def _damaged(box: Path, run: Run, *, mode: str = "auto") -> None:
+    run(box, (*_prefetch(TEMPLATE, AFFINE, MNI), "--link-mode", mode))
+    root = box / "root"
+    record = root / f"identifiers/figshare/{NUMBERS[AFFINE]}.json"
+    for path in (_blob_of(root, TEMPLATE), record):
+        path.chmod(0o644)
+        path.write_bytes(b"?" * path.stat().st_size)
+        path.chmod(0o444)
+    view = root / "views/antspynet-0.3.2/.keras/ANTsXNet" / FILES[MNI]
+    view.unlink()
+    view.write_bytes(b"a user's")
+
+
+def _blob_of(root: Path, name: str) -> Path:
+    return root / "blobs/sha256" / hashlib.sha256(CONTENTS[FILES[name]]).hexdigest()
+
+
+_BOTH = {VIEW.format("0.3.2"): (TEMPLATE, AFFINE), VIEW.format("0.2.9"): (TEMPLATE,)}
+_ONE = {VIEW.format("0.2.9"): (TEMPLATE,)}
+_NEW = {VIEW.format("0.3.2"): (TEMPLATE, AFFINE)}
+_ADOPTED = {VIEW.format("0.3.2"): (TEMPLATE, AFFINE, MNI), VIEW.format("0.2.9"): (TEMPLATE,)}
+_REPAIRED = {VIEW.format("0.3.2"): (TEMPLATE, AFFINE, MNI)}
+_BROKEN = (FILES[TEMPLATE], FILES[MNI], f"{NUMBERS[AFFINE]}.json")
+
+SCENES = (
+    Scene("prefetch", _prefetch(TEMPLATE, AFFINE), _nothing, _NEW, durable=(TEMPLATE, AFFINE)),
+    Scene("prefetch, resumed", _prefetch(LONG), _interrupted, {VIEW.format("0.3.2"): (LONG,)}, durable=(LONG,)),
+    Scene(
+        "prefetch --link-mode symlink",
+        (*_prefetch(TEMPLATE, AFFINE), "--link-mode", "symlink"),
+        _nothing,
+        _NEW,
+        durable=(TEMPLATE, AFFINE),
+    ),
+    Scene(
+        "prefetch of what is condemned",
+        _prefetch(TEMPLATE, AFFINE),
+        _condemned,
+        _BOTH,
+        keeps=(TEMPLATE,),
+        durable=(TEMPLATE, AFFINE),
+    ),
+    Scene(
+        "link --home",
+        ("link", "0.3.2", "--home", "{}/out"),
+        _held,
+        {OUT: (TEMPLATE, AFFINE), **_BOTH},
+        keeps=(TEMPLATE, AFFINE),
+    ),
+    Scene(
+        "link --home --mode copy",
+        ("link", "0.3.2", "--home", "{}/out", "--mode", "copy"),
+        _held,
+        {OUT: (TEMPLATE, AFFINE), **_BOTH},
+        keeps=(TEMPLATE, AFFINE),
+    ),
+    Scene(
+        "rm", ("rm", "0.3.2"), _held, _ONE, gone=("root/views/antspynet-0.3.2",), codes=(0, 7), keeps=(TEMPLATE, AFFINE)
+    ),
+    Scene("gc", ("gc", "--grace", "0"), _removed, _ONE, keeps=(TEMPLATE,)),
+    Scene("gc, a second time", ("gc", "--grace", "0"), _condemned, _ONE, keeps=(TEMPLATE,)),
+    Scene(
+        "adopt",
+        ("adopt", "{}/old", "--as", "0.3.2"),
+        _used_before,
+        _ADOPTED,
+        keeps=(TEMPLATE, AFFINE, MNI),
+        durable=(TEMPLATE, AFFINE, MNI),
+    ),
+    Scene(
+        "adopt --move",
+        ("adopt", "{}/old", "--as", "0.3.2", "--move"),
+        _used_before,
+        _ADOPTED,
+        gone=(f"{OLD}/{FILES[AFFINE]}", f"{OLD}/{FILES[MNI]}", f"{OLD}/template.nii.gz"),
+        keeps=(TEMPLATE, AFFINE, MNI),
+        durable=(TEMPLATE, AFFINE, MNI),
+    ),
+    Scene(
+        "verify --repair",
+        ("verify", "--repair", "-j1"),
+        _damaged,
+        _REPAIRED,
+        keeps=(AFFINE, MNI),
+        damaged=_BROKEN,
+        durable=(TEMPLATE, AFFINE, MNI),
+    ),
+    Scene(
+        "verify --repair --link-mode symlink",
+        ("verify", "--repair", "-j1", "--link-mode", "symlink"),
+        partial(_damaged, mode="symlink"),
+        _REPAIRED,
+        keeps=(AFFINE, MNI),
+        damaged=_BROKEN,
+        durable=(TEMPLATE, AFFINE, MNI),
+        quick=False,
+    ),
+)
+
+
+def command_in(scene: Scene, box: Path) -> list[str]:
+    """The arguments of the command, in `box`."""
+    return [word.format(box) for word in scene.command]
