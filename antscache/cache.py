@@ -610,7 +610,10 @@ class Cache:
         own = set(blobs.values()) - self._in_use(release, others)
         files = {entry.file: blobs[entry] for entry in gone if entry in blobs}
         condemned = {each.blob: each.path for each in Trash(store.layout).contents()}
-        paths = {file: store.find(blob) or condemned.get(blob) for file, blob in files.items()}
+        paths = {  # a blob that was cut is no blob, and still what its name in the view leads to
+            file: store.find(blob) or condemned.get(blob) or store.layout.blob(blob.digest)
+            for file, blob in files.items()
+        }
         unlinked = view.unlink(
             home,
             home_directory(release.package),

@@ -261,6 +261,8 @@ class Store(RuleBasedStateMachine):
         certain, possible = model.before(*adds_and_removes)
         succeeded = [command for command, outcome in commands if outcome.code == 0]
         removed = {release_of(command) for command in adds_and_removes if isinstance(command, Remove)}
+        # Who mends something beside the removal of its release leaves the index of other releases to their next command.
+        mends = len(commands) > 1 and not model.is_whole()
         had = {release: model.entries(release) for release in removed}
         for command, outcome in commands:
             event(f"{type(command).__name__} {'beside another ' if len(commands) > 1 else ''}-> {outcome.code}")
@@ -281,7 +283,11 @@ class Store(RuleBasedStateMachine):
                 if isinstance(command, Remove) and len(commands) == 1:
                     self.was_removed(command, had[release_of(command)])
 
-        if all(outcome.code == 0 for _, outcome in commands) and (self.disk.root / "antscache.json").exists():
+        if (
+            not mends
+            and all(outcome.code == 0 for _, outcome in commands)
+            and (self.disk.root / "antscache.json").exists()
+        ):
             self.check_index(succeeded)
 
     def check_index(self, commands: list[Command]) -> None:

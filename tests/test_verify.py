@@ -277,7 +277,7 @@ damages = st.lists(
 def test_whatever_is_damaged_at_once_is_right_after_a_repair_and_nothing_right_is_lost(
     prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[Part, int, int]]
 ) -> None:
-    directory = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
     root = copied(prepared[link], directory, figshare)
     untold = set()  # what a damaged selection selected
     for part, which, how in damages:
@@ -677,7 +677,7 @@ def sums(antscache: AntsCache, *releases: str) -> bytes:
 def test_sha256sum_comes_to_the_same_verdict_about_blobs_and_views(
     prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[Part, int, int]]
 ) -> None:
-    directory = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+    directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
     root = copied(prepared[link], directory, figshare)
     for part, which, how in damages:
         targets = root.targets(part)
