@@ -348,9 +348,9 @@ class Store:
 
     def held(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
         """Those of `entries` whose bytes are in the store, with their blob."""
-        return tuple((entry, blob) for entry, blob in self._blobs_of(entries) if self.holds(blob))
+        return tuple((entry, blob) for entry, blob in self.blobs_of(entries) if self.holds(blob))
 
-    def _blobs_of(self, entries: Iterable[Entry]) -> list[tuple[Entry, Descriptor]]:
+    def blobs_of(self, entries: Iterable[Entry]) -> list[tuple[Entry, Descriptor]]:
         """Those of `entries` that have a record, with the blob that it names."""
         pairs = ((entry, self.record(entry.identifier)) for entry in entries if entry.identifier)
         return [(entry, record.descriptor) for entry, record in pairs if record]
@@ -451,7 +451,7 @@ class Store:
 
     def _document(self, entries: Iterable[Entry]) -> bytes:
         """The artifact manifest of `entries`: of those that are under this root."""
-        return artifact((entry.file, blob) for entry, blob in self._blobs_of(entries) if self.owns(blob))
+        return artifact((entry.file, blob) for entry, blob in self.blobs_of(entries) if self.owns(blob))
 
     def _read_index(self) -> bytes:
         try:

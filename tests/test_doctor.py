@@ -33,7 +33,7 @@ from antscache.doctor.host import Host
 from antscache.doctor.judgement import Glimpse, judge
 from antscache.doctor.patience import outcomes
 from antscache.manifest import Manifest, Release
-from antscache.record import Record
+from antscache.record import Record, Selection
 from antscache.store import Store
 from antscache.testing import Misbehaviour, StandIn, content, hdf5
 from antscache.trash import Trash
@@ -466,7 +466,8 @@ def select(host: Host, *names: str, size: int | None = None) -> None:
     """Something is selected and not held; of `size` bytes, if that is known."""
     cache = Cache(host.settings)
     plan = cache.plan("0.3.2", names=names)
-    cache._protect(plan)  # noqa: SLF001  as a prefetch that was interrupted at once
+    cache.store.create()
+    cache.store.refs.select(Selection(plan.release, plan.entries))  # as a prefetch that was interrupted at once
     for entry in plan.entries if size else ():
         digest = descriptor_of(entry.file.encode()).digest
         cache.store.remember(Record(str(entry.identifier), digest, size or 0, "origin", "x", "2026-01-01T00:00:00Z"))
