@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks [--case A|B|C|D]... [--paces NAME...] [--rounds N] [--quick] [--write]
 
-Results are Markdown, on stdout; what is under way is on stderr, and each table as soon as it is there. Needs Linux, curl
-and GNU coreutils; what else is compared is installed by tools/install_benchmarked.sh, and left out where it is missing.
+Results are Markdown, on stdout; what is under way is on stderr, and each table as soon as it is there. Needs Linux,
+curl and GNU coreutils; what else is compared is installed by tools/install_benchmarked.sh, and left out where it is
+missing.
 """
 
 from __future__ import annotations
