@@ -19,7 +19,7 @@ from antscache.events import Listener, nobody
 from antscache.gc import GRACE
 from antscache.manifest import Entry, Identifier, Kind, Manifest, Package, Release, parse_release
 from antscache.plan import Plan, Status, select
-from antscache.prefetch import Prefetched, Prefetching
+from antscache.prefetching import Prefetched, Prefetching
 from antscache.presence import Presence, Usage, View
 from antscache.removal import Removed
 from antscache.store import Store

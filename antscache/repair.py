@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from antscache.catalog import Catalog
     from antscache.config import Settings
     from antscache.digest import Digest
-    from antscache.prefetch import Prefetching
+    from antscache.prefetching import Prefetching
     from antscache.presence import Presence
     from antscache.store import Store
 

@@ -78,6 +78,11 @@ class Disk:
         for path in sorted(self.root.glob("refs/*/*/*.json")):
             yield path, _decoded(path.read_bytes())
 
+    def names(self, release: Release) -> bool:
+        """Whether the index, if it is there, names a release."""
+        path = self.root / "index.json"
+        return path.exists() and f'"{release.package}-{release.version}"' in path.read_text()
+
     def index(self) -> dict[str, set[tuple[str, str]]]:
         """For each tag in the index what is held of it: files and digests.
 

@@ -261,7 +261,7 @@ class Store(RuleBasedStateMachine):
         certain, possible = model.before(*adds_and_removes)
         succeeded = [command for command, outcome in commands if outcome.code == 0]
         removed = {release_of(command) for command in adds_and_removes if isinstance(command, Remove)}
-        # Who mends something beside the removal of its release leaves the index of other releases to their next command.
+        # Who mends something beside the removal of its release leaves the index of other releases to their commands.
         mends = len(commands) > 1 and not model.is_whole()
         had = {release: model.entries(release) for release in removed}
         for command, outcome in commands:
@@ -403,7 +403,8 @@ class Store(RuleBasedStateMachine):
         """Whether there is what a command needs."""
         if isinstance(command, Remove):
             manifest = MANIFESTS[command.release]
-            return bool(self.model.entries(manifest.release)) or self.disk.view(manifest).is_dir()
+            in_use = self.model.entries(manifest.release) or self.disk.view(manifest).is_dir()
+            return bool(in_use) or self.disk.names(manifest.release)
         if isinstance(command, Link):
             return self.can_link(command)
         if isinstance(command, Collect):
