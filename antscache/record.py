@@ -26,7 +26,8 @@ class Record(msgspec.Struct, frozen=True):
 
     Attributes:
         trust: who said so; a later word counts only if its rank is higher.
-        source: where the bytes came from: a host, never a whole URL (a URL may carry a token).
+        source: where the bytes came from: a host, never a whole URL (a URL may carry a token); of an adopted file, its
+            path.
         recorded: when, ISO 8601 in UTC.
         checks: what the bytes were checked by: a digest that was known; the length and the MD5 that the origin told;
             the form of such a file; a walk through its HDF5 structure.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -29,6 +30,12 @@ BRAIN, LUNG, TEMPLATE, TRANSFORM = (
     "magetCerebellumxTemplate0GenericAffine",
 )
 FEW = {"34821874": f"{BRAIN}.h5", "41965818": f"{LUNG}.h5", "22597175": f"{TEMPLATE}.nii.gz"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell that runs the tests in the background has its processes ignore Ctrl-C, and theirs with them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
