@@ -614,7 +614,7 @@ def drive(origin: StandIn, place: Path, examples: int, steps: int) -> None:
 
 
 def test_whatever_is_done_in_whatever_order_the_store_never_lies(origin: StandIn, place: Path) -> None:
-    drive(origin, place, int(os.environ.get("ANTSCACHE_TESTS_EXAMPLES", "30")), 25)
+    drive(origin, place, int(os.environ.get("ANTSCACHE_TESTS_EXAMPLES", "60")), 25)
 
 
 @pytest.mark.slow
