@@ -72,6 +72,7 @@ class AntsCache:
             "ANTSCACHE_DIR": str(self.root),
             "ANTSCACHE_ORIGINS": self.origins,
             "PIP_NO_INDEX": "1",
+            "PYTHONFAULTHANDLER": "1",
             "no_proxy": "*",
             **self.environ,
             **{key: str(value) for key, value in more.items()},

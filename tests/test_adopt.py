@@ -220,7 +220,10 @@ def test_no_file_is_taken_against_a_record_its_form_or_its_name(found: list[Seen
             assert all(known[str(identifier)] == each.seen.blob for identifier in identifiers)
 
 
-@given(st.text(st.characters(min_codepoint=1, exclude_characters="/"), min_size=1, max_size=20), st.binary(max_size=9))
+@given(
+    st.text(st.characters(codec="utf-8", min_codepoint=1, exclude_characters="/"), min_size=1, max_size=20),
+    st.binary(max_size=9),
+)
 def test_whatever_a_file_is_called_can_be_printed(name: str, more: bytes) -> None:
     for path in (name, os.fsdecode(more.replace(b"\0", b""))):
         told = shown(path)

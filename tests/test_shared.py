@@ -138,12 +138,13 @@ def does_without_symlinks(place: Path) -> bool:
 
 def test_members_with_any_umask_add_use_and_verify_what_the_others_added(lab: Lab, figshare: StandIn) -> None:
     lab.shared()
+    before = [figshare.downloads(number) for number in FEW]
     lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
     lab.carol("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
     lab.alice("prefetch", "0.3.2", *names(BRAIN, LUNG, TEMPLATE)).succeeded()
     lab.assert_modes()
     assert {path.stat().st_uid for path in (lab.root / VIEW).iterdir()} == {ALICE, BOB, CAROL}
-    assert [figshare.downloads(number) for number in FEW] == [1, 1, 1]
+    assert [figshare.downloads(number) for number in FEW] == [count + 1 for count in before]
     everything = "".join(f"open({str(lab.root / VIEW / file)!r}, 'rb').read()\n" for file in FEW.values())
     for user in lab.alice, lab.bob, lab.carol, lab.outsider:
         assert user("verify").code == 0
