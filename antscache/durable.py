@@ -35,6 +35,7 @@ FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 # How a file below a root is opened: what somebody may have put in its place is neither followed nor waited for.
 UNTRAPPED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
+CHUNK = 1 << 16  # bytes read at a time of a file that grows
 READ_ONLY = 0o444  # a file that is never written to again
 WRITABLE = 0o666
 SHARED_DIRECTORY = 0o3775
@@ -82,7 +83,7 @@ def create(path: Path, mode: int, *, shared: bool = False) -> int:
     return descriptor
 
 
-def read(path: Path) -> bytes:
+def read(path: Path | str) -> bytes:
     """The content of the file `path`. No link is followed, and no pipe waited for.
 
     Raises:
@@ -95,10 +96,17 @@ def read(path: Path) -> bytes:
         if error.errno not in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
             raise
         raise msgspec.DecodeError("a link, and none is followed here") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        status = os.fstat(descriptor)
+        if not S_ISREG(status.st_mode):
             raise msgspec.DecodeError("not a file")
-        return file.read()
+        content, chunk = b"", os.read(descriptor, status.st_size + 1)
+        while chunk:
+            content += chunk
+            chunk = os.read(descriptor, CHUNK)
+    finally:
+        os.close(descriptor)
+    return content
 
 
 def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from antscache import durable, sharing
-from antscache.digest import Descriptor, Digest, descriptor_of, named
+from antscache.digest import Descriptor, Digest, descriptor_of, hexadecimal, named
 from antscache.durable import refusing
 from antscache.errors import IntegrityError, StoreError
 from antscache.ingest import Ingest, Taken
@@ -183,7 +183,9 @@ class Store:
 
     def holds(self, blob: Descriptor) -> bool:
         """Whether `blob` is here or in a lower cache."""
-        return self.find(blob) is not None
+        if self.owns(blob):
+            return True
+        return blob.digest not in self._disregarded and any(lower.serves(blob) for lower in self.lowers)
 
     def owns(self, blob: Descriptor) -> bool:
         """Whether `blob` is here; told by its size, for its digest was checked before it was published.
@@ -191,7 +193,8 @@ class Store:
         A link is no blob, wherever it leads.
         """
         try:
-            status = self.layout.blob(blob.digest).lstat()
+            # As text: tens of thousands are asked for.
+            status = os.lstat(f"{self.layout.blobs}/{hexadecimal(blob.digest)}")
         except OSError:
             return False
         return S_ISREG(status.st_mode) and status.st_size == blob.size
@@ -208,19 +211,17 @@ class Store:
         """The blobs under this root, in no order."""
         found = []
         with refusing(f"cannot read {self.layout.blobs}"):
-            for entry in self._blob_files():
-                with suppress(FileNotFoundError, msgspec.ValidationError):
+            try:
+                with os.scandir(self.layout.blobs) as entries:
+                    names = [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
+            except FileNotFoundError:
+                return []
+            for entry in names:
+                with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    digest = msgspec.convert(named(entry.name), Digest)
-                    found.append(Found(digest, status.st_size, status.st_mtime))
+                    if S_ISREG(status.st_mode):
+                        found.append(Found(named(entry.name), status.st_size, status.st_mtime))
         return found
-
-    def _blob_files(self) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.layout.blobs) as entries:
-                return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-        except FileNotFoundError:
-            return []
 
     def digests(self) -> list[Digest]:
         """The digests that something under this root is called by, whatever it is, in no order."""
@@ -306,7 +307,7 @@ class Store:
         """
         with refusing(f"cannot read the record of {identifier}"):
             try:
-                content = durable.read(self.layout.record(identifier))
+                content = durable.read(f"{self.layout.records}/{figshare_number(identifier)}.json")
             except (FileNotFoundError, NotADirectoryError):
                 return None
         try:

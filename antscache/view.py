@@ -235,14 +235,22 @@ def _owned(path: Path, what: str) -> ViewError:
 def abandoned(views: Path) -> list[Path]:
     """The names that were being made in any view when their process was killed, a day ago or longer."""
     found = []
-    for directory in HOMES:
-        for path in views.glob(f"*/{directory}/*"):
+    for home in HOMES:
+        for directory in views.glob(f"*/{home}"):
             with suppress(FileNotFoundError, NotADirectoryError):
-                durable.refuse_links(path.parent, views)
-                # Not the time of change, which is the blob's.
-                if _STAGED.fullmatch(path.name) and abs(time.time() - path.lstat().st_ctime) > ABANDONED:
-                    found.append(path)
+                durable.refuse_links(directory, views)
+                with os.scandir(directory) as entries:
+                    staged = [directory / entry.name for entry in entries if _STAGED.fullmatch(entry.name)]
+                found += [path for path in staged if _is_abandoned(path)]
     return sorted(found)
+
+
+def _is_abandoned(staged: Path) -> bool:
+    """Not by the time of change, which is the blob's."""
+    try:
+        return abs(time.time() - staged.lstat().st_ctime) > ABANDONED
+    except FileNotFoundError:
+        return False
 
 
 def _leads_to(path: Path, blob: Path, *, ours: bool) -> bool:
