@@ -131,10 +131,9 @@ class Presence:
             ViewError: a file is not held, a name in `directory` is taken by other bytes (nothing was changed then), or
                 the disk refused.
         """
-        if len(held := self._store.held(entries)) < len(entries):
-            self._store.restore(
-                dict(self._store.blobs_of(entries)).values()
-            )  # an interrupted garbage collection has left it there
+        held = self._store.held(entries)
+        if len(held) < len(entries):  # an interrupted garbage collection may have left them in the trash
+            self._store.restore(blob for _, blob in self._store.blobs_of(entries))
             held = self._store.held(entries)
         if len(held) < len(entries):
             raise ViewError(

@@ -98,11 +98,7 @@ class Trash:
                 if self._layout.shared:
                     durable.refuse_links(path.parent, self._layout.root)  # it would be a file from elsewhere
                 path.rename(self._layout.trash / name)
-            except (
-                FileNotFoundError,
-                NotADirectoryError,
-                PermissionError,
-            ):  # owners alone move things where it is sticky
+            except (FileNotFoundError, NotADirectoryError, PermissionError):  # where it is sticky, owners alone move
                 return False
         return True
 

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The tests of the store, of views and of what keeps them sound, on other filesystems than the one at hand. Needs root.
+#
+#     tools/on_filesystems.sh [ext4|tmpfs|overlay|btrfs|xfs]...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tests=(tests/test_{adopt,errors,gc,ingest,layers,oci_tools,prefetch,refs,rm,script,store,trash,verify,view}.py)
+kinds=("$@")
+[ ${#kinds[@]} -gt 0 ] || kinds=(ext4 tmpfs overlay btrfs xfs)
+
+place=$(mktemp -d)
+trap 'umount -q "$place/mounted" 2>/dev/null || true; rm -rf "$place"' EXIT
+
+mounted() {
+    mkdir -p "$place/mounted"
+    case $1 in
+    tmpfs) mount -t tmpfs -o size=4g tmpfs "$place/mounted" ;;
+    overlay)
+        mkdir -p "$place"/{lower,upper,work}
+        mount -t overlay overlay -o "lowerdir=$place/lower,upperdir=$place/upper,workdir=$place/work" "$place/mounted"
+        ;;
+    *)
+        truncate -s 4G "$place/image"
+        "mkfs.$1" -q "$place/image"
+        mount -o loop "$place/image" "$place/mounted"
+        ;;
+    esac
+}
+
+for kind in "${kinds[@]}"; do
+    if ! mounted "$kind"; then
+        echo "$kind: cannot be mounted here, left out"
+        continue
+    fi
+    chmod 1777 "$place/mounted"
+    echo "== $kind"
+    TMPDIR="$place/mounted" .venv/bin/pytest -q -p no:cacheprovider --basetemp "$place/mounted/pytest" "${tests[@]}"
+    umount "$place/mounted"
+    rm -rf "$place"/{image,upper,work,lower}
+done
