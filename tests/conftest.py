@@ -78,6 +78,10 @@ class AntsCache:
             **{key: str(value) for key, value in more.items()},
         }
 
+    def unmeasured(self, **more: str | Path) -> dict[str, str]:
+        """The environment of another user's process, which cannot write coverage's data where ours does."""
+        return {key: value for key, value in self.environment(**more).items() if not key.startswith("COVERAGE")}
+
     def command(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "antscache", *map(str, arguments)]
 

@@ -567,7 +567,7 @@ def test_what_may_not_be_read_is_named(antscache: AntsCache) -> None:
 def as_other(antscache: AntsCache, root: Path, *arguments: str | Path) -> Ran:
     done = subprocess.run(
         [sys.executable, "-c", OTHER, *map(str, arguments)],
-        env=antscache.environment(ANTSCACHE_DIR=root / "root", HOME=root),
+        env=antscache.unmeasured(ANTSCACHE_DIR=root / "root", HOME=root),
         cwd=root,
         capture_output=True,
         text=True,

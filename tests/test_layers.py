@@ -87,7 +87,7 @@ def unprivileged(antscache: AntsCache) -> Callable[..., Ran]:
             capture_output=True,
             text=True,
             check=False,
-            env=antscache.environment(**environ),
+            env=antscache.unmeasured(**environ),
             cwd="/",
             timeout=60,
         )
