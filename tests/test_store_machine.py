@@ -620,4 +620,4 @@ def test_whatever_is_done_in_whatever_order_the_store_never_lies(origin: StandIn
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_nor_does_it_in_longer_lives(origin: StandIn, place: Path) -> None:
-    drive(origin, place, 400, 60)
+    drive(origin, place, 150, 60)
