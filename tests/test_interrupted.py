@@ -144,21 +144,20 @@ main(sys.argv[1:])
 """
 
 
-def test_processes_whose_locks_do_nothing_end_with_whole_and_equal_bytes(antscache: AntsCache) -> None:
-    with StandIn(FILES, size=SIZE) as standin:
-        command = [sys.executable, "-c", NO_LOCKS, "prefetch", "0.3.2", *NAMES]
-        environment = antscache.environment(ANTSCACHE_ORIGINS=standin.origins)
-        processes = [
-            subprocess.Popen(
-                command, env=environment, cwd=antscache.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            for _ in range(12)
-        ]
-        for process in processes:
-            _, err = process.communicate(timeout=120)
-            assert process.returncode == 0, err.decode()
-        assert sum(standin.downloads(number) for number in FILES) > len(FILES)
-        assert_right(antscache, standin)
+def test_processes_whose_locks_do_nothing_end_with_whole_and_equal_bytes(
+    antscache: AntsCache, slow: StandIn
+) -> None:  # slow, so that none is through before the others begin
+    command = [sys.executable, "-c", NO_LOCKS, "prefetch", "0.3.2", *NAMES]
+    environment = antscache.environment(ANTSCACHE_ORIGINS=slow.origins)
+    processes = [
+        subprocess.Popen(command, env=environment, cwd=antscache.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(12)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+    assert sum(slow.downloads(number) for number in FILES) > len(FILES)
+    assert_right(antscache, slow)
 
 
 def test_a_process_that_holds_a_lock_and_does_nothing_is_not_waited_for_for_ever(
