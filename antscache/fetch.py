@@ -24,7 +24,7 @@ from antscache.client import Client
 from antscache.durable import is_full
 from antscache.errors import Attempt, Failure, StoreError
 from antscache.events import Event, Failed, Present, Received, Refused, Remarked, Waiting
-from antscache.ingest import Notes, leftovers, tidy
+from antscache.leftovers import Notes, leftovers, tidy
 from antscache.locks import Locks
 from antscache.manifest import figshare_number
 from antscache.reply import Asked, Refusal
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from antscache.ingest import Leftover
+    from antscache.leftovers import Leftover
     from antscache.manifest import Identifier
     from antscache.origin import Origin
     from antscache.pace import Pace

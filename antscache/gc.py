@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antscache import ingest, view
+from antscache import leftovers, view
 from antscache.trash import Condemned, Trash
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def plan_for(store: Store, *, now: float, grace: float) -> Garbage:
             what it reaches.
     """
     reachable = store.reachable()  # before looking what there is: whatever comes later is younger
-    abandoned = [*ingest.abandoned(store.layout), *view.abandoned(store.layout.views)]
+    abandoned = [*leftovers.abandoned(store.layout), *view.abandoned(store.layout.views)]
     files = (path for path in abandoned if path.is_symlink() or not path.is_dir())
     return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, files, now=now, grace=grace)
 
@@ -114,7 +114,7 @@ def collect(store: Store, *, now: float, grace: float) -> Garbage:
     doomed = [each for each in plan.deleted if each.blob not in reachable]
     deleted = {each for each in doomed if trash.delete(each)}
     for path in plan.abandoned:
-        ingest.remove(path)
+        leftovers.remove(path)
     gone = {path for path in plan.abandoned if not os.path.lexists(path)}
     left = [store.layout.blob(blob.digest) for blob in plan.condemned if blob not in condemned]
     left += [each.path for each in doomed if each not in deleted]

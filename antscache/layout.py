@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antscache.digest import Descriptor, Digest, descriptor_of, hexadecimal
-from antscache.durable import Staging
+from antscache.durable import DAMAGED, Staging
 from antscache.manifest import Identifier, Release, figshare_number
 
 if TYPE_CHECKING:
@@ -161,6 +161,25 @@ def index_line(release: Release, blob: Descriptor) -> bytes:
     annotations = {"org.opencontainers.image.ref.name": tag(release)}
     reference = _reference(blob, "application/vnd.oci.image.manifest.v1+json", annotations)
     return msgspec.json.encode(reference | {"artifactType": ARTIFACT_TYPE})
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A line of `index.json`, as far as it matters here."""
+
+    annotations: dict[str, str]
+
+
+class _Index(msgspec.Struct, frozen=True):
+    manifests: tuple[_Line, ...]
+
+
+def tags_in(content: bytes) -> set[str]:
+    """The tags that an `index.json` of this content names; none, if it is damaged."""
+    try:
+        found = msgspec.json.decode(content, type=_Index)
+    except DAMAGED:
+        return set()
+    return {line.annotations.get("org.opencontainers.image.ref.name", "") for line in found.manifests}
 
 
 def _reference(blob: Descriptor, media_type: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:

@@ -69,23 +69,16 @@ class Prefetching:
         return plan_prefetch(manifest, entries, known, held, accepted)
 
     def pace(self, plan: Plan) -> float:
-        """The seconds that `plan` takes at least, because an origin asks not to be asked more often."""
+        """As `Cache.pace` says."""
         from antscache.origin import parse_origins
 
         first = parse_origins(self._settings.mirrors, self._settings.origins)[0]
         return self._settings.pace * max(0, len(plan.fetch) - 1) if first.paced else 0.0
 
     def prefetch(self, plan: Plan, listen: Listener = nobody) -> Prefetched:
-        """What `plan` selects is present, verified, and in the release's view.
+        """As `Cache.prefetch` says.
 
-        The selection is written first, so that nothing of it is ever deleted; then bytes, records, links, and the
-        index. A plan that is carried out already writes nothing.
-
-        Raises:
-            Offline: something is missing, and nothing may be fetched.
-            FetchError: no origin delivered some files; what was fetched is kept and linked.
-            IntegrityError: an origin answered with other bytes than are recorded.
-            StoreError, ViewError: the disk refused.
+        Selection first, so that nothing of it is ever deleted; then bytes, records, links, and the index.
         """
         try:
             plan = self.restored(plan)
@@ -240,10 +233,7 @@ class Prefetching:
     # Space
 
     def sized(self, plan: Plan, *, ask: bool = False) -> Plan:
-        """`plan` with the sizes of what it fetches, as far as they are known.
-
-        With `ask`, origins are asked for those that are not: for one byte of each file, at their pace.
-        """
+        """As `Cache.sized` says."""
         if all(wanted.size is not None for wanted in plan.fetch):
             return plan
         from antscache import space
@@ -261,17 +251,13 @@ class Prefetching:
         return plan
 
     def need(self, plan: Plan) -> Need:
-        """What `plan` needs on the disk of the root, as far as sizes are known, and what there is."""
+        """As `Cache.need` says."""
         from antscache import space
 
         return space.need(plan.fetch, self._store.layout, self._settings.jobs)
 
     def check_space(self, plan: Plan) -> None:
-        """The disk can hold what `plan` fetches, as far as sizes are known.
-
-        Raises:
-            StoreError: it cannot.
-        """
+        """As `Cache.check_space` says."""
         if plan.fetch and (need := self.need(plan)).short:
             raise _too_large(plan, need, self._store.layout.root)
 

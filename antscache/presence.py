@@ -71,11 +71,7 @@ class Presence:
     # Views
 
     def view(self, release: Release) -> View:
-        """The view of `release`.
-
-        Raises:
-            ViewError: nothing of the release is held.
-        """
+        """As `Cache.view` says."""
         refused = None
         for store in (self._store, *self._store.lowers):
             try:
@@ -93,12 +89,7 @@ class Presence:
     def selected(
         self, release: Release, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
     ) -> tuple[Entry, ...]:
-        """What is selected of `release`: of it, the entries of these names and kinds.
-
-        Raises:
-            ViewError: nothing is.
-            ManifestError: nothing of such a name is.
-        """
+        """As `Cache.selected` says."""
         refused = None
         for store in (self._store, *self._store.lowers):
             try:
@@ -125,12 +116,7 @@ class Presence:
         return linked
 
     def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
-        """The files of `entries` are in `directory`, and nothing there points out of it. What else is there is kept.
-
-        Raises:
-            ViewError: a file is not held, a name in `directory` is taken by other bytes (nothing was changed then), or
-                the disk refused.
-        """
+        """As `Cache.link` says."""
         held = self._store.held(entries)
         if len(held) < len(entries):  # an interrupted garbage collection may have left them in the trash
             self._store.restore(blob for _, blob in self._store.blobs_of(entries))

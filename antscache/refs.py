@@ -121,10 +121,12 @@ class Refs:
         """
         found = []
         for path, selection in self._read(release):
-            if isinstance(selection, str):
-                hint = f"run `antscache verify --repair`, then `antscache prefetch {release}`"
-                raise StoreError(f"{path} is damaged: {selection}", hint=hint)
             with refusing(f"cannot read the selection {path}"), suppress(FileNotFoundError):  # taken away meanwhile
+                if isinstance(selection, OSError):
+                    raise selection
+                if isinstance(selection, str):
+                    hint = f"run `antscache verify --repair`, then `antscache prefetch {release}`"
+                    raise StoreError(f"{path} is damaged: {selection}", hint=hint)
                 found.append(Ref(path, selection, path.lstat().st_uid))
         return tuple(found)
 
@@ -138,19 +140,21 @@ class Refs:
 
     def entries(self, release: Release) -> tuple[Entry, ...]:
         """What is selected of `release`, as far as it can be read."""
-        return union(selection for _, selection in self._examined(release) if isinstance(selection, Selection))
+        return union(selection for _, selection in self._read(release) if isinstance(selection, Selection))
 
     def damaged(self, releases: Iterable[Release] | None = None) -> Iterator[tuple[Path, str]]:
         """The selections (all, or those of `releases`) that cannot be used, and why."""
         for release in self.releases() if releases is None else releases:
-            for path, selection in self._examined(release):
-                if isinstance(selection, str):
+            for path, selection in self._read(release):
+                if isinstance(selection, OSError):
+                    yield path, f"cannot be read: {selection.strerror}"
+                elif isinstance(selection, str):
                     yield path, selection
                 elif path.stem.partition("-")[0] != selection.name:
                     yield path, "not what its name says"
 
-    def _examined(self, release: Release) -> Iterator[tuple[Path, Selection | str]]:
-        """Each selection of `release`, or why it cannot be read, be it the disk that refuses."""
+    def _read(self, release: Release) -> Iterator[tuple[Path, Selection | str | OSError]]:
+        """Each selection of `release`, or why it is none, or what the disk says instead."""
         directory = self._layout.selections(release)
         with refusing(f"cannot read the selections of {release}"):
             names = _selections_in(directory)
@@ -160,7 +164,7 @@ class Refs:
             except FileNotFoundError:  # noqa: PERF203  taken away meanwhile
                 continue
             except OSError as error:
-                yield directory / name, f"cannot be read: {error.strerror}"
+                yield directory / name, error
 
     def releases(self) -> tuple[Release, ...]:
         """The releases in use, sorted."""
@@ -169,16 +173,6 @@ class Refs:
     def strangers(self) -> tuple[Path, ...]:
         """The directories with selections of releases that this antscache does not know."""
         return tuple(directory for directory, release in self._directories() if release is None)
-
-    def _read(self, release: Release) -> list[tuple[Path, Selection | str]]:
-        """Each selection of `release`, or why it cannot be read."""
-        found: list[tuple[Path, Selection | str]] = []
-        directory = self._layout.selections(release)
-        with refusing(f"cannot read the selections of {release}"):
-            for name in _selections_in(directory):
-                with suppress(FileNotFoundError):  # taken away meanwhile
-                    found.append((directory / name, _decoded(directory / name, release)))
-        return found
 
     def _directories(self) -> Iterator[tuple[Path, Release | None]]:
         """The directories that have selections, and of which release; None if it is none that is known."""

@@ -40,21 +40,7 @@ class Removed:
 
 
 def remove(store: Store, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
-    """What you selected of `release` is no longer in use, and what nobody else selected is not in its view.
-
-    The bytes stay until a garbage collection. Interrupted, it is gone on with by the next one.
-
-    Args:
-        store: the root.
-        release: in use.
-        force: take away what others selected as well.
-        dry_run: change nothing.
-
-    Raises:
-        ViewError: nothing of it is in use, and nothing was changed; or the disk refused.
-        StoreError: all of it is selected by others, or theirs to take away, or a selection cannot be read, and
-            nothing was changed; or the disk refused.
-    """
+    """As `Cache.remove` says."""
     refs, home = store.refs.of(release), store.layout.view(release)
     if not refs and not home.is_dir() and not store.is_named(release):
         raise ViewError(f"nothing of {release} is in use in {store.layout.root}", hint="`antscache list` tells")

@@ -1,20 +1,28 @@
-"""What was found not to be as it should is made right, as far as it can be."""
+"""What `verify` found not to be as it should is made right, as far as it can be.
+
+What is damaged is moved to `trash/`, from where it never comes back; of what is left whatever can be made is made; the
+rest is fetched. Nothing that is right is moved, and no record that alone says what a release in use needs.
+"""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from antscache.durable import READ_ONLY
 from antscache.errors import AntsCacheError, StoreError, ViewError
 from antscache.events import Listener, nobody
-from antscache.manifest import Manifest, Release, fetchable, home_directory
+from antscache.ingest import Taken
+from antscache.manifest import Manifest, Release, fetchable, home_directory, parse_identifier
 from antscache.record import Selection
-from antscache.verify import Verified, clear, salvage, sums, verify
+from antscache.trash import Trash
+from antscache.verify import Finding, Verified, expected_of, sums, survey_of, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable
 
     from antscache.catalog import Catalog
     from antscache.config import Settings
@@ -44,19 +52,7 @@ class Repair:
         heard: Callable[[int], object] = lambda _: None,
         listen: Listener = nobody,
     ) -> Verified:
-        """Everything is read again, or what `releases` use, and compared with what it should be.
-
-        Args:
-            releases: in use; all, if there are none.
-            deep: repeat the checks of form.
-            repair: move what is damaged aside, fetch again what is missing then, and make views and index anew.
-            heard: told how many bytes were read, from any thread.
-            listen: hears what happens when something is fetched again.
-
-        Raises:
-            StoreError: the root cannot be read; or, repairing, not written to.
-            ViewError: one of `releases` is not in use.
-        """
+        """As `Cache.verify` says."""
         self._check_in_use(releases)
 
         def look() -> Verified:
@@ -79,12 +75,7 @@ class Repair:
         return replace(last, repaired=repaired, refused=refused)
 
     def sums(self, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
-        """What `sha256sum -c` needs to come to the same verdict of blobs and views as `verify`.
-
-        Raises:
-            StoreError: the root cannot be read.
-            ViewError: one of `releases` is not in use.
-        """
+        """As `Cache.sums` says."""
         self._check_in_use(releases)
         return tuple(sums(self._store, releases))
 
@@ -100,12 +91,12 @@ class Repair:
             StoreError: the disk refused.
         """
         restored = [self._restored_selection(release) for release in releases or self._store.refs.releases()]
-        clear(self._store, verified.findings, offline=self._settings.offline)
+        _clear(self._store, verified.findings, offline=self._settings.offline)
         self._store.create()  # not before: what it needs may have been damaged
         for selection in restored:
             if selection.entries:
                 self._store.refs.select(selection)
-        salvage(self._store)
+        _salvage(self._store)
         refused = []
         for release in releases or self._store.refs.releases():
             try:
@@ -143,3 +134,71 @@ class Repair:
             self._prefetching.carry_out(plan, listen)
         else:
             self._presence.make_view(release)
+
+
+def _clear(store: Store, findings: Iterable[Finding], *, offline: bool) -> None:
+    """What is damaged is no longer where it is looked for.
+
+    What lower caches have is passed over, and disregarded unless nothing can be fetched instead. What is unreadable is
+    made readable if it is ours, and else moved, unless nothing can be fetched instead.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    trash = Trash(store.layout)
+    lowers = {lower.layout.blobs for lower in store.lowers}
+    for finding in findings:
+        path = Path(finding.path)
+        if path.parent in lowers:
+            if finding.remedy != "make" and not offline:
+                store.disregard(f"sha256:{path.name}")
+        elif finding.remedy == "open":
+            if not _opened(path, shared=store.layout.shared) and not offline:
+                trash.set_aside(path)
+        elif finding.remedy == "move" and not (finding.part == "record" and _protects(store, path, offline=offline)):
+            trash.set_aside(path)
+
+
+def _opened(path: Path, *, shared: bool) -> bool:
+    """Whether the file at `path` can be read, now that its mode is what a blob's is."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    mode = READ_ONLY if shared else READ_ONLY & ~mask
+    with suppress(OSError):
+        if not path.is_symlink():
+            path.chmod(mode)
+    return os.access(path, os.R_OK)
+
+
+def _protects(store: Store, path: Path, *, offline: bool) -> bool:
+    """Whether the damaged record at `path` must stay until another takes its place.
+
+    As long as it is there no garbage collection takes away what a release in use needs; a fetch writes over it.
+    """
+    identifier = parse_identifier(path.stem)
+    used = {entry.identifier for release in store.refs.releases() for entry in store.refs.entries(release)}
+    if identifier is None or identifier not in used or not path.is_file() or path.is_symlink():
+        return False
+    return offline or store.record(identifier) is None
+
+
+def _salvage(store: Store) -> None:
+    """What is not in the store and waits in the trash, or is whole in a view, is in the store again.
+
+    Raises:
+        StoreError: the disk refused.
+    """
+    survey = survey_of(store, ())
+    expected = expected_of(store, survey, deep=False, everything=False)
+    missing = {each.digest for each in expected if each.part == "blob" and not os.path.lexists(each.path)}
+    blobs = {record.descriptor for record in survey.records.values() if record.digest in missing}
+    if not blobs:
+        return
+    missing -= {blob.digest for blob in Trash(store.layout).restore(blobs)}
+    for each in expected:
+        if each.part == "view" and each.digest in missing and (path := Path(each.path)).is_file():
+            with suppress(OSError, Taken), store.ingest() as ingest:  # of no use, then
+                ingest.take(path, move=False)
+                if ingest.descriptor.digest == each.digest:
+                    ingest.publish()
+                    missing.discard(each.digest)

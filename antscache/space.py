@@ -17,7 +17,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from antscache.ingest import leftovers
+from antscache.leftovers import leftovers
 from antscache.standing import Standing
 
 if TYPE_CHECKING:

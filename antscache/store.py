@@ -40,6 +40,7 @@ from antscache.layout import (
     index,
     index_line,
     tag,
+    tags_in,
 )
 from antscache.manifest import Entry, Identifier, Release, figshare_number, parse_identifier
 from antscache.record import RANK, Record, union
@@ -211,12 +212,7 @@ class Store:
         """The blobs under this root, in no order."""
         found = []
         with refusing(f"cannot read {self.layout.blobs}"):
-            try:
-                with os.scandir(self.layout.blobs) as entries:
-                    names = [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
-            except FileNotFoundError:
-                return []
-            for entry in names:
+            for entry in self._called_by_digest():
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if S_ISREG(status.st_mode):
@@ -226,11 +222,14 @@ class Store:
     def digests(self) -> list[Digest]:
         """The digests that something under this root is called by, whatever it is, in no order."""
         with refusing(f"cannot read {self.layout.blobs}"):
-            try:
-                with os.scandir(self.layout.blobs) as entries:
-                    return [named(entry.name) for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
-            except FileNotFoundError:
-                return []
+            return [named(entry.name) for entry in self._called_by_digest()]
+
+    def _called_by_digest(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.layout.blobs) as entries:
+                return [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return []
 
     def stored(self) -> tuple[int, int]:
         """How many blobs there are under this root, and how many bytes they have together."""
@@ -388,11 +387,7 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """What is recorded under this root, as far as it can be read."""
-        with refusing(f"cannot read {self.layout.records}"):
-            for path in self.layout.records.glob("*.json"):
-                with suppress(msgspec.DecodeError):
-                    if (identifier := parse_identifier(path.stem)) and (record := self._read_record(identifier)):
-                        yield record
+        return (record for _, record in self.recorded() if isinstance(record, Record))
 
     def recorded(self) -> Iterator[tuple[Identifier, Record | str]]:
         """Each record under this root, or what is wrong with it."""
@@ -422,12 +417,12 @@ class Store:
         return (
             index_line(release, document) in content
             and self.owns(document)
-            and _tags_in(content) == {tag(each) for each in self.refs.releases()}
+            and tags_in(content) == {tag(each) for each in self.refs.releases()}
         )
 
     def is_named(self, release: Release) -> bool:
         """Whether `index.json` names `release`, in use or not."""
-        return tag(release) in _tags_in(self._read_index())
+        return tag(release) in tags_in(self._read_index())
 
     def update_index(self) -> None:
         """`index.json` names each release in use, with what is held of it.
@@ -482,22 +477,3 @@ def _owned(path: Path) -> StoreError:
 
 def _index(documents: Mapping[Release, bytes]) -> bytes:
     return index((release, descriptor_of(document)) for release, document in documents.items())
-
-
-class _Named(msgspec.Struct, frozen=True):
-    """A line of `index.json`, as far as it matters here."""
-
-    annotations: dict[str, str]
-
-
-class _Index(msgspec.Struct, frozen=True):
-    manifests: tuple[_Named, ...]
-
-
-def _tags_in(content: bytes) -> set[str]:
-    """The tags that an `index.json` of this content names; none, if it is damaged."""
-    try:
-        found = msgspec.json.decode(content, type=_Index)
-    except durable.DAMAGED:
-        return set()
-    return {each.annotations.get("org.opencontainers.image.ref.name", "") for each in found.manifests}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from antscache.events import Event, Fetched, Received, Remarked, Started
 from antscache.formats import FormError, NoFile, form_of
-from antscache.ingest import Ingest, Leftover, Notes, Taken
+from antscache.ingest import Ingest, Taken
 from antscache.record import Check, Partial, Record
 from antscache.reply import Asked, Refusal, Reply, md5_of
 from antscache.resume import go_on
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from antscache.client import Body, Client
+    from antscache.leftovers import Leftover, Notes
     from antscache.origin import Origin
     from antscache.plan import Wanted
     from antscache.store import Store

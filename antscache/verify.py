@@ -1,12 +1,8 @@
-"""Everything read again, and compared with what it should be. Looking changes nothing.
+"""Everything read again, and compared with what it should be. Changes nothing.
 
 A blob is a file of its own and has the bytes that its name says; a record, a selection and the index can be read and
 say what their names say; a view's names lead to the bytes of their release. What is used of a lower cache is read
-there, and never changed.
-
-A repair moves what is damaged to `trash/`, from where it never comes back, makes of what is left whatever can be made,
-and leaves the rest to a fetch (`cache.py`). It moves nothing that is right, and no record that alone says what a
-release in use needs.
+there.
 """
 
 from __future__ import annotations
@@ -23,14 +19,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from antscache.digest import Descriptor, hexadecimal
-from antscache.durable import READ_ONLY
 from antscache.errors import StoreError
 from antscache.formats import Form, FormError, form_of
 from antscache.hashing import hashed
-from antscache.ingest import Taken
 from antscache.layout import EMPTY, artifact
-from antscache.manifest import home_directory, parse_identifier
-from antscache.trash import Trash
+from antscache.manifest import home_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -84,7 +77,7 @@ class Verified:
     refused: tuple[str, ...] = ()
 
 
-class _Expected(NamedTuple):
+class Expected(NamedTuple):
     """A file that should be there, and its bytes.
 
     Attributes:
@@ -100,7 +93,7 @@ class _Expected(NamedTuple):
     needed: bool = True
 
 
-class _Survey(NamedTuple):
+class Survey(NamedTuple):
     """What refs and records say should be there.
 
     Attributes:
@@ -134,8 +127,8 @@ def verify(
     Raises:
         StoreError: a directory cannot be read.
     """
-    survey = _survey(store, releases)
-    groups, sizes_here, findings = _grouped(_expected(store, survey, deep=deep, everything=not releases))
+    survey = survey_of(store, releases)
+    groups, sizes_here, findings = _grouped(expected_of(store, survey, deep=deep, everything=not releases))
     readings = _read(groups, jobs, heard)
     for group, (blob, problem) in zip(groups, readings, strict=True):
         findings += [finding for each in group if (finding := _judged(each, blob, problem))]
@@ -152,14 +145,14 @@ def sums(store: Store, releases: Collection[Release] = ()) -> Iterator[tuple[Dig
 
     It follows links, so that a link in place of a blob, whose target is right, is right to it and not to `verify`.
     """
-    for each in _expected(store, _survey(store, releases), deep=False, everything=not releases):
+    for each in expected_of(store, survey_of(store, releases), deep=False, everything=not releases):
         yield each.digest, Path(each.path)
 
 
 # What should be there
 
 
-def _survey(store: Store, releases: Collection[Release]) -> _Survey:
+def survey_of(store: Store, releases: Collection[Release]) -> Survey:
     """What `releases`, or all in use, have selected and how that is recorded."""
     selected = {release: store.refs.entries(release) for release in releases or store.refs.releases()}
     findings = [Finding("selection", str(path), why, _remedy(path)) for path, why in store.refs.damaged(selected)]
@@ -180,26 +173,26 @@ def _survey(store: Store, releases: Collection[Release]) -> _Survey:
         for release, entries in selected.items()
         for view in (f"{_directory(store, release)}/{each.file}" for each in entries if each.identifier not in records)
     ]
-    return _Survey(findings, selected, records)
+    return Survey(findings, selected, records)
 
 
-def _expected(store: Store, survey: _Survey, *, deep: bool, everything: bool) -> list[_Expected]:
+def expected_of(store: Store, survey: Survey, *, deep: bool, everything: bool) -> list[Expected]:
     """The blobs and the names of views, sorted: those that are used, and with `everything` all blobs under the root."""
-    found: dict[str, _Expected] = {}
+    found: dict[str, Expected] = {}
     for release, entries in survey.selected.items():
         directory = _directory(store, release)
         for entry in entries:
             if entry.identifier and (record := survey.records.get(entry.identifier)):
                 place, view = _place(store, record.descriptor), f"{directory}/{entry.file}"
                 file = entry.file if deep and not record.accepted else ""
-                found[place] = _Expected("blob", place, record.digest, file)
-                found[view] = _Expected("view", view, record.digest)
+                found[place] = Expected("blob", place, record.digest, file)
+                found[view] = Expected("view", view, record.digest)
     if everything:
         for digest in store.digests():
-            found.setdefault(path := _here(store, digest), _Expected("blob", path, digest, needed=False))
+            found.setdefault(path := _here(store, digest), Expected("blob", path, digest, needed=False))
         if survey.selected:  # what the index names needs it; a root that is half made need not have it yet
             path = _here(store, EMPTY.digest)
-            found[path] = _Expected("blob", path, EMPTY.digest)
+            found[path] = Expected("blob", path, EMPTY.digest)
     return [found[path] for path in sorted(found)]
 
 
@@ -224,9 +217,9 @@ def _here(store: Store, digest: Digest) -> str:
 # What is there
 
 
-def _grouped(expected: Iterable[_Expected]) -> tuple[list[list[_Expected]], dict[str, int], list[Finding]]:
+def _grouped(expected: Iterable[Expected]) -> tuple[list[list[Expected]], dict[str, int], list[Finding]]:
     """Those of `expected` that are one file, the largest first; how large each is; and those that cannot be read."""
-    groups: dict[tuple[int, int], list[_Expected]] = defaultdict(list)
+    groups: dict[tuple[int, int], list[Expected]] = defaultdict(list)
     sizes, findings = dict[str, int](), []
     for each in expected:
         try:
@@ -247,7 +240,7 @@ def _called(mode: int) -> str:
     return "a link" if S_ISLNK(mode) else "a directory" if S_ISDIR(mode) else "not a file"
 
 
-def _unread(expected: _Expected, error: OSError) -> Finding:
+def _unread(expected: Expected, error: OSError) -> Finding:
     if isinstance(error, FileNotFoundError):
         problem = "leads nowhere" if os.path.lexists(expected.path) else "not there"
         return Finding(expected.part, expected.path, problem)
@@ -266,7 +259,7 @@ def _remedy(path: Path) -> Remedy:
 _Reading = tuple[Descriptor | None, OSError | str]  # the bytes of a file, and what is wrong with it otherwise
 
 
-def _read(groups: list[list[_Expected]], jobs: int, heard: Callable[[int], object]) -> list[_Reading]:
+def _read(groups: list[list[Expected]], jobs: int, heard: Callable[[int], object]) -> list[_Reading]:
     """Each group's file, read once, several at once."""
     readings: list[_Reading] = [(None, "")] * len(groups)
     numbers = iter(range(len(groups)))  # shared: who is ready takes the next one
@@ -308,7 +301,7 @@ def _reading(path: str, form: Form | None, heard: Callable[[int], object]) -> _R
     return blob, unlike
 
 
-def _judged(expected: _Expected, blob: Descriptor | None, problem: OSError | str) -> Finding | None:
+def _judged(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Finding | None:
     """What is wrong with a file that was read as `blob`, or could not be."""
     if isinstance(problem, OSError):
         gone = isinstance(problem, FileNotFoundError)
@@ -329,7 +322,7 @@ def _wrong_sizes(store: Store, records: Mapping[Identifier, Record], sizes: Mapp
     ]
 
 
-def _wrong_index(store: Store, survey: _Survey, sizes: Mapping[str, int]) -> Finding | None:
+def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Finding | None:
     """What is wrong with the index, if that can be told from what it is made of."""
     if any(finding.part in {"selection", "record"} and finding.remedy != "make" for finding in survey.findings):
         return None
@@ -346,79 +339,9 @@ def _wrong_index(store: Store, survey: _Survey, sizes: Mapping[str, int]) -> Fin
     try:
         mode = path.lstat().st_mode
     except OSError as error:
-        return _unread(_Expected("index", str(path), EMPTY.digest), error)
+        return _unread(Expected("index", str(path), EMPTY.digest), error)
     if not S_ISREG(mode):
         return Finding("index", str(path), _called(mode), "move")
     if not store.indexes({release: artifact(files) for release, files in held.items()}):
         return Finding("index", str(path), "not what refs, records and blobs say")
     return None
-
-
-# A repair, as far as it needs no network
-
-
-def clear(store: Store, findings: Iterable[Finding], *, offline: bool) -> None:
-    """What is damaged is no longer where it is looked for.
-
-    What lower caches have is passed over, and disregarded unless nothing can be fetched instead. What is unreadable is
-    made readable if it is ours, and else moved, unless nothing can be fetched instead.
-
-    Raises:
-        StoreError: the disk refused.
-    """
-    trash = Trash(store.layout)
-    lowers = {lower.layout.blobs for lower in store.lowers}
-    for finding in findings:
-        path = Path(finding.path)
-        if path.parent in lowers:
-            if finding.remedy != "make" and not offline:
-                store.disregard(f"sha256:{path.name}")
-        elif finding.remedy == "open":
-            if not _opened(path, shared=store.layout.shared) and not offline:
-                trash.set_aside(path)
-        elif finding.remedy == "move" and not (finding.part == "record" and _protects(store, path, offline=offline)):
-            trash.set_aside(path)
-
-
-def _opened(path: Path, *, shared: bool) -> bool:
-    """Whether the file at `path` can be read, now that its mode is what a blob's is."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    mode = READ_ONLY if shared else READ_ONLY & ~mask
-    with suppress(OSError):
-        if not path.is_symlink():
-            path.chmod(mode)
-    return os.access(path, os.R_OK)
-
-
-def _protects(store: Store, path: Path, *, offline: bool) -> bool:
-    """Whether the damaged record at `path` must stay until another takes its place.
-
-    As long as it is there no garbage collection takes away what a release in use needs; a fetch writes over it.
-    """
-    identifier = parse_identifier(path.stem)
-    used = {entry.identifier for release in store.refs.releases() for entry in store.refs.entries(release)}
-    if identifier is None or identifier not in used or not path.is_file() or path.is_symlink():
-        return False
-    return offline or store.record(identifier) is None
-
-
-def salvage(store: Store) -> None:
-    """What is not in the store and waits in the trash, or is whole in a view, is in the store again.
-
-    Raises:
-        StoreError: the disk refused.
-    """
-    expected = _expected(store, survey := _survey(store, ()), deep=False, everything=False)
-    missing = {each.digest for each in expected if each.part == "blob" and not os.path.lexists(each.path)}
-    blobs = {record.descriptor for record in survey.records.values() if record.digest in missing}
-    if not blobs:
-        return
-    missing -= {blob.digest for blob in Trash(store.layout).restore(blobs)}
-    for each in expected:
-        if each.part == "view" and each.digest in missing and (path := Path(each.path)).is_file():
-            with suppress(OSError, Taken), store.ingest() as ingest:  # of no use, then
-                ingest.take(path, move=False)
-                if ingest.descriptor.digest == each.digest:
-                    ingest.publish()
-                    missing.discard(each.digest)

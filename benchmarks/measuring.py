@@ -1,8 +1,8 @@
 """Running what is compared, in turn, and what each run took.
 
 Machines differ, and one machine differs from minute to minute. What is compared therefore runs in turn (A B C, B C A,
-...), and what counts is each run's ratio to the baseline's run of the same round. What a run left behind is deleted
-and synced before the next one starts, so that nobody pays for the disk traffic of another.
+...), and what counts is each run's ratio to the baseline's run of the same round. What a run left behind is emptied,
+set aside and synced before the next one starts, so that nobody pays for the disk traffic of another.
 """
 
 from __future__ import annotations

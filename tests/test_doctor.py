@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, snapshot
+from conftest import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_catalog import ENTRIES, fake_python, tree
@@ -528,11 +528,9 @@ def formatted(tmp_path: Path, *command: str) -> Path:
     image = tmp_path / "image"
     with image.open("wb") as file:
         file.truncate(320_000_000)
-    if (
-        shutil.which(command[0]) is None
-        or subprocess.run([*command, image], check=False, capture_output=True).returncode
-    ):
-        pytest.skip(f"no {' '.join(command)} here")
+    made = subprocess.run([require(command[0]), *command[1:], image], check=False, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"{' '.join(command)} makes nothing here: {made.stderr}")
     return image
 
 

@@ -12,7 +12,8 @@ from antscache.digest import descriptor_of
 from antscache.errors import StoreError
 from antscache.events import Fetched, Present, Received, Refused
 from antscache.fetch import Fetching
-from antscache.ingest import Ingest, leftovers
+from antscache.ingest import Ingest
+from antscache.leftovers import leftovers
 from antscache.manifest import Release
 from antscache.origin import Origin, parse_origins
 from antscache.pace import Pace

@@ -21,8 +21,9 @@ from limits import no_file_beyond
 
 from antscache.digest import descriptor_of
 from antscache.errors import StoreError
-from antscache.ingest import ABANDONED, CHUNK, Ingest, Leftover, Note, Notes, Taken, leftovers, remove, tidy
+from antscache.ingest import Ingest, Taken
 from antscache.layout import Layout
+from antscache.leftovers import ABANDONED, CHUNK, Leftover, Note, Notes, leftovers, remove, tidy
 from antscache.record import Partial
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from antscache.digest import descriptor_of
-from antscache.ingest import leftovers
 from antscache.layout import Layout
+from antscache.leftovers import leftovers
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:

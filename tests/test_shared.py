@@ -27,7 +27,7 @@ from members import Forks, User, forks
 from antscache import durable, view
 from antscache.digest import descriptor_of
 from antscache.durable import SHARED_DIRECTORY, SHARED_FILE
-from antscache.ingest import Notes, leftovers
+from antscache.leftovers import Notes, leftovers
 from antscache.locks import Locks
 from antscache.manifest import Entry, Release
 from antscache.record import Partial, Record, Selection

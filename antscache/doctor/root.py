@@ -14,8 +14,8 @@ from antscache.cache import Cache
 from antscache.doctor.finding import error, note, ok, size, warning
 from antscache.doctor.host import nearest
 from antscache.gc import GRACE
-from antscache.ingest import abandoned
 from antscache.layout import Description
+from antscache.leftovers import abandoned
 from antscache.manifest import Manifest
 from antscache.space import need
 from antscache.store import Store
