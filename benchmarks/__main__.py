@@ -1,6 +1,6 @@
 """antscache beside what people would use instead: interleaved runs in one session, on one filesystem, on loopback.
 
-    .venv/bin/python -m benchmarks [--case A|B|C|D]... [--paces NAME...] [--rounds N] [--quick] [--write]
+    .venv/bin/python -m benchmarks [--case A|B|C|D|E]... [--paces NAME...] [--rounds N] [--quick] [--write]
 
 Results are Markdown, on stdout; what is under way is on stderr, and each table as soon as it is there. Needs Linux,
 curl and GNU coreutils; what else is compared is installed by tools/install_benchmarked.sh, and left out where it is
@@ -18,13 +18,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cases import CASES, PACES, RELEASE, UNLIMITED
-from benchmarks.contenders import LIBRARIES, Place, fetching, linking, listing, missing, starting, version
+from benchmarks.cases import CASES, MB, PACES, RELEASE, UNLIMITED
+from benchmarks.contenders import (
+    LIBRARIES,
+    ROOT,
+    Place,
+    fetching,
+    linking,
+    listing,
+    missing,
+    starting,
+    verifying,
+    version,
+)
 from benchmarks.measuring import Bench, said
 from benchmarks.proofs import count_sockets, count_syncs
 from benchmarks.servers import figshare, hub, served
 from benchmarks.telling import section
 from benchmarks.verdict import Fetched, Present, verdict
+from benchmarks.years import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +45,7 @@ if TYPE_CHECKING:
     from benchmarks.measuring import Costs
 
 PRESENT = "D"  # the case of what has nothing to fetch
+YEARS = "E"  # and of a root after years of use
 
 STARTS = 5  # start-up is measured so many times as often: it is short, and varies
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -42,7 +55,7 @@ BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 def main() -> None:
     """Measure, and print or write what came out."""
     options = _options()
-    sections, fetched, present = [], [], None
+    sections, fetched, present, kept = list[str](), list[Fetched](), None, None
     with tempfile.TemporaryDirectory(prefix="antscache-benchmark-", dir=options.directory) as scratch:
         bench = Bench(Path(scratch))
         for case, pace in _chosen(options):
@@ -53,8 +66,12 @@ def main() -> None:
             present, linked = use(bench, _sized(CASES["A"], options), options.rounds)
             sections += [section("Starting, with the release present", present.started)]
             sections += [section("Linking the release", linked)]
+        if YEARS in options.case:
+            kept = keep(bench, MB // 100 if options.quick else MB, options.rounds)
+            sections += [section("E: reading 10,000 blobs of 1 MB again, of 50 releases", kept)]
+            _say(sections[-1])
         circumstances = describe(bench, options)
-    report = "\n".join([circumstances, verdict(fetched, present), *sections])
+    report = "\n".join([circumstances, verdict(fetched, present, kept), *sections])
     print(report)
     if options.write:
         write(report)
@@ -62,8 +79,10 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
-    letters = [*CASES, PRESENT]
-    parser.add_argument("--case", action="append", choices=letters, help=f"only this; {PRESENT} is what is present")
+    letters = [*CASES, PRESENT, YEARS]
+    parser.add_argument(
+        "--case", action="append", choices=letters, help=f"only this; {PRESENT}: what is present, {YEARS}: for years"
+    )
     parser.add_argument("--paces", nargs="+", choices=PACES, default=list(PACES), metavar="PACE", help=", ".join(PACES))
     parser.add_argument("--rounds", type=int, help="interleaved runs, after one to warm up (5; with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the bytes: to try the benchmark itself")
@@ -109,6 +128,15 @@ def use(bench: Bench, case: Case, rounds: int) -> tuple[Present, Costs]:
         started = bench.measure(starting(place), rounds * STARTS)
         linked = bench.measure(linking(place), rounds)
         return Present(started, syncs, count_sockets(place)), linked
+
+
+def keep(bench: Bench, size: int, rounds: int) -> Costs:
+    """What it takes to look after a root after years of use, with blobs of `size` bytes."""
+    _say(f"{YEARS}, a root after years of use")
+    make(bench.scratch / ROOT, size)
+    costs = bench.measure(verifying(Place(bench.scratch, "")), rounds)
+    bench.clear(ROOT)
+    return costs
 
 
 def _say(what: str) -> None:

@@ -45,6 +45,8 @@ KERAS = "keras get_file, in a loop"
 OURS = "antscache prefetch"
 TOLD = "antscache prefetch, digests known"
 WALKED = "antscache prefetch, h5py at hand"
+HASHED = "hashlib, 2 threads"
+VERIFIED = "antscache verify -j2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +199,23 @@ def linking(place: Place) -> tuple[Contender, ...]:
         Contender("antscache link --mode copy (synced)", (*link, "--mode", "copy"), environment, home),
         Contender("cp -al", ("cp", "-al", view, home), environment, home),
         Contender("antscache link", link, environment, home),
+    )
+
+
+def verifying(place: Place) -> tuple[Contender, ...]:
+    """Every blob read and hashed again, by as many threads or processes as each other; and with all that names it."""
+    environment, blobs, two = place.environment, f"{ROOT}/blobs/sha256", ("xargs", "-0", "-P2", "-n100")
+    hashes = (sys.executable, str(Path(__file__).with_name("hashes.py")), blobs, "2")
+
+    def each(*command: str) -> tuple[str, ...]:
+        return "sh", "-c", f"find {blobs} -type f -print0 | {shlex.join((*two, *command))}"
+
+    return (
+        Contender(HASHED, hashes, environment),
+        Contender("openssl dgst -sha256, 2 processes", each("openssl", "dgst", "-sha256", "-r"), environment),
+        Contender("sha256sum, 2 processes", each("sha256sum"), environment),
+        Contender(VERIFIED, (ANTSCACHE, "verify", "-j2"), environment),
+        Contender("antscache status", (ANTSCACHE, "status"), environment),
+        Contender("antscache prefetch, nothing to do", (ANTSCACHE, "prefetch", "9.7", "--offline"), environment),
+        Contender("antscache gc -n", (ANTSCACHE, "gc", "-n"), environment),
     )

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import RATE, UNLIMITED
-from benchmarks.contenders import ARIA2, BARE, HUB, OURS, POOCH, SUMMED
+from benchmarks.contenders import ARIA2, BARE, HASHED, HUB, OURS, POOCH, SUMMED, VERIFIED
 from benchmarks.telling import peak, ratio, table, wall
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ BARELY = 1.5  # of the time of curl alone: an aim
 AT_FLOOR = 1.07  # of the least time that a rate allows
 MEMORY = 120  # MB
 IDLE = 0.25  # seconds, with nothing to do
+NEARLY = 1 / 0.9  # of the time of bare hashing
 SYNCS = 2  # a file: the blob and its record
 
 
@@ -47,11 +48,14 @@ class Present:
 Row = tuple[str, str, str]
 
 
-def verdict(fetched: Sequence[Fetched], present: Present | None) -> str:
+def verdict(fetched: Sequence[Fetched], present: Present | None, kept: Costs | None) -> str:
     """A table of the requirements that were put to the test."""
     rows = [*(row for case in fetched for row in _fetching(case)), *_memory(fetched)]
     if present:
         rows += _presence(present)
+    if kept:
+        seen = ratio(kept[VERIFIED], kept[HASHED])
+        rows += [(f"verify: at most 10/9 of the time of {HASHED}", f"{seen:.2f}", _met(seen <= NEARLY))]
     return "\n".join(["### Required, and seen\n", *table(("required", "seen", ""), rows), ""])
 
 

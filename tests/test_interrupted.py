@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from conftest import AntsCache
 
 SIZE = 3_000_000
+RECORD = 10_000  # bytes: more than a record or an artifact manifest has
 FILES = {
     "34821874": "brainExtractionRobustT1.h5",
     "41965818": "xrayLungExtraction.h5",
@@ -54,8 +55,8 @@ def start(antscache: AntsCache, standin: StandIn, *arguments: str) -> subprocess
     )
 
 
-def assert_right(antscache: AntsCache, standin: StandIn) -> None:
-    """Every file is there, with its bytes, and nothing else is left."""
+def assert_right(antscache: AntsCache, standin: StandIn, *, left: int = 0) -> None:
+    """Every file is there, with its bytes, and nothing else is left; but for files of at most `left` bytes."""
     view = Path(antscache("path", "0.3.2").succeeded().out.strip()) / ".keras/ANTsXNet"
     assert {path.name: path.read_bytes() for path in view.iterdir()} == {
         file: standin.content(number) for number, file in FILES.items()
@@ -64,7 +65,8 @@ def assert_right(antscache: AntsCache, standin: StandIn) -> None:
     for path in (antscache.root / "blobs/sha256").iterdir():
         assert descriptor_of(path.read_bytes()).digest == f"sha256:{path.name}"
     assert len(blobs) == len(FILES) + 2  # the index's artifact, and its configuration
-    assert list((antscache.root / "ingest").iterdir()) == []
+    assert leftovers(Layout(antscache.root)) == {}
+    assert [path for path in (antscache.root / "ingest").iterdir() if not left or path.stat().st_size > left] == []
 
 
 def on_disk(antscache: AntsCache) -> dict[str, int]:
@@ -105,7 +107,7 @@ def test_fifty_kills_in_a_row_cost_no_byte_that_was_on_the_disk(antscache: AntsC
         antscache("prefetch", "0.3.2", *NAMES, ANTSCACHE_ORIGINS=standin.origins).succeeded()
         for number in FILES:  # the last run fetched what was missing, and nothing else
             assert 0 <= standin.sent(number) - sent[number] - (SIZE - held[number]) <= under_way
-        assert_right(antscache, standin)
+        assert_right(antscache, standin, left=RECORD)  # who is killed has no time to remove one, or to note an ingest
 
 
 def test_ctrl_c_ends_within_a_second_and_the_next_run_goes_on_from_there(antscache: AntsCache, slow: StandIn) -> None:
