@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
-	@echo "make test        the tests, in a few minutes"
+	@echo "make test        the tests, in a few minutes, on all cores"
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
 	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
 	@echo "make lint        ruff, mypy, import-linter"
@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n auto $(PYTEST)
 
 test-slow: $(INSTALLED) tools
 	$(BIN)/pytest -m slow $(PYTEST)
