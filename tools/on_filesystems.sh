@@ -10,6 +10,8 @@ kinds=("$@")
 [ ${#kinds[@]} -gt 0 ] || kinds=(ext4 tmpfs overlay btrfs xfs)
 
 place=$(mktemp -d)
+chmod 755 "$place" # tests run commands as other users
+failed=()
 trap 'umount -q "$place/mounted" 2>/dev/null || true; rm -rf "$place"' EXIT
 
 mounted() {
@@ -35,7 +37,8 @@ for kind in "${kinds[@]}"; do
     fi
     chmod 1777 "$place/mounted"
     echo "== $kind"
-    TMPDIR="$place/mounted" .venv/bin/pytest -q -p no:cacheprovider --basetemp "$place/mounted/pytest" "${tests[@]}"
+    TMPDIR="$place/mounted" .venv/bin/pytest -q -n auto -p no:cacheprovider "${tests[@]}" || failed+=("$kind")
     umount "$place/mounted"
     rm -rf "$place"/{image,upper,work,lower}
 done
+[ ${#failed[@]} -eq 0 ] || { echo "failed on: ${failed[*]}" >&2; exit 1; }
