@@ -20,7 +20,7 @@ from antscache.gc import GRACE
 from antscache.manifest import Entry, Identifier, Kind, Manifest, Package, Release, parse_release
 from antscache.plan import Plan, Status, select
 from antscache.prefetching import Prefetched, Prefetching
-from antscache.presence import Presence, Usage, View
+from antscache.presence import Located, Presence, Usage, View
 from antscache.removal import Removed
 from antscache.store import Store
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from antscache.verify import Verified
     from antscache.view import Linked
 
-__all__ = ["Cache", "Prefetched", "Removed", "Unused", "Usage", "View"]
+__all__ = ["Cache", "Located", "Prefetched", "Removed", "Unused", "Usage", "View"]
 
 TRIES = 3  # times that a name is linked whose blob a garbage collection may just have taken
 
@@ -201,6 +201,13 @@ class Cache:
             ManifestError: nothing of such a name is.
         """
         return self._presence.selected(release, names=names, kinds=kinds)
+
+    def located(self, manifest: Manifest) -> tuple[Located, ...]:
+        """Each entry of `manifest` that can be fetched, and where its file is in a view, here or in a lower cache.
+
+        Whether the file is whole is told by its size.
+        """
+        return self._presence.located(manifest)
 
     def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
         """The files of `entries` are in `directory`, and nothing there points out of it. What else is there is kept.

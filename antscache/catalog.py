@@ -98,15 +98,15 @@ class Catalog:
             )
         return self.identified(read_source(found.directory, package, found.version))
 
-    def source(self, path: Path) -> Manifest:
-        """The manifest of the source at `path`: a tree, a wheel or an sdist.
+    def source(self, path: Path, package: Package | None = None) -> Manifest:
+        """The manifest of the source at `path`: a tree, a wheel or an sdist; of this `package`, if it is said which.
 
         Raises:
             ManifestError: there is none, or it is not understood.
         """
         from antscache.source import read_source
 
-        return self.identified(read_source(path))
+        return self.identified(read_source(path, package))
 
     def identified(self, reading: Reading) -> Manifest:
         """`reading` as the published release it is, or as the one of its own that it is."""

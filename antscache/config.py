@@ -153,6 +153,17 @@ def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
+def written(flags: Mapping[str, Any]) -> dict[str, str]:
+    """`flags` as environment variables say the same."""
+    made = {}
+    for key, value in flags.items():
+        if isinstance(value, tuple | list):
+            made[VARIABLES[key]] = (os.pathsep if key == "site_dirs" else " ").join(value)
+        elif value is not None:
+            made[VARIABLES[key]] = str(int(value) if isinstance(value, bool) else value)
+    return made
+
+
 def _parsed(key: str, text: str) -> Any:
     """The text of an environment variable as the value it writes; what it cannot be stays text, and is refused."""
     if key == "offline":

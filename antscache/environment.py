@@ -87,6 +87,11 @@ def find_installation(
     return None
 
 
+def current(environ: Mapping[str, str] = os.environ) -> Path:
+    """The interpreter of the current environment: the first that is there, in the order above."""
+    return next(candidate for candidate in _candidates(environ) if candidate.exists())
+
+
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     for variable in "VIRTUAL_ENV", "CONDA_PREFIX":
         if environ.get(variable):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from antscache.config import LinkMode
-    from antscache.digest import Descriptor
-    from antscache.manifest import Kind
+    from antscache.digest import Descriptor, Digest
+    from antscache.manifest import Identifier, Kind
     from antscache.store import Store
     from antscache.view import Linked
 
@@ -59,6 +59,25 @@ class Usage:
     shared: int
     below: int
     home: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An entry that can be fetched, and what is known of its file.
+
+    Attributes:
+        path: where a view has it, whole; None where none has.
+        digest: as it is recorded, and its `size` in bytes; None where nothing is.
+    """
+
+    release: Release
+    kind: Kind
+    name: str
+    file: str
+    identifier: Identifier
+    digest: Digest | None
+    size: int | None
+    path: Path | None
 
 
 class Presence:
@@ -134,6 +153,22 @@ class Presence:
             raise ViewError(f"cannot link into {directory}: {lost}", hint="run `antscache prefetch`, then try again")
         return linked
 
+    def located(self, manifest: Manifest) -> tuple[Located, ...]:
+        """As `Cache.located` says."""
+        release = manifest.release
+        directories = [
+            store.layout.view(release) / home_directory(release.package) for store in (self._store, *self._store.lowers)
+        ]
+
+        def locate(entry: Entry, identifier: Identifier) -> Located:
+            record = self._store.record(identifier)
+            views = (directory / entry.file for directory in directories)
+            path = next((each for each in views if record and _size(each) == record.size), None)
+            digest, size = (record.digest, record.size) if record else (None, None)
+            return Located(release, entry.kind, entry.name, entry.file, identifier, digest, size, path)
+
+        return tuple(locate(entry, entry.identifier) for entry in manifest.entries if entry.identifier)
+
     # What is there
 
     def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
@@ -164,6 +199,14 @@ class Presence:
             )
             for release, entries in selected.items()
         )
+
+
+def _size(path: Path) -> int | None:
+    """How many bytes the file at `path` has; None if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def view_in(store: Store, release: Release) -> View | None:

@@ -1,0 +1,174 @@
+"""The getters of ANTsPyNet and ANTsPy, redirected: what they are asked for comes from antscache's view.
+
+In Python 3.8's grammar and of the standard library alone: see `antscache_hook`. Who wins:
+
+    a directory of the caller's       upstream's own function: set_antsxnet_cache_directory(), or an argument
+    a file name of the caller's       the same: target_file_name
+    what is no entry, such as "show"  the same
+    anything else                     the file in the view, if it is there and has the size that is recorded; else
+                                      antscache is called, which fetches and verifies it, or says why not
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import FunctionType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, Dict
+
+    Entry = Dict[str, Any]  # what antscache prints: `Located`
+
+COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD"
+NO_DIRECTORY = (None, "ANTsXNet")  # what 0.1.9 to 0.2.2 pass where the caller named none
+DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
+NOTED = ("release", "kind", "name", "file", "identifier", "digest")
+
+_views: dict[tuple[str, str], View] = {}
+_noted: set[tuple[str, str]] = set()  # what this process has noted, and where
+
+
+class AntsCacheError(RuntimeError):
+    """antscache cannot say where a file is. The text says why, and what to do next."""
+
+
+class View:
+    """What antscache says of the installation of a package in `directory`: asked once, when it is first needed."""
+
+    def __init__(self, package: str, directory: str, command: Sequence[str]) -> None:
+        self._package, self._directory, self._command = package, directory, command
+        self._entries: dict[tuple[str, str], Entry] | None = None
+
+    def path(self, kind: str, name: Any) -> str | None:
+        """Where the file of an entry is, whole; None if the release has no such entry, or nothing to fetch for it.
+
+        Raises:
+            AntsCacheError: it is not there, and cannot be fetched.
+        """
+        if self._entries is None:
+            self._entries = {(each["kind"], each["name"]): each for each in self._ask("entries")}
+        entry = self._entries.get((kind, name))
+        if entry is None:
+            return None
+        if not is_whole(entry):
+            print(f"antscache: getting {entry['file']} of {entry['release']}", file=sys.stderr, flush=True)
+            entry = self._entries[kind, name] = self._ask("fetch", kind, name)[0]
+            if not is_whole(entry):
+                raise AntsCacheError(f"antscache says {entry['path']} has {entry['size']} bytes, and it has not")
+        note(entry)
+        return str(entry["path"])
+
+    def _ask(self, verb: str, *arguments: str) -> list[Entry]:
+        """What antscache answers to `antscache hook VERB PACKAGE DIRECTORY ...`.
+
+        It may live in another environment: nothing that is set for this one's Python reaches it.
+        """
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        environ[HOOK] = "0"
+        try:
+            command = json.loads(os.environ.get(COMMAND) or "[]") or list(self._command)
+            done = subprocess.run(
+                [*command, "hook", verb, self._package, self._directory, *arguments],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+            )
+        except (OSError, TypeError, ValueError, IndexError) as error:
+            told = f"antscache cannot be called: {error}"
+            raise AntsCacheError(f"{told}\nhint: install it again, or go without it: {HOOK}=0") from None
+        if done.returncode != 0:
+            raise AntsCacheError(done.stderr.decode("utf-8", "replace").strip())
+        answer: list[Entry] = json.loads(done.stdout.decode("utf-8"))
+        return answer
+
+
+def redirect(module: ModuleType, package: str, kind: str, name: str, command: Sequence[str]) -> None:
+    """The function `name` of `module` asks antscache, whoever has a reference to it and under whatever name.
+
+    It stays the same object, and its code is exchanged: so it does not matter who has imported it already.
+
+    Raises:
+        TypeError: it is no function whose code can be exchanged.
+    """
+    getter: Any = getattr(module, name)
+    if hasattr(getter, "__antscache__"):
+        return
+    if type(getter) is not FunctionType or getter.__closure__ or not module.__file__:
+        raise TypeError(f"{name} is not the function that was expected")
+    original: Any = FunctionType(getter.__code__, getter.__globals__, name, getter.__defaults__)
+    original.__doc__, original.__kwdefaults__ = getter.__doc__, getter.__kwdefaults__
+    parameters = getter.__code__.co_varnames[: getter.__code__.co_argcount]
+    directory = os.path.abspath(module.__file__)
+    for _ in module.__name__.split("."):
+        directory = os.path.dirname(directory)
+    view = _views.setdefault((package, directory), View(package, directory, command))
+    is_moved = moves(package)
+
+    def answer(*values: Any, **named: Any) -> Any:
+        asked = dict(zip(parameters, values), **named)
+        path = None if is_moved() or is_elsewhere(asked) else view.path(kind, asked.get("file_id"))
+        return original(*values, **named) if path is None else path
+
+    getter.__globals__["_antscache_answer"] = answer
+    getter.__dict__.update(__wrapped__=original, __antscache__=True)
+    getter.__defaults__ = getter.__kwdefaults__ = None
+    getter.__code__ = _redirected.__code__
+
+
+def _redirected(*values: Any, **named: Any) -> Any:
+    return _antscache_answer(*values, **named)  # type: ignore[name-defined]  # noqa: F821  of the getter's module
+
+
+def moves(package: str) -> Any:
+    """A function that tells whether the user has set another cache directory: by set_antsxnet_cache_directory()."""
+    here = _cache_directory()
+    if package != "antspynet" or here is None:  # before 0.2.9 there is none
+        return bool
+    if here != os.path.join(os.path.expanduser("~"), ".keras", "ANTsXNet"):  # before the hook was there
+        return lambda: True
+    return lambda: _cache_directory() is not here  # the very object: it may be set to what it was
+
+
+def _cache_directory() -> Any:
+    return getattr(sys.modules.get("antspynet.utilities.get_antsxnet_data"), "_antsxnet_cache_directory", None)
+
+
+def is_elsewhere(asked: dict[str, Any]) -> bool:
+    """Whether the caller names a directory or a file name of their own."""
+    directories = [asked.get(each) for each in DIRECTORIES]
+    return asked.get("target_file_name") is not None or any(each not in NO_DIRECTORY for each in directories)
+
+
+def is_whole(entry: Entry) -> bool:
+    """Whether the file of `entry` is there and has the size that is recorded: a cut one is not computed with."""
+    try:
+        return entry["path"] is not None and os.stat(entry["path"]).st_size == entry["size"]
+    except OSError:
+        return False
+
+
+def note(entry: Entry) -> None:
+    """`entry` is in the record of what was asked for, if one is kept: a line, at the end of the file."""
+    place = os.environ.get(RECORD)
+    if not place:
+        return
+    path = place.replace("%p", str(os.getpid()))
+    line = json.dumps({key: entry[key] for key in NOTED}) + "\n"
+    if (path, line) in _noted:
+        return
+    _noted.add((path, line))
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(file, line.encode())  # at once: lines of processes that write here together do not mix
+        finally:
+            os.close(file)
+    except OSError as error:
+        print(f"antscache: cannot record what is used: {error}", file=sys.stderr)

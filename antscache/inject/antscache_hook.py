@@ -1,0 +1,111 @@
+"""Has an unmodified ANTsPyNet, when it is imported, ask antscache for its files.
+
+This runs in other people's interpreters, from Python 3.8 on: the standard library only, no thread, no socket, nothing
+of antscache. It finds nothing itself. Of the few modules in GETTERS, which whoever finds modules here has found, it has
+the function that fetches redirected (`antscache_getters`) once the module has been executed. A process that imports
+none of them pays for a look-up in a dictionary at each import.
+
+    ANTSCACHE_HOOK=0     nothing of this happens
+    ANTSCACHE_COMMAND    a JSON list: how antscache is called
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # typing's own costs more than all of this
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+# Module: package, kind and function, as `antscache.extract` has them.
+GETTERS = {
+    "antspynet.utilities.get_antsxnet_data": ("antspynet", "data", "get_antsxnet_data"),
+    "antspynet.utilities.get_pretrained_network": ("antspynet", "network", "get_pretrained_network"),
+    "ants.utils.get_ants_data": ("antspyx", "data", "get_data"),
+}
+
+
+class Finder:
+    """The first of `sys.meta_path`. `command` calls antscache where ANTSCACHE_COMMAND does not."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = tuple(command)
+        self._finding: set[str] = set()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """What the other finders say of a module in GETTERS; None of any other."""
+        if name not in GETTERS or name in self._finding:
+            return None
+        self._finding.add(name)  # another one may ask all finders as well, this one too
+        try:
+            others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+            found = (finder.find_spec(name, path, target) for finder in others)
+            spec = next((each for each in found if each is not None), None)
+        finally:
+            self._finding.discard(name)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            self._watch(spec.loader)
+        return spec
+
+    def _watch(self, loader: Any) -> None:
+        """What `loader` executes is redirected then; it is the loader of one module, or of one archive."""
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            if module.__name__ in GETTERS:
+                self.redirect(module)
+
+        loader.exec_module = exec_module
+
+    def redirect(self, module: ModuleType) -> None:
+        """The getter of `module`, wherever it is called from, asks antscache.
+
+        Raises:
+            ImportError: it is none that can be redirected. Half a hook would be a silent mixture of two caches.
+        """
+        try:
+            getters().redirect(module, *GETTERS[module.__name__], command=self.command)
+        except Exception as error:
+            told = f"antscache cannot direct {module.__name__} to its view: {error!r}"
+            raise ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0") from error
+
+
+def getters() -> Any:
+    """The module beside this one, which most processes never need."""
+    name = "antscache_getters"
+    if name not in sys.modules:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        here = os.path.dirname(os.path.abspath(__file__))
+        spec = spec_from_file_location(name, os.path.join(here, f"{name}.py"))
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{here} is not whole: install antscache again")
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
+
+
+def is_on() -> bool:
+    """Whether the environment lets the hook be."""
+    return os.environ.get("ANTSCACHE_HOOK", "").lower() not in ("0", "false", "no", "off")
+
+
+def install(command: Sequence[str] = ()) -> None:
+    """Every getter that is imported from now on, or has been, asks antscache; a second call changes nothing.
+
+    Raises:
+        ImportError: one that has been imported cannot be redirected.
+    """
+    finder = next((each for each in sys.meta_path if isinstance(each, Finder)), None)
+    if finder is None:
+        finder = Finder(command)
+        sys.meta_path.insert(0, finder)
+    for name in GETTERS:
+        if name in sys.modules:
+            finder.redirect(sys.modules[name])

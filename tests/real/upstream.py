@@ -1,0 +1,109 @@
+"""Environments with the real ANTsPyNet, and a stand-in that has the files which ANTsPyNet made for itself.
+
+    .venvs/antspynet-0.3.2/                  2.7 GB, made once: what `requirements.txt` says, and nothing of antscache
+    .venvs/antspynet-0.3.2/requirements.txt  a copy, written last: this installation is whole
+
+Fixtures are for test modules beside this one, which import them by name.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import REPOSITORY, Ran, cannot, require
+from filelock import FileLock
+
+from antscache.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "requirements.txt"
+VENV = REPOSITORY / ".venvs" / "antspynet-0.3.2"
+RELEASE = "antspynet==0.3.2"
+PATIENCE = 240  # seconds for one run of ANTsPyNet; it takes about ten
+
+
+@dataclass(frozen=True)
+class ANTsPyNet:
+    """A Python that has the real ANTsPyNet and not antscache."""
+
+    python: Path
+    cut_off: tuple[str, ...]  # a command that runs another one without a network
+
+    def extract(self, organ: str, home: Path, output: Path) -> Ran:
+        """Call {organ}_extraction with `home` as HOME, cut off from the network."""
+        return run(*self.cut_off, self.python, HERE / "extract.py", organ, output, home=home)
+
+
+def run(*command: str | Path, home: Path) -> Ran:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN may sum in another order on another run
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE)
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def install(interpreter: Path) -> None:
+    """Make the environment of `interpreter` anew; what is left of an earlier one goes."""
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(VENV)],
+        [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            cannot(f"{RELEASE} cannot be installed in {VENV}:\n{done.stdout}{done.stderr}")
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter of `VENV`, which is made if it is not whole or not what `REQUIREMENTS` say."""
+    interpreter, whole = VENV / "bin" / "python", VENV / REQUIREMENTS.name
+    VENV.parent.mkdir(exist_ok=True)
+    with FileLock(f"{VENV}.lock"):
+        made = interpreter.exists() and whole.exists()
+        if not made or whole.read_bytes() != REQUIREMENTS.read_bytes():
+            install(interpreter)
+            whole.write_bytes(REQUIREMENTS.read_bytes())
+    return interpreter
+
+
+@pytest.fixture(scope="session")
+def cut_off() -> tuple[str, ...]:
+    """A command that runs another one in a network namespace of its own: nothing is reachable, not even this host."""
+    command = (require("unshare"), "-n" if os.geteuid() == 0 else "-rn")
+    done = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        cannot(f"no network namespace can be made here: {done.stderr}")
+    return command
+
+
+@pytest.fixture(scope="session")
+def antspynet(python: Path, cut_off: tuple[str, ...]) -> ANTsPyNet:
+    return ANTsPyNet(python, cut_off)
+
+
+@pytest.fixture(scope="session")
+def weights(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Figshare numbers, and the files that stand for them."""
+    home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("weights")
+    run(python, HERE / "make_weights.py", directory, home=home).succeeded()
+    return {path.parent.name: path for path in directory.glob("*/*")}
+
+
+@pytest.fixture(scope="session")
+def figshare(weights: dict[str, Path]) -> Iterator[StandIn]:
+    """A stand-in that has these files and no others; the fixture `antscache` fetches from it."""
+    with StandIn({}, contents=weights) as standin:
+        yield standin
