@@ -1,6 +1,7 @@
 """antscache: the data and networks that any release of ANTsPyNet asks for, verified and isolated per release.
 
     import antscache
+    antscache.activate()                        # this process's antspynet uses its own view
     home = antscache.prefetch("antspynet==0.3.2", names=["brainExtractionRobustT1", "S_template3"])
     cache = antscache.Cache.open()
     plan = cache.plan("antspynet==0.3.2")
@@ -14,15 +15,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["AntsCacheError", "Cache", "__version__", "prefetch"]
+__all__ = ["AntsCacheError", "Cache", "__version__", "activate", "prefetch"]
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection
     from pathlib import Path
 
     from antscache.cache import Cache
     from antscache.errors import AntsCacheError
     from antscache.manifest import Kind
+
+
+def activate(release: str | None = None, *, record: str | os.PathLike[str] | None = None, **flags: Any) -> None:
+    """This process's antspynet uses its own view, imported already or not; so do processes that it starts from now on.
+
+    What is not there is fetched when it is asked for.
+
+    Args:
+        release: whose view it is to be; without, that of the installation that is imported.
+        record: a file to note in what is asked for; %p in its name becomes the number of each process.
+        flags: settings, as the command line's flags are called: `root`, `offline`, ...
+
+    Raises:
+        AntsCacheError: there is no such release, or a setting cannot be used; nothing is changed.
+        ImportError: the antspynet that is imported cannot be directed.
+    """
+    from pathlib import Path
+
+    from antscache import hook
+    from antscache.manifest import parse_release
+
+    hook.activate(flags, release=parse_release(release) if release else None, record=Path(record) if record else None)
 
 
 def prefetch(

@@ -121,8 +121,7 @@ def test_what_a_lower_cache_holds_is_used_in_place(layered: AntsCache, figshare:
     ran = layered("prefetch", "0.3.2", *name(BRAIN, TEMPLATE)).succeeded()
     view = antsxnet(ran.out)
     assert view.is_relative_to(layered.root)
-    assert (view / f"{BRAIN}.h5").samefile(antsxnet(f"{lower}/views/antspynet-0.3.2") / f"{BRAIN}.h5")
-    assert (view / f"{BRAIN}.h5").readlink().is_absolute()
+    assert (view / f"{BRAIN}.h5").readlink().parent == lower / "blobs/sha256"
     assert not [path for path in layered.root.glob("blobs/sha256/*") if path.stat().st_size == 4000]
     assert len(figshare.requests) == asked
     assert "2 files used where lower caches have them" in ran.err
