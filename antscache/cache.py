@@ -23,17 +23,19 @@ from antscache.prefetching import Prefetched, Prefetching
 from antscache.presence import Located, Presence, Usage, View
 from antscache.removal import Removed
 from antscache.store import Store
+from antscache.uses import check_uses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from antscache.adopt import Judged
     from antscache.config import LinkMode, Settings
-    from antscache.digest import Digest
+    from antscache.digest import Descriptor, Digest
     from antscache.gc import Garbage
     from antscache.record import Record
     from antscache.repair import Repair
     from antscache.space import Need
+    from antscache.uses import Use
     from antscache.verify import Verified
     from antscache.view import Linked
 
@@ -139,10 +141,33 @@ class Cache:
         return self.plan_entries(manifest, select(manifest, names, kinds), accepted)
 
     def plan_entries(
-        self, manifest: Manifest, entries: Collection[Entry], accepted: Collection[Identifier] = ()
+        self,
+        manifest: Manifest,
+        entries: Collection[Entry],
+        accepted: Collection[Identifier] = (),
+        told: Mapping[Identifier, Descriptor] | None = None,
     ) -> Plan:
-        """How these `entries` of `manifest` become present."""
-        return self._prefetching.plan(manifest, entries, accepted)
+        """How these `entries` of `manifest` become present; what somebody has `told` of identifiers holds.
+
+        Raises:
+            IntegrityError: something else is recorded.
+        """
+        return self._prefetching.plan(manifest, entries, accepted, told)
+
+    def plan_uses(self, uses: Mapping[Release, Collection[Use]]) -> list[Plan]:
+        """How what was asked for becomes present, with the same bytes.
+
+        Raises:
+            ManifestError: a release does not ask for it.
+            IntegrityError: other bytes are recorded.
+        """
+        return [self._plan_uses(release, each) for release, each in uses.items()]
+
+    def _plan_uses(self, release: Release, uses: Collection[Use]) -> Plan:
+        entries = tuple(sorted({use.entry for use in uses}))
+        manifest = self.catalog.at_hand(release) or Manifest(release, entries)
+        check_uses(uses, manifest.entries, release)
+        return self.plan_entries(manifest, entries, told={use.identifier: use.blob for use in uses})
 
     def pace(self, plan: Plan) -> float:
         """The seconds that `plan` takes at least, because an origin asks not to be asked more often."""

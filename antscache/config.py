@@ -10,6 +10,7 @@ jobs            ANTSCACHE_JOBS       --jobs       files under way at once
 link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or symlink
 timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
 pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
+mounted         ANTSCACHE_MOUNTED                 fetch only into a root that is on a mount of its own: what images set
 
 Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`.
 """
@@ -17,6 +18,7 @@ Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,6 +26,7 @@ import msgspec
 import platformdirs
 
 from antscache.errors import ConfigError
+from antscache.mounts import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +49,7 @@ VARIABLES = {
     "link_mode": "ANTSCACHE_LINK_MODE",
     "timeout": "ANTSCACHE_TIMEOUT",
     "pace": "ANTSCACHE_PACE",
+    "mounted": "ANTSCACHE_MOUNTED",
 }
 TOKENS = "ANTSCACHE_TOKENS"
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -61,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: seconds of silence after which a connection or a transfer has failed.
         pace: seconds from one start at api.figshare.com to the next, by all processes on the root. Its documentation
             asks for no more than one request a second.
+        mounted: nothing is fetched into a root that is gone with the container. If no root is named, and `~/.keras` is
+            a mount, which users make to keep what ANTsPyNet downloads, the root is in there.
     """
 
     root: str = ""
@@ -72,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     link_mode: Literal["auto", "reflink", "hardlink", "symlink"] = "auto"
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
+    mounted: bool = False
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -82,7 +89,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
     """
     directories = platformdirs.PlatformDirs("antscache", appauthor=False)
     cache = _directory(directories, "user_cache_path")
-    merged: dict[str, Any] = {"root": str(cache)} if cache else {}
+    merged: dict[str, Any] = {}
     for name in "site_config_path", "user_config_path":
         if directory := _directory(directories, name):
             merged |= _file(directory / "antscache.toml")
@@ -90,12 +97,23 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
         if environ.get(variable):
             merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
+    if kept := _kept_by_the_user(merged) or cache:
+        merged.setdefault("root", str(kept))
     if "root" not in merged:
         hint = "name a root with --root or ANTSCACHE_DIR, or set HOME"
         raise ConfigError("you have no home that a root could be in", hint=hint)
     merged["root"] = _absolute(merged["root"])
     merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
     return msgspec.convert(merged, Settings)
+
+
+def _kept_by_the_user(merged: Mapping[str, Any]) -> Path | None:
+    """Where a user keeps what is downloaded in a container: by `docker run -v DIR:/home/antspyuser/.keras`."""
+    with suppress(RuntimeError):
+        keras = Path.home() / ".keras"
+        if merged.get("mounted") and is_mounted(keras) and os.access(keras, os.W_OK):
+            return keras / "antscache"
+    return None
 
 
 def _directory(directories: platformdirs.PlatformDirs, name: str) -> Path | None:
@@ -166,7 +184,7 @@ def written(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _parsed(key: str, text: str) -> Any:
     """The text of an environment variable as the value it writes; what it cannot be stays text, and is refused."""
-    if key == "offline":
+    if key in {"offline", "mounted"}:
         return SWITCH.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()

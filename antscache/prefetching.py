@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 from antscache import config, durable
 from antscache.errors import SHOWN, AntsCacheError, FetchError, IntegrityError, Offline, StoreError, ViewError
 from antscache.events import Fetched, Listener, Present, Started, nobody
+from antscache.mounts import outlives
 from antscache.plan import Plan, plan_prefetch, with_sizes
 from antscache.presence import view_in
 from antscache.record import Selection, union
 from antscache.view import Linked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from antscache.catalog import Catalog
     from antscache.config import Settings
+    from antscache.digest import Descriptor
     from antscache.fetch import Fetching
     from antscache.manifest import Entry, Identifier, Manifest, Release
     from antscache.presence import Presence
@@ -56,8 +58,14 @@ class Prefetching:
     def __init__(self, settings: Settings, store: Store, catalog: Catalog, presence: Presence) -> None:
         self._settings, self._store, self._catalog, self._presence = settings, store, catalog, presence
 
-    def plan(self, manifest: Manifest, entries: Collection[Entry], accepted: Collection[Identifier] = ()) -> Plan:
-        """How these `entries` of `manifest` become present."""
+    def plan(
+        self,
+        manifest: Manifest,
+        entries: Collection[Entry],
+        accepted: Collection[Identifier] = (),
+        told: Mapping[Identifier, Descriptor] | None = None,
+    ) -> Plan:
+        """As `Cache.plan_entries` says."""
         records = [self._store.record(entry.identifier) for entry in entries if entry.identifier]
         held = {record.descriptor for record in records if record and self._store.holds(record.descriptor)}
         # What a user's word alone says of bytes that are not here is no reason to refuse an origin's.
@@ -66,6 +74,12 @@ class Prefetching:
             for record in records
             if record and (record.descriptor in held or record.trust != "adopted")
         }
+        for identifier, blob in (told or {}).items():
+            if known.setdefault(identifier, blob) != blob:
+                raise IntegrityError(
+                    f"{identifier} is recorded as {known[identifier].digest}, and should be {blob.digest}",
+                    hint="an identifier's bytes never change: one of the two is wrong",
+                )
         return plan_prefetch(manifest, entries, known, held, accepted)
 
     def pace(self, plan: Plan) -> float:
@@ -87,6 +101,7 @@ class Prefetching:
         if plan.fetch and self._settings.offline:
             self._mend(plan.release)
             raise _offline(plan)
+        self._check_mount(plan)
         plan = self.sized(plan)
         self.check_space(plan)
         try:
@@ -98,6 +113,20 @@ class Prefetching:
                 return Prefetched(home, (), (), Linked())
             raise
         return self.carry_out(plan, listen, Selection(plan.release, plan.entries))
+
+    def _check_mount(self, plan: Plan) -> None:
+        """What `plan` fetches is not lost with the container, if that is asked for.
+
+        Raises:
+            StoreError: it would be.
+        """
+        root = self._store.layout.root
+        if plan.fetch and self._settings.mounted and not outlives(root):
+            raise StoreError(
+                f"missing of {plan.release}: {_missing(plan)}; and nothing is fetched into {root}, which is gone with "
+                "the container",
+                hint=f"mount a directory there: `docker run -v DIR:{root} ...`, `apptainer run --bind DIR:{root} ...`",
+            )
 
     def carry_out(self, plan: Plan, listen: Listener, selection: Selection | None = None) -> Prefetched:
         """Fetch, link, and look again; with a `selection`, also whether somebody removed that meanwhile."""
@@ -196,7 +225,10 @@ class Prefetching:
         """`plan`, as things are now."""
         accepted = {wanted.identifier for wanted in plan.fetch if wanted.accepted}
         sizes = {wanted.identifier: wanted.size for wanted in plan.fetch if wanted.size is not None}
-        return with_sizes(self.plan(plan.manifest, (*plan.entries, *plan.unavailable), accepted), sizes)
+        told = {
+            each.identifier: each.known for each in plan.fetch if each.known and not self._store.record(each.identifier)
+        }
+        return with_sizes(self.plan(plan.manifest, (*plan.entries, *plan.unavailable), accepted, told), sizes)
 
     def _protect(self, plan: Plan) -> None:
         """What `plan` selects is kept alive from now on.

@@ -53,6 +53,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_SITE_DIRS": "/a:/b",
         "ANTSCACHE_TIMEOUT": "1.5",
         "ANTSCACHE_PACE": "0.5",
+        "ANTSCACHE_MOUNTED": "on",
     }
     assert set(environ) == set(VARIABLES.values())
     settings = load({}, environ)

@@ -21,11 +21,14 @@ from antscache.cli.options import (
     shared,
     shared_but_root,
 )
+from antscache.errors import ManifestError
 from antscache.manifest import home_directory
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Prefetched
+    from antscache.manifest import Release
     from antscache.plan import Plan
+    from antscache.uses import Use
     from antscache.view import Linked
 
 
@@ -46,6 +49,14 @@ if TYPE_CHECKING:
     metavar="IDENTIFIER",
     help="Take what figshare:N is, although it does not look like the file; may be given again.",
 )
+@click.option(
+    "--from-record",
+    "records",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `antscache run --record FILE` has noted, and nothing else; may be given again.",
+)
 @as_json
 @fetching
 @shared
@@ -60,6 +71,7 @@ def prefetch(
     dry_run: bool,
     sizes: bool,
     accepted: tuple[str, ...],
+    records: tuple[Path, ...],
     json: bool,
 ) -> None:
     """Make a release's files present and verified, and print its view.
@@ -68,9 +80,14 @@ def prefetch(
     one event a line instead.
     """
     cache = invocation.cache()
-    manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-    wanted = [KINDS[kind] for kind in kinds]
-    plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
+    if records:
+        if releases or source or python or names or kinds:
+            raise click.UsageError("--from-record says itself which releases and names")
+        plans = cache.plan_uses(_noted(records))
+    else:
+        manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
+        wanted = [KINDS[kind] for kind in kinds]
+        plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
     plans = [cache.sized(plan, ask=sizes) for plan in plans]
     if dry_run:
         _print_plans(cache, plans, json=json)
@@ -81,6 +98,21 @@ def prefetch(
         result = carry_out(invocation, cache, plan, json=json)
         if not json:
             click.echo(result.home)
+
+
+def _noted(records: tuple[Path, ...]) -> dict[Release, list[Use]]:
+    """What is noted in `records`, by release."""
+    from antscache.uses import read_uses
+
+    noted: dict[Release, list[Use]] = {}
+    for path in records:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ManifestError(f"cannot read {path}: {error.strerror}", hint="give a file that is there") from None
+        for release, uses in read_uses(content, str(path)).items():
+            noted.setdefault(release, []).extend(uses)
+    return noted
 
 
 def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = False) -> Prefetched:

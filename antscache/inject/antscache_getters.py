@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD"
 NO_DIRECTORY = (None, "ANTsXNet")  # what 0.1.9 to 0.2.2 pass where the caller named none
 DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
-NOTED = ("release", "kind", "name", "file", "identifier", "digest")
+NOTED = ("release", "kind", "name", "file", "identifier", "digest", "size")
 
 _views: dict[tuple[str, str], View] = {}
 _noted: set[tuple[str, str]] = set()  # what this process has noted, and where
@@ -90,40 +90,70 @@ class View:
 
 
 def redirect(module: ModuleType, package: str, kind: str, name: str, command: Sequence[str]) -> None:
-    """The function `name` of `module` asks antscache, whoever has a reference to it and under whatever name.
-
-    It stays the same object, and its code is exchanged: so it does not matter who has imported it already.
+    """The function `name` of `module` asks antscache.
 
     Raises:
         TypeError: it is no function whose code can be exchanged.
     """
-    getter: Any = getattr(module, name)
-    if hasattr(getter, "__antscache__"):
-        return
-    if type(getter) is not FunctionType or getter.__closure__ or not module.__file__:
-        raise TypeError(f"{name} is not the function that was expected")
-    original: Any = FunctionType(getter.__code__, getter.__globals__, name, getter.__defaults__)
-    original.__doc__, original.__kwdefaults__ = getter.__doc__, getter.__kwdefaults__
-    parameters = getter.__code__.co_varnames[: getter.__code__.co_argcount]
-    directory = os.path.abspath(module.__file__)
+    directory = os.path.abspath(module.__file__ or "")
     for _ in module.__name__.split("."):
         directory = os.path.dirname(directory)
     view = _views.setdefault((package, directory), View(package, directory, command))
     is_moved = moves(package)
 
-    def answer(*values: Any, **named: Any) -> Any:
+    def answer(original: Any, values: Any, named: Any) -> Any:
+        parameters = original.__code__.co_varnames[: original.__code__.co_argcount]
         asked = dict(zip(parameters, values), **named)
         path = None if is_moved() or is_elsewhere(asked) else view.path(kind, asked.get("file_id"))
         return original(*values, **named) if path is None else path
 
-    getter.__globals__["_antscache_answer"] = answer
-    getter.__dict__.update(__wrapped__=original, __antscache__=True)
-    getter.__defaults__ = getter.__kwdefaults__ = None
-    getter.__code__ = _redirected.__code__
+    exchange(module, name, answer)
+
+
+def announce(module: ModuleType, name: str, file: str) -> None:
+    """The function `name` of `module`, which has Keras download `file`, says so; offline it is an error instead.
+
+    Raises:
+        TypeError: it is no function whose code can be exchanged.
+    """
+
+    def answer(original: Any, values: Any, named: Any) -> Any:
+        home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")  # as Keras
+        path = os.path.join(home, "models", file)
+        if not os.path.exists(path):
+            told = f"{name}() needs {file}, which is Keras's own, in {os.path.dirname(path)}"
+            if os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+                raise AntsCacheError(f"{told}; antscache does not keep it\nhint: copy it there from another host's")
+            print(f"antscache: {told}: Keras downloads it, and checks its MD5", file=sys.stderr, flush=True)
+        return original(*values, **named)
+
+    exchange(module, name, answer)
+
+
+def exchange(module: ModuleType, name: str, answer: Any) -> None:
+    """Who calls the function `name` of `module` calls `answer(original, values, named)`, under whatever name.
+
+    It stays the same object, and its code is exchanged: so it does not matter who has imported it already. A second
+    call changes nothing.
+
+    Raises:
+        TypeError: it is no function whose code can be exchanged.
+    """
+    function: Any = getattr(module, name)
+    if hasattr(function, "__antscache__"):
+        return
+    if type(function) is not FunctionType or function.__closure__ or not module.__file__:
+        raise TypeError(f"{name} is not the function that was expected")
+    original: Any = FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
+    original.__doc__, original.__kwdefaults__ = function.__doc__, function.__kwdefaults__
+    function.__globals__["_antscache_answer"] = lambda values, named: answer(original, values, named)
+    function.__dict__.update(__wrapped__=original, __antscache__=True)
+    function.__defaults__ = function.__kwdefaults__ = None
+    function.__code__ = _redirected.__code__
 
 
 def _redirected(*values: Any, **named: Any) -> Any:
-    return _antscache_answer(*values, **named)  # type: ignore[name-defined]  # noqa: F821  of the getter's module
+    return _antscache_answer(values, named)  # type: ignore[name-defined]  # noqa: F821  of the getter's module
 
 
 def moves(package: str) -> Any:

@@ -1,9 +1,9 @@
 """Has an unmodified ANTsPyNet, when it is imported, ask antscache for its files.
 
 This runs in other people's interpreters, from Python 3.8 on: the standard library only, no thread, no socket, nothing
-of antscache. It finds nothing itself. Of the few modules in GETTERS, which whoever finds modules here has found, it has
-the function that fetches redirected (`antscache_getters`) once the module has been executed. A process that imports
-none of them pays for a look-up in a dictionary at each import.
+of antscache. It finds nothing itself. Of the few modules that are WATCHED, which whoever finds modules here has found,
+it has the function that fetches redirected (`antscache_getters`) once the module has been executed. A process that
+imports none of them pays for a look-up in a set at each import.
 
     ANTSCACHE_HOOK=0     nothing of this happens
     ANTSCACHE_COMMAND    a JSON list: how antscache is called
@@ -27,6 +27,15 @@ GETTERS = {
     "antspynet.utilities.get_pretrained_network": ("antspynet", "network", "get_pretrained_network"),
     "ants.utils.get_ants_data": ("antspyx", "data", "get_data"),
 }
+# Module: function, and the weights of Keras's own that it has Keras download (field notes, "Other downloads").
+KERAS = {
+    "antspynet.utilities.chexnet": ("chexnet", "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    "antspynet.utilities.neural_style_transfer": (
+        "neural_style_transfer",
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
+}
+WATCHED = {*GETTERS, *KERAS}
 
 
 class Finder:
@@ -37,8 +46,8 @@ class Finder:
         self._finding: set[str] = set()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """What the other finders say of a module in GETTERS; None of any other."""
-        if name not in GETTERS or name in self._finding:
+        """What the other finders say of a module that is WATCHED; None of any other."""
+        if name not in WATCHED or name in self._finding:
             return None
         self._finding.add(name)  # another one may ask all finders as well, this one too
         try:
@@ -57,19 +66,22 @@ class Finder:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            if module.__name__ in GETTERS:
+            if module.__name__ in WATCHED:
                 self.redirect(module)
 
         loader.exec_module = exec_module
 
     def redirect(self, module: ModuleType) -> None:
-        """The getter of `module`, wherever it is called from, asks antscache.
+        """The getter of `module`, wherever it is called from, asks antscache; what has Keras download says so.
 
         Raises:
             ImportError: it is none that can be redirected. Half a hook would be a silent mixture of two caches.
         """
         try:
-            getters().redirect(module, *GETTERS[module.__name__], command=self.command)
+            if module.__name__ in GETTERS:
+                getters().redirect(module, *GETTERS[module.__name__], command=self.command)
+            else:
+                getters().announce(module, *KERAS[module.__name__])
         except Exception as error:
             told = f"antscache cannot direct {module.__name__} to its view: {error!r}"
             raise ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0") from error
@@ -106,6 +118,6 @@ def install(command: Sequence[str] = ()) -> None:
     if finder is None:
         finder = Finder(command)
         sys.meta_path.insert(0, finder)
-    for name in GETTERS:
+    for name in sorted(WATCHED):
         if name in sys.modules:
             finder.redirect(sys.modules[name])
