@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+import venv
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_catalog import ENTRIES, fake_python, tree
 
-from antscache import doctor, locks
+from antscache import doctor, hook, locks
 from antscache.cache import Cache
 from antscache.catalog import encoded
 from antscache.config import Settings
@@ -621,7 +622,19 @@ def test_the_antspynet_in_use_and_the_home_it_would_see_are_told(installed: Host
     assert levels(findings) == ["ok", "note"]
     assert "antspynet==0.9.9 is in use" in findings[0].what
     assert str(installed.place) in findings[1].what
-    assert 'HOME="$(antscache path antspynet==0.9.9)"' in findings[1].remedy
+    assert "antscache run -- python" in findings[1].remedy
+
+
+def test_where_the_hook_is_on_it_is_said_what_it_leads_to(installed: Host, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv/bin/python"
+    hooked = hook.enable(python)
+    shutil.copytree(tmp_path / "site", hooked.file.parent, dirs_exist_ok=True)
+    host = Host(installed.settings, python)
+    assert "the hook is on" in told(found(software.check_installation, host), "ok")
+    gone = str(tmp_path / "gone")
+    hooked.file.write_text(hooked.file.read_text("utf-8").replace(hooked.command[0], gone), "utf-8")
+    assert f"{gone}, which is not there" in told(found(software.check_installation, host), "error")
 
 
 def test_an_installation_that_differs_from_the_published_one_is_told_of(installed: Host) -> None:
@@ -703,7 +716,7 @@ def test_a_file_of_another_release_is_an_error_that_says_which(host: Host, size:
         f"mixes releases: of what {NEW} asks for, {CHANGED} is {'perhaps ' * by_size}figshare:49946070 of {OLD}"
         in error
     )
-    assert f"antscache prefetch {NEW}" in error
+    assert "antscache run -- python" in error
 
 
 @pytest.mark.parametrize(("size", "by_size"), [(4000, False), (4100, True)])

@@ -247,7 +247,7 @@ def _told(place: Path, found: Judgement, files: Sequence[Glimpse], *, deep: bool
         if files:
             yield note(f"no release asks for anything in {place}")
         return
-    remedy = f'antscache prefetch {release} && HOME="$(antscache path {release})" python ...'
+    remedy = "antscache run -- python ...; or for good: antscache hook enable"
     adopt = f"antscache adopt {shlex.quote(str(place))} --as {release}"
     if found.other:
         told = listed([f"{name} is {what}" for name, what in found.other])

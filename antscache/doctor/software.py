@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import TYPE_CHECKING
 
-from antscache import __version__
+from antscache import __version__, hook
 from antscache.cache import Cache
 from antscache.doctor.finding import error as wrong
 from antscache.doctor.finding import listed, note, ok, warning
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
+    from antscache.hook import Hooked
     from antscache.manifest import Release
 
 
@@ -40,7 +41,21 @@ def check_installation(host: Host) -> Iterator[Finding]:
     yield ok(f"{manifest.release} is in use, of {found.python}, in {found.directory}")
     if "+" in manifest.release.version:
         yield note(f"its source is not that of a published {found.version}, so it is a release of its own")
-    yield from _seen(host, manifest.release)
+    hooked = hook.status(found.python)
+    if hooked.command:
+        yield from _hooked(host, manifest.release, hooked)
+    else:
+        yield from _seen(host, manifest.release)
+
+
+def _hooked(host: Host, release: Release, hooked: Hooked) -> Iterator[Finding]:
+    """Whether the hook, which is on, leads anywhere."""
+    if hooked.works:
+        yield ok(f"the hook is on, so it sees the view of {release}, wherever its home is")
+        yield from _missing(host, release)
+    else:
+        told = f"the hook calls {hooked.command[0]}, which is not there, so it gets no file"
+        yield wrong(told, f"antscache hook enable --python {hooked.python}")
 
 
 def _seen(host: Host, release: Release) -> Iterator[Finding]:
@@ -52,10 +67,10 @@ def _seen(host: Host, release: Release) -> Iterator[Finding]:
     slug = host.view
     if slug is None:
         filled = "whatever filled it" if place.exists() else "which is not there, and would fill it anew"
-        remedy = f"antscache prefetch {release} && {_home_is(release)} python ..."
+        remedy = "antscache run -- python ...; or for good: antscache hook enable"
         yield note(f"it would see {place}, no view but {filled}", remedy)
     elif slug != release.slug:
-        yield wrong(f"it would see {place}, which is the view of {slug}", f"{_home_is(release)} python ...")
+        yield wrong(f"it would see {place}, which is the view of {slug}", "antscache run -- python ...")
     else:
         yield ok(f"it would see {place}, which is its view")
         yield from _missing(host, release)
