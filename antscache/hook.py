@@ -70,7 +70,7 @@ def environment(
 
     Args:
         flags: settings that it is to have. Its root is today's, whatever it does to HOME.
-        release: whose view it is to be; without, that of the installation that is imported.
+        release: whose view it is to be; without, as `environ` says, or that of the installation that is imported.
         record: the file to note in what was asked for; %p in its name becomes the process's number.
         environ: what is kept otherwise.
 
@@ -86,10 +86,10 @@ def environment(
         COMMAND: json.dumps(command()),
         HOOK: "1",
     }
-    for variable, value in ((RELEASE, release), (RECORD, record and record.absolute())):
-        made.pop(variable, None)
-        if value:
-            made[variable] = str(value)
+    if release:
+        made[RELEASE] = str(release)
+    if record:
+        made[RECORD] = str(record.absolute())
     return made
 
 
@@ -98,10 +98,11 @@ def activate(flags: Mapping[str, Any], *, release: Release | None = None, record
 
     Raises:
         ConfigError: a setting cannot be used.
-        ImportError: the ANTsPyNet that is imported is none that can be directed.
+        ImportError: the ANTsPyNet that is imported is none that can be directed; nothing has changed.
     """
-    os.environ.update(environment(flags, release=release, record=record))
+    made = environment(flags, release=release, record=record)
     injected().install(command())
+    os.environ.update(made)
 
 
 def injected() -> Any:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 WALKING = str(Path(sys.executable).with_name("antscache"))  # where developers' tools are, h5py among them
 ANTSCACHE = str(Path(__file__).parent.parent / ".venvs" / "antscache" / "bin" / "antscache")  # as it is installed
+INJECT = str(Path(__file__).parent.parent / "antscache" / "inject")
 ROOT = "root"  # in the scratch directory: antscache's
 LIBRARIES = {
     "pooch": "import pooch",
@@ -181,6 +182,7 @@ def starting(place: Place) -> tuple[Contender, ...]:
     )
     return (
         Contender("python -c pass", (sys.executable, "-c", "pass"), environment),
+        Contender("the same with the hook", (sys.executable, "-c", "pass"), environment | {"PYTHONPATH": INJECT}),
         Contender("antscache --version", (ANTSCACHE, "--version"), environment),
         Contender("antscache path", (ANTSCACHE, "path", RELEASE), environment),
         Contender(OURS, (ANTSCACHE, "prefetch", RELEASE), environment),

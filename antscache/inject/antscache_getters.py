@@ -130,6 +130,17 @@ def announce(module: ModuleType, name: str, file: str) -> None:
     exchange(module, name, answer)
 
 
+def check(module: ModuleType, name: str) -> None:
+    """The function `name` of `module` is one whose code can be exchanged.
+
+    Raises:
+        TypeError: it is not.
+    """
+    function: Any = getattr(module, name, None)
+    if type(function) is not FunctionType or function.__closure__ or not module.__file__:
+        raise TypeError(f"{name} is not the function that was expected")
+
+
 def exchange(module: ModuleType, name: str, answer: Any) -> None:
     """Who calls the function `name` of `module` calls `answer(original, values, named)`, under whatever name.
 
@@ -139,11 +150,10 @@ def exchange(module: ModuleType, name: str, answer: Any) -> None:
     Raises:
         TypeError: it is no function whose code can be exchanged.
     """
+    check(module, name)
     function: Any = getattr(module, name)
     if hasattr(function, "__antscache__"):
         return
-    if type(function) is not FunctionType or function.__closure__ or not module.__file__:
-        raise TypeError(f"{name} is not the function that was expected")
     original: Any = FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
     original.__doc__, original.__kwdefaults__ = function.__doc__, function.__kwdefaults__
     function.__globals__["_antscache_answer"] = lambda values, named: answer(original, values, named)

@@ -1,7 +1,7 @@
 """Has an unmodified ANTsPyNet, when it is imported, ask antscache for its files.
 
 This runs in other people's interpreters, from Python 3.8 on: the standard library only, no thread, no socket, nothing
-of antscache. It finds nothing itself. Of the few modules that are WATCHED, which whoever finds modules here has found,
+of antscache. It finds nothing itself. Of the few modules in FUNCTIONS, which whoever finds modules here has found,
 it has the function that fetches redirected (`antscache_getters`) once the module has been executed. A process that
 imports none of them pays for a look-up in a set at each import.
 
@@ -35,7 +35,7 @@ KERAS = {
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
 }
-WATCHED = {*GETTERS, *KERAS}
+FUNCTIONS = {**{name: getter[2] for name, getter in GETTERS.items()}, **{name: each[0] for name, each in KERAS.items()}}
 
 
 class Finder:
@@ -46,8 +46,8 @@ class Finder:
         self._finding: set[str] = set()
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """What the other finders say of a module that is WATCHED; None of any other."""
-        if name not in WATCHED or name in self._finding:
+        """What the other finders say of a module in FUNCTIONS; None of any other."""
+        if name not in FUNCTIONS or name in self._finding:
             return None
         self._finding.add(name)  # another one may ask all finders as well, this one too
         try:
@@ -66,24 +66,28 @@ class Finder:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            if module.__name__ in WATCHED:
+            if module.__name__ in FUNCTIONS:
                 self.redirect(module)
 
         loader.exec_module = exec_module
 
-    def redirect(self, module: ModuleType) -> None:
-        """The getter of `module`, wherever it is called from, asks antscache; what has Keras download says so.
+    def redirect(self, *modules: ModuleType) -> None:
+        """The getters of `modules`, wherever they are called from, ask antscache; what has Keras download says so.
 
         Raises:
-            ImportError: it is none that can be redirected. Half a hook would be a silent mixture of two caches.
+            ImportError: one is none that can be redirected, and nothing is. Half a hook would be a silent mixture.
         """
         try:
-            if module.__name__ in GETTERS:
-                getters().redirect(module, *GETTERS[module.__name__], command=self.command)
-            else:
-                getters().announce(module, *KERAS[module.__name__])
+            functions = getters()
+            for module in modules:
+                functions.check(module, FUNCTIONS[module.__name__])
+            for module in modules:
+                if module.__name__ in GETTERS:
+                    functions.redirect(module, *GETTERS[module.__name__], command=self.command)
+                else:
+                    functions.announce(module, *KERAS[module.__name__])
         except Exception as error:
-            told = f"antscache cannot direct {module.__name__} to its view: {error!r}"
+            told = f"antscache cannot direct {', '.join(module.__name__ for module in modules)} to its view: {error!r}"
             raise ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0") from error
 
 
@@ -112,12 +116,9 @@ def install(command: Sequence[str] = ()) -> None:
     """Every getter that is imported from now on, or has been, asks antscache; a second call changes nothing.
 
     Raises:
-        ImportError: one that has been imported cannot be redirected.
+        ImportError: one that has been imported cannot be redirected, and nothing has changed.
     """
-    finder = next((each for each in sys.meta_path if isinstance(each, Finder)), None)
-    if finder is None:
-        finder = Finder(command)
+    finder = next((each for each in sys.meta_path if isinstance(each, Finder)), None) or Finder(command)
+    finder.redirect(*(sys.modules[name] for name in FUNCTIONS if name in sys.modules))
+    if finder not in sys.meta_path:
         sys.meta_path.insert(0, finder)
-    for name in sorted(WATCHED):
-        if name in sys.modules:
-            finder.redirect(sys.modules[name])
