@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import upstreams
 from conftest import REPOSITORY, AntsCache
 
 from antscache.testing import StandIn
@@ -15,9 +16,8 @@ from antscache.testing import StandIn
 README = (REPOSITORY / "README.md").read_text()
 SECTIONS = re.split(r"^#{2,3} ", README, flags=re.MULTILINE)
 MY_SCRIPT = """
-import os, pathlib
-[package] = {path.parts[-2] for path in pathlib.Path.home().glob(".keras/*/brainExtractionRobustT1.h5")}
-print("script ran in", pathlib.Path.home(), package)
+from antspynet.utilities import get_pretrained_network
+print("script ran with", get_pretrained_network("brainExtractionRobustT1"))
 """
 
 
@@ -30,21 +30,22 @@ def commands(section: str) -> str:
 @pytest.mark.parametrize(
     "section", [each for each in SECTIONS if commands(each)], ids=lambda section: section.splitlines()[0]
 )
-def test_the_commands_of_each_section_work_as_they_stand(antscache: AntsCache, section: str) -> None:
+def test_the_commands_of_each_section_work_as_they_stand(antscache: AntsCache, tmp_path: Path, section: str) -> None:
     (antscache.home / "my_script.py").write_text(MY_SCRIPT)
+    upstream = upstreams.make(tmp_path / "site-packages", "0.3.2")
     with StandIn(size=500) as figshare:
         path = f"{Path(sys.executable).parent}:{antscache.environment()['PATH']}"
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands(section)],
             cwd=antscache.home,
-            env=antscache.environment(PATH=path, ANTSCACHE_ORIGINS=figshare.origins),
+            env=antscache.environment(PATH=path, ANTSCACHE_ORIGINS=figshare.origins, PYTHONPATH=upstream.path),
             capture_output=True,
             text=True,
             check=False,
             timeout=120,
         )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("script ran in") == section.count("python my_script.py")
+    assert done.stdout.count("script ran with") == commands(section).count("python my_script.py")
 
 
 def test_the_links_of_the_readme_and_the_docs_lead_somewhere() -> None:
