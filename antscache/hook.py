@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -34,9 +34,10 @@ MODULE = "antscache_hook"
 FILE = f"{MODULE}.pth"
 PATIENCE = 60  # seconds for an interpreter on a slow network filesystem to start
 
-# What Python executes when it starts. Where antscache has gone, nothing happens and nothing is said.
+# What Python executes when it starts. Where antscache has gone, nothing happens and nothing is said. Paths are bytes:
+# in a locale without their letters they would be none as text.
 CODE = """\
-inject, command = {inject!r}, {command!r}
+inject, command = os.fsdecode({inject!r}), tuple(map(os.fsdecode, {command!r}))
 if os.path.isfile(os.path.join(inject, "antscache_hook.py")):
     sys.path.insert(0, inject)
     try:
@@ -46,7 +47,7 @@ if os.path.isfile(os.path.join(inject, "antscache_hook.py")):
     if antscache_hook.is_on():
         antscache_hook.install(command)
 """
-SAYS = "# antscache: "  # and how it is called: the first line, which Python passes over
+SAYS = "# antscache: "  # and what is in it: the first line, which Python passes over
 
 # Runs in any Python from 3.8 on.
 PROBE = "import json, sys, sysconfig; print(json.dumps([sys.version_info[:2], sysconfig.get_path('purelib')]))"
@@ -69,7 +70,7 @@ def environment(
     """`environ` for a process whose ANTsPyNet uses its view, and so do those that it starts.
 
     Args:
-        flags: settings that it is to have. Its root is today's, whatever it does to HOME.
+        flags: settings that it is to have. Its root and lower caches are today's, wherever it goes and its HOME is.
         release: whose view it is to be; without, as `environ` says, or that of the installation that is imported.
         record: the file to note in what was asked for; %p in its name becomes the process's number.
         environ: what is kept otherwise.
@@ -78,11 +79,11 @@ def environment(
         ConfigError: a setting cannot be used.
     """
     settings = load(flags, environ)
-    path = [str(INJECT), *(each for each in environ.get("PYTHONPATH", "").split(os.pathsep) if each != str(INJECT))]
+    theirs = environ["PYTHONPATH"].split(os.pathsep) if environ.get("PYTHONPATH") else []
     made = {
         **environ,
-        **written({**flags, "root": settings.root}),
-        "PYTHONPATH": os.pathsep.join(path).rstrip(os.pathsep),
+        **written({**flags, "root": settings.root, "site_dirs": settings.site_dirs or None}),
+        "PYTHONPATH": os.pathsep.join([str(INJECT), *(each for each in theirs if each != str(INJECT))]),
         COMMAND: json.dumps(command()),
         HOOK: "1",
     }
@@ -120,6 +121,13 @@ def injected() -> Any:
 # A whole environment
 
 
+class Enabled(msgspec.Struct, frozen=True):
+    """What a hook leads to: the directory of what is injected, and how antscache is called."""
+
+    inject: str
+    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
 @dataclass(frozen=True, slots=True)
 class Hooked:
     """An environment and its hook.
@@ -127,17 +135,18 @@ class Hooked:
     Attributes:
         python: its interpreter.
         file: where the hook is, or would be.
-        command: of the antscache that it calls; empty where it is not enabled.
+        enabled: what is in it; None where it is not enabled.
     """
 
     python: Path
     file: Path
-    command: tuple[str, ...]
+    enabled: Enabled | None
 
     @property
-    def works(self) -> bool:
-        """Whether the antscache that it calls is there."""
-        return bool(self.command) and Path(self.command[0]).exists()
+    def gone(self) -> str | None:
+        """What of antscache the hook needs and is not there any more."""
+        needed = (self.enabled.command[0], self.enabled.inject) if self.enabled else ()
+        return next((each for each in needed if not Path(each).exists()), None)
 
 
 def status(python: Path) -> Hooked:
@@ -147,11 +156,10 @@ def status(python: Path) -> Hooked:
         ManifestError: `python` does not run, or is too old.
     """
     file = _site_packages(python) / FILE
-    called: tuple[str, ...] = ()
+    enabled = None
     with suppress(OSError, ValueError, msgspec.MsgspecError):
-        first = file.read_text("utf-8").partition("\n")[0]
-        called = msgspec.json.decode(first.removeprefix(SAYS), type=tuple[str, ...])
-    return Hooked(python, file, called)
+        enabled = msgspec.json.decode(file.read_text("utf-8").partition("\n")[0].removeprefix(SAYS), type=Enabled)
+    return Hooked(python, file, enabled)
 
 
 def enable(python: Path) -> Hooked:
@@ -162,13 +170,15 @@ def enable(python: Path) -> Hooked:
         AntsCacheError: its site-packages cannot be written to.
     """
     file = _site_packages(python) / FILE
-    code = CODE.format(inject=str(INJECT), command=command())
+    says = json.dumps({"inject": str(INJECT), "command": command()})
+    code = CODE.format(inject=os.fsencode(INJECT), command=tuple(map(os.fsencode, command())))
     staged = file.with_name(f".{FILE}.{os.getpid()}")
     try:
-        staged.write_text(f"{SAYS}{json.dumps(command())}\nimport os, sys; exec({code!r})\n", "utf-8")
+        staged.write_text(f"{SAYS}{says}\nimport os, sys; exec({code!r})\n", "utf-8")
         staged.replace(file)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink()
         raise _unwritable(file, error) from None
     return status(python)
 
@@ -182,7 +192,8 @@ def disable(python: Path) -> Hooked:
     """
     file = _site_packages(python) / FILE
     try:
-        file.unlink(missing_ok=True)
+        if os.path.lexists(file):  # not before: a filesystem that is read-only refuses anyway
+            file.unlink()
     except OSError as error:
         raise _unwritable(file, error) from None
     return status(python)

@@ -633,7 +633,8 @@ def test_where_the_hook_is_on_it_is_said_what_it_leads_to(installed: Host, tmp_p
     host = Host(installed.settings, python)
     assert "the hook is on" in told(found(software.check_installation, host), "ok")
     gone = str(tmp_path / "gone")
-    hooked.file.write_text(hooked.file.read_text("utf-8").replace(hooked.command[0], gone), "utf-8")
+    assert hooked.enabled is not None
+    hooked.file.write_text(hooked.file.read_text("utf-8").replace(hooked.enabled.command[0], gone), "utf-8")
     assert f"{gone}, which is not there" in told(found(software.check_installation, host), "error")
 
 

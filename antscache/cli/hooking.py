@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +16,7 @@ import click
 from antscache.cli import render
 from antscache.cli.group import Verbs, antscache
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.errors import ConfigError, ManifestError
+from antscache.errors import ConfigError, ManifestError, Offline
 from antscache.manifest import PACKAGES, parse_release
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from antscache.hook import Hooked
     from antscache.manifest import Manifest, Package, Release
 
+IGNORED = ("SIGPIPE", "SIGXFSZ")
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # what shells and env(1) exit with
 
 
@@ -72,11 +76,15 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         raise click.UsageError("no CMD to run")
     environment = hook.environment(invocation.flags, release=release, record=record)
     sys.stdout.flush()
+    for name in IGNORED:  # by Python, and not by whoever started it
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606  it is what was asked for
-    except OSError as error:
-        click.echo(f"error: cannot run {command[0]}: {error.strerror}", err=True)
-        raise click.exceptions.Exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE) from None
+    except (OSError, ValueError) as error:
+        found = isinstance(error, OSError) and error.errno != errno.ENOENT  # no name at all is a ValueError
+        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
+        click.echo(f"error: cannot run {command[0]}: {why}", err=True)
+        raise click.exceptions.Exit(NOT_EXECUTABLE if found else NOT_FOUND) from None
 
 
 @antscache.group("hook", cls=Verbs)
@@ -127,16 +135,15 @@ def _python(python: Path | None) -> Path:
 
 
 def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
+    enabled = hooked.enabled
     if json:
-        facts = {"python": hooked.python, "file": hooked.file, "command": hooked.command, "works": hooked.works}
-        render.print_json({key: str(value) if isinstance(value, Path) else value for key, value in facts.items()})
+        command = enabled.command if enabled else ()
+        facts = {"python": str(hooked.python), "file": str(hooked.file), "command": command}
+        render.print_json({**facts, "works": bool(enabled) and not hooked.gone})
         return
-    if not hooked.command:
-        click.echo(f"off for {hooked.python}")
-        return
-    click.echo(f"on for {hooked.python}: {hooked.file}")
-    if not hooked.works:
-        invocation.say(f"warning: {hooked.command[0]} is not there any more\nhint: run `antscache hook enable` again")
+    click.echo(f"on for {hooked.python}: {hooked.file}" if enabled else f"off for {hooked.python}")
+    if hooked.gone:
+        invocation.say(f"warning: {hooked.gone} is not there any more\nhint: run `antscache hook enable` again")
 
 
 # What the hook asks
@@ -165,7 +172,15 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
     """Make one entry present, and print, as JSON, where it is."""
     cache = invocation.cache()
     manifest = _asked_for(cache, package, directory)
-    cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
+    try:
+        cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
+    except Offline as error:
+        if cache.catalog.at_hand(manifest.release):
+            raise
+        hint = (
+            f"run `antscache prefetch --from {shlex.quote(str(directory))} --name {name}` where there is network access"
+        )
+        raise Offline(str(error), hint=hint) from None
     _print([each for each in cache.located(manifest) if (each.kind, each.name) == (kind, name)])
 
 

@@ -42,7 +42,7 @@ def check_installation(host: Host) -> Iterator[Finding]:
     if "+" in manifest.release.version:
         yield note(f"its source is not that of a published {found.version}, so it is a release of its own")
     hooked = hook.status(found.python)
-    if hooked.command:
+    if hooked.enabled:
         yield from _hooked(host, manifest.release, hooked)
     else:
         yield from _seen(host, manifest.release)
@@ -50,12 +50,12 @@ def check_installation(host: Host) -> Iterator[Finding]:
 
 def _hooked(host: Host, release: Release, hooked: Hooked) -> Iterator[Finding]:
     """Whether the hook, which is on, leads anywhere."""
-    if hooked.works:
+    if hooked.gone:
+        told = f"the hook is on and leads to {hooked.gone}, which is not there any more"
+        yield wrong(told, f"antscache hook enable --python {hooked.python}")
+    else:
         yield ok(f"the hook is on, so it sees the view of {release}, wherever its home is")
         yield from _missing(host, release)
-    else:
-        told = f"the hook calls {hooked.command[0]}, which is not there, so it gets no file"
-        yield wrong(told, f"antscache hook enable --python {hooked.python}")
 
 
 def _seen(host: Host, release: Release) -> Iterator[Finding]:

@@ -29,8 +29,10 @@ COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD
 NO_DIRECTORY = (None, "ANTsXNet")  # what 0.1.9 to 0.2.2 pass where the caller named none
 DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
 NOTED = ("release", "kind", "name", "file", "identifier", "digest", "size")
+KEYS = (*NOTED, "path")
 
 _views: dict[tuple[str, str], View] = {}
+_default: list[Any] = [None]  # where antspynet looked when its getters were redirected
 _noted: set[tuple[str, str]] = set()  # what this process has noted, and where
 
 
@@ -45,32 +47,41 @@ class View:
         self._package, self._directory, self._command = package, directory, command
         self._entries: dict[tuple[str, str], Entry] | None = None
 
-    def path(self, kind: str, name: Any) -> str | None:
+    def path(self, kind: str, name: str) -> str | None:
         """Where the file of an entry is, whole; None if the release has no such entry, or nothing to fetch for it.
 
         Raises:
             AntsCacheError: it is not there, and cannot be fetched.
         """
         if self._entries is None:
-            self._entries = {(each["kind"], each["name"]): each for each in self._ask("entries")}
+            self._entries = self._ask("entries")
         entry = self._entries.get((kind, name))
         if entry is None:
             return None
         if not is_whole(entry):
             print(f"antscache: getting {entry['file']} of {entry['release']}", file=sys.stderr, flush=True)
-            entry = self._entries[kind, name] = self._ask("fetch", kind, name)[0]
+            entry = self._ask("fetch", kind, name).get((kind, name), entry)
             if not is_whole(entry):
-                raise AntsCacheError(f"antscache says {entry['path']} has {entry['size']} bytes, and it has not")
+                raise AntsCacheError(f"antscache says that {entry['file']} is there, and it is not: {entry['path']}")
+            self._entries[kind, name] = entry
         note(entry)
         return str(entry["path"])
 
-    def _ask(self, verb: str, *arguments: str) -> list[Entry]:
-        """What antscache answers to `antscache hook VERB PACKAGE DIRECTORY ...`.
+    def forget(self) -> None:
+        """Ask anew."""
+        self._entries = None
+
+    def _ask(self, verb: str, *arguments: str) -> dict[tuple[str, str], Entry]:
+        """What antscache answers to `antscache hook VERB PACKAGE DIRECTORY ...`, by kind and name.
 
         It may live in another environment: nothing that is set for this one's Python reaches it.
+
+        Raises:
+            AntsCacheError: it cannot be called, fails, or is not understood.
         """
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environ[HOOK] = "0"
+        way_out = f"hint: install it again, or go without it: {HOOK}=0"
         try:
             command = json.loads(os.environ.get(COMMAND) or "[]") or list(self._command)
             done = subprocess.run(
@@ -81,12 +92,28 @@ class View:
                 check=False,
             )
         except (OSError, TypeError, ValueError, IndexError) as error:
-            told = f"antscache cannot be called: {error}"
-            raise AntsCacheError(f"{told}\nhint: install it again, or go without it: {HOOK}=0") from None
+            raise AntsCacheError(f"antscache cannot be called: {error}\n{way_out}") from None
         if done.returncode != 0:
-            raise AntsCacheError(done.stderr.decode("utf-8", "replace").strip())
-        answer: list[Entry] = json.loads(done.stdout.decode("utf-8"))
-        return answer
+            told = f"antscache ({command[0]}) ended with {done.returncode} and said nothing\n{way_out}"
+            raise AntsCacheError(done.stderr.decode("utf-8", "replace").strip() or told)
+        said = ""
+        try:
+            found = _entries(json.loads(done.stdout.decode("utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            found, said = {}, repr(error)
+        if not found:
+            raise AntsCacheError(f"antscache ({command[0]}) is not understood: {said or 'no entries'}\n{way_out}")
+        return found
+
+
+def _entries(answer: list[Entry]) -> dict[tuple[str, str], Entry]:
+    return {(each["kind"], each["name"]): {key: each[key] for key in KEYS} for each in answer}
+
+
+def forget() -> None:
+    """What antscache has said is asked anew: it may be called otherwise now."""
+    for view in _views.values():
+        view.forget()
 
 
 def redirect(module: ModuleType, package: str, kind: str, name: str, command: Sequence[str]) -> None:
@@ -99,15 +126,27 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
     for _ in module.__name__.split("."):
         directory = os.path.dirname(directory)
     view = _views.setdefault((package, directory), View(package, directory, command))
-    is_moved = moves(package)
 
     def answer(original: Any, values: Any, named: Any) -> Any:
-        parameters = original.__code__.co_varnames[: original.__code__.co_argcount]
-        asked = dict(zip(parameters, values), **named)
-        path = None if is_moved() or is_elsewhere(asked) else view.path(kind, asked.get("file_id"))
+        asked = bound(original, values, named)
+        name = asked.get("file_id")
+        if not isinstance(name, str) or is_elsewhere(asked) or (package == "antspynet" and is_moved()):
+            return original(*values, **named)
+        path = view.path(kind, name)
         return original(*values, **named) if path is None else path
 
-    exchange(module, name, answer)
+    if exchange(module, name, answer) and package == "antspynet":
+        here, usual = _cache_directory(), os.path.join(os.path.expanduser("~"), ".keras", "ANTsXNet")
+        _default[0] = here if here in (None, usual) else object()  # or it was set before the hook was on
+
+
+def bound(function: Any, values: Any, named: Any) -> dict[str, Any]:
+    """The arguments of a call by name; none, if `function` does not take them."""
+    parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+    asked = dict(zip(parameters, values))
+    if len(values) > len(parameters) or any(key in asked or key not in parameters for key in named):
+        return {}
+    return {**asked, **named}
 
 
 def announce(module: ModuleType, name: str, file: str) -> None:
@@ -141,11 +180,11 @@ def check(module: ModuleType, name: str) -> None:
         raise TypeError(f"{name} is not the function that was expected")
 
 
-def exchange(module: ModuleType, name: str, answer: Any) -> None:
+def exchange(module: ModuleType, name: str, answer: Any) -> bool:
     """Who calls the function `name` of `module` calls `answer(original, values, named)`, under whatever name.
 
     It stays the same object, and its code is exchanged: so it does not matter who has imported it already. A second
-    call changes nothing.
+    call changes nothing, and returns False.
 
     Raises:
         TypeError: it is no function whose code can be exchanged.
@@ -153,27 +192,23 @@ def exchange(module: ModuleType, name: str, answer: Any) -> None:
     check(module, name)
     function: Any = getattr(module, name)
     if hasattr(function, "__antscache__"):
-        return
+        return False
     original: Any = FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
     original.__doc__, original.__kwdefaults__ = function.__doc__, function.__kwdefaults__
     function.__globals__["_antscache_answer"] = lambda values, named: answer(original, values, named)
     function.__dict__.update(__wrapped__=original, __antscache__=True)
     function.__defaults__ = function.__kwdefaults__ = None
     function.__code__ = _redirected.__code__
+    return True
 
 
 def _redirected(*values: Any, **named: Any) -> Any:
     return _antscache_answer(values, named)  # type: ignore[name-defined]  # noqa: F821  of the getter's module
 
 
-def moves(package: str) -> Any:
-    """A function that tells whether the user has set another cache directory: by set_antsxnet_cache_directory()."""
-    here = _cache_directory()
-    if package != "antspynet" or here is None:  # before 0.2.9 there is none
-        return bool
-    if here != os.path.join(os.path.expanduser("~"), ".keras", "ANTsXNet"):  # before the hook was there
-        return lambda: True
-    return lambda: _cache_directory() is not here  # the very object: it may be set to what it was
+def is_moved() -> bool:
+    """Whether the user has set another cache directory: by set_antsxnet_cache_directory(), from 0.2.9 on."""
+    return _cache_directory() is not _default[0]  # the very object: it may be set to what it was
 
 
 def _cache_directory() -> Any:

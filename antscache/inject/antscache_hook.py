@@ -56,20 +56,30 @@ class Finder:
             spec = next((each for each in found if each is not None), None)
         finally:
             self._finding.discard(name)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
+        if spec is not None and spec.loader is not None:
             self._watch(spec.loader)
         return spec
 
     def _watch(self, loader: Any) -> None:
-        """What `loader` executes is redirected then; it is the loader of one module, or of one archive."""
-        execute = loader.exec_module
+        """What `loader` loads is redirected then; it is the loader of one module, or of one archive.
 
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
+        Raises:
+            ImportError: it is a loader that cannot be watched.
+        """
+        modern = hasattr(loader, "exec_module")  # which archives have from Python 3.10 on
+        load = loader.exec_module if modern else loader.load_module
+
+        def watched(loaded: Any) -> Any:  # a module, or the name of one
+            result = load(loaded)
+            module = loaded if modern else result
             if module.__name__ in FUNCTIONS:
                 self.redirect(module)
+            return result
 
-        loader.exec_module = exec_module
+        try:
+            setattr(loader, "exec_module" if modern else "load_module", watched)
+        except AttributeError as error:
+            raise _refusal(type(loader).__name__, error) from error
 
     def redirect(self, *modules: ModuleType) -> None:
         """The getters of `modules`, wherever they are called from, ask antscache; what has Keras download says so.
@@ -87,8 +97,12 @@ class Finder:
                 else:
                     functions.announce(module, *KERAS[module.__name__])
         except Exception as error:
-            told = f"antscache cannot direct {', '.join(module.__name__ for module in modules)} to its view: {error!r}"
-            raise ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0") from error
+            raise _refusal(", ".join(module.__name__ for module in modules), error) from error
+
+
+def _refusal(what: str, error: Exception) -> ImportError:
+    told = f"antscache cannot direct {what} to its view: {error!r}"
+    return ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0")
 
 
 def getters() -> Any:
@@ -113,12 +127,14 @@ def is_on() -> bool:
 
 
 def install(command: Sequence[str] = ()) -> None:
-    """Every getter that is imported from now on, or has been, asks antscache; a second call changes nothing.
+    """Every getter that is imported from now on, or has been, asks antscache; after a second call it asks anew.
 
     Raises:
         ImportError: one that has been imported cannot be redirected, and nothing has changed.
     """
     finder = next((each for each in sys.meta_path if isinstance(each, Finder)), None) or Finder(command)
-    finder.redirect(*(sys.modules[name] for name in FUNCTIONS if name in sys.modules))
+    if imported := [sys.modules[name] for name in FUNCTIONS if name in sys.modules]:
+        finder.redirect(*imported)
+        getters().forget()
     if finder not in sys.meta_path:
         sys.meta_path.insert(0, finder)
