@@ -33,13 +33,14 @@ def activate(release: str | None = None, *, record: str | os.PathLike[str] | Non
     What is not there is fetched when it is asked for.
 
     Args:
-        release: whose view it is to be; without, that of the installation that is imported.
+        release: whose view it is to be; without, as an `antscache run` around it says, or that of the installation that
+            is imported.
         record: a file to note in what is asked for; %p in its name becomes the number of each process.
         flags: settings, as the command line's flags are called: `root`, `offline`, ...
 
     Raises:
-        AntsCacheError: there is no such release, or a setting cannot be used; nothing is changed.
-        ImportError: the antspynet that is imported cannot be directed.
+        AntsCacheError: `release` is not written like one, or a setting cannot be used; nothing is changed.
+        ImportError: the antspynet that is imported cannot be directed; nothing is changed.
     """
     from pathlib import Path
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,7 @@ def tool(tmp_path: Path) -> Callable[[str], Path]:
 
     def make(name: str) -> Path:
         place = tmp_path / name
-        subprocess.run([PYTHON, "-m", "venv", "--without-pip", place], check=True, timeout=ENOUGH)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True, timeout=ENOUGH)
         [packages] = place.glob("lib/python*/site-packages")
         shutil.copytree(REPOSITORY / "antscache", packages / "antscache")
         (packages / "what_it_needs.pth").write_text(str(Path(msgspec.__file__).parent.parent))

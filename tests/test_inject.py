@@ -268,6 +268,29 @@ def test_the_release_that_is_named_wins_over_the_one_that_is_imported(settled: L
     assert path == str(settled.antscache.root / "views/antspynet-0.3.1" / HOME / f"{LUNG}.h5")
 
 
+def test_a_name_that_the_named_release_does_not_have_is_an_error_and_not_upstreams_business(settled: Lab) -> None:
+    code = f"print(json.dumps([told(lambda: network({CHANGED!r})), told(lambda: network('show'))[-1]]))"
+    told, shown = settled.asked(settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.1.1")
+    assert told.startswith(f"AntsCacheError: antspynet==0.1.1 has no network {CHANGED} that can be fetched")
+    assert shown == "show"
+
+
+IN_FRONT = """
+import sys
+from importlib.machinery import PathFinder
+class Alone:
+    def find_spec(self, name, path=None, target=None):
+        return PathFinder.find_spec(name, path, target) if name.startswith("antspynet") else None
+sys.meta_path.insert(0, Alone())
+"""
+
+
+def test_a_finder_in_front_that_asks_nobody_does_not_hide_it(settled: Lab) -> None:
+    code = f"{IN_FRONT}{IMPORTS}print(json.dumps(network({BRAIN!r})))"
+    view = settled.view()
+    assert settled.hooked(settled.upstream(), code).succeeded().json == str(view / f"{BRAIN}.h5")
+
+
 EXAMPLES = """
 import ants
 own = sys.argv[1]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Entry = Dict[str, Any]  # what antscache prints: `Located`
 
 COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD"
+RELEASE = "ANTSCACHE_RELEASE"
 NO_DIRECTORY = (None, "ANTsXNet")  # what 0.1.9 to 0.2.2 pass where the caller named none
 DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
 NOTED = ("release", "kind", "name", "file", "identifier", "digest", "size")
@@ -51,12 +52,15 @@ class View:
         """Where the file of an entry is, whole; None if the release has no such entry, or nothing to fetch for it.
 
         Raises:
-            AntsCacheError: it is not there, and cannot be fetched.
+            AntsCacheError: it is not there, and cannot be fetched; or the user has named a release without it.
         """
         if self._entries is None:
             self._entries = self._ask("entries")
         entry = self._entries.get((kind, name))
         if entry is None:
+            named = os.environ.get(RELEASE, "")
+            if named.startswith(f"{self._package}==") and name != "show":
+                raise AntsCacheError(f"{named} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
         if not is_whole(entry):
             print(f"antscache: getting {entry['file']} of {entry['release']}", file=sys.stderr, flush=True)

@@ -47,6 +47,9 @@ class Finder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """What the other finders say of a module in FUNCTIONS; None of any other."""
+        if sys.meta_path[0] is not self and self in sys.meta_path:  # one before it may ask nobody else
+            sys.meta_path.remove(self)
+            sys.meta_path.insert(0, self)
         if name not in FUNCTIONS or name in self._finding:
             return None
         self._finding.add(name)  # another one may ask all finders as well, this one too
