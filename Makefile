@@ -26,10 +26,12 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n auto $(PYTEST)
 
 test-slow: $(INSTALLED) tools
-	$(BIN)/pytest -m slow $(PYTEST)
+	$(BIN)/pytest -m "slow and not timed" -n auto --dist loadgroup $(PYTEST)
+	$(BIN)/pytest -m timed $(PYTEST)
 
 test-all: $(INSTALLED) tools
-	$(BIN)/pytest -m "slow or not slow" $(PYTEST)
+	$(BIN)/pytest -m "not timed" -n auto --dist loadgroup $(PYTEST)
+	$(BIN)/pytest -m timed $(PYTEST)
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)

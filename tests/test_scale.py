@@ -25,6 +25,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.parametrize("command", [["status"], ["list"], ["prefetch", "antspynet==9.7", "--offline"], ["gc", "-n"]])
 def test_what_has_nothing_to_do_takes_less_than_a_second(antscache: AntsCache, large: Path, command: list[str]) -> None:
     def seconds() -> float:

@@ -1,4 +1,4 @@
-"""Call the real ANTsPyNet on an image of noise: `python extract.py brain|lung OUTPUT`, run by a Python that has it.
+"""Call the real ANTsPyNet on an image of noise: `python extract.py brain|chest|lung OUTPUT`, by a Python that has it.
 
 OUTPUT (.npy) holds the probability images that the function returns. ANTsPyNet is used as anybody would use it: where
 it looks for its files is decided by HOME.
@@ -24,6 +24,11 @@ def brain() -> list[ants.ANTsImage]:
     return [brain_extraction(noise(40, 48, 40), modality="t1")]
 
 
+def chest() -> list[ants.ANTsImage]:
+    """Background, left lung, right lung, airways; of a CT: the old releases know no "xray"."""
+    return list(lung_extraction(noise(24, 20, 16), modality="ct")["probability_images"])
+
+
 def lung() -> list[ants.ANTsImage]:
     """Background, left lung, right lung."""
     return list(lung_extraction(noise(120, 100), modality="xray")["probability_images"])
@@ -31,4 +36,4 @@ def lung() -> list[ants.ANTsImage]:
 
 if __name__ == "__main__":
     organ, output = sys.argv[1:]
-    np.save(output, [image.numpy() for image in {"brain": brain, "lung": lung}[organ]()])
+    np.save(output, [image.numpy() for image in {"brain": brain, "chest": chest, "lung": lung}[organ]()])

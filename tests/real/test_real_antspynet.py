@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["antspynet", "cut_off", "figshare", "python", "weights"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # the first test of all installs 2.7 GB
+# One process for all of them; the first test of all installs 2.7 GB.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real"), pytest.mark.timeout(1800)]
 
 OLD = "antspynet==0.1.7"  # with other bytes behind one name
 PRIORS = "xrayLungPriors"

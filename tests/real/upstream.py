@@ -2,6 +2,7 @@
 
     .venvs/antspynet-0.3.2/                  2.7 GB, made once: what `requirements.txt` says, and nothing of antscache
     .venvs/antspynet-0.3.2/requirements.txt  a copy, written last: this installation is whole
+    .venvs/antspynet-<version>/              another release, the same way: `releases/antspynet-<version>.txt`
 
 Fixtures are for test modules beside this one, which import them by name.
 """
@@ -22,13 +23,18 @@ from filelock import FileLock
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"
 VENV = REPOSITORY / ".venvs" / "antspynet-0.3.2"
 RELEASE = "antspynet==0.3.2"
 PATIENCE = 240  # seconds for one run of ANTsPyNet; it takes about ten
+TENSORFLOW = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN may sum in another order on another run
+}
 
 
 @dataclass(frozen=True)
@@ -44,39 +50,46 @@ class ANTsPyNet:
 
 
 def run(*command: str | Path, home: Path) -> Ran:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "CUDA_VISIBLE_DEVICES": "",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TF_ENABLE_ONEDNN_OPTS": "0",  # oneDNN may sum in another order on another run
-    }
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def install(interpreter: Path) -> None:
+def install(interpreter: Path, requirements: Path = REQUIREMENTS) -> None:
     """Make the environment of `interpreter` anew; what is left of an earlier one goes."""
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(VENV)],
-        [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            cannot(f"{RELEASE} cannot be installed in {VENV}:\n{done.stdout}{done.stderr}")
+    venv = interpreter.parent.parent
+    pip(venv, [sys.executable, "-m", "venv", "--clear", str(venv)])
+    pip(venv, [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)])
+
+
+def pip(directory: Path, command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        cannot(f"{directory.name} cannot be installed in {directory}:\n{done.stdout}{done.stderr}")
+
+
+def ensure(directory: Path, requirements: Path, proof: Path, make: Callable[[], None]) -> None:
+    """`directory` is what `requirements` say: as it is found with `proof` in it, or made, by whoever comes first."""
+    whole = directory / REQUIREMENTS.name
+    directory.parent.mkdir(exist_ok=True)
+    with FileLock(f"{directory}.lock"):
+        made = proof.exists() and whole.exists()
+        if not made or whole.read_bytes() != requirements.read_bytes():
+            make()
+            whole.write_bytes(requirements.read_bytes())
+
+
+def environment(venv: Path, requirements: Path) -> Path:
+    """The interpreter of `venv`, which is made if it is not whole or not what `requirements` say."""
+    interpreter = venv / "bin" / "python"
+    ensure(venv, requirements, interpreter, lambda: install(interpreter, requirements))
+    return interpreter
 
 
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The interpreter of `VENV`, which is made if it is not whole or not what `REQUIREMENTS` say."""
-    interpreter, whole = VENV / "bin" / "python", VENV / REQUIREMENTS.name
-    VENV.parent.mkdir(exist_ok=True)
-    with FileLock(f"{VENV}.lock"):
-        made = interpreter.exists() and whole.exists()
-        if not made or whole.read_bytes() != REQUIREMENTS.read_bytes():
-            install(interpreter)
-            whole.write_bytes(REQUIREMENTS.read_bytes())
-    return interpreter
+    return environment(VENV, REQUIREMENTS)
 
 
 @pytest.fixture(scope="session")

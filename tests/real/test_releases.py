@@ -1,0 +1,356 @@
+"""Real releases of ANTsPyNet, old and new, at the same time and in one home: each uses its own view.
+
+    0.3.2    the environment of the other tests here
+    0.2.9    a pure wheel, unpacked on PYTHONPATH over the same environment
+    0.2.3    an environment of its own, with TensorFlow 2.21 and Keras 3
+    0.1.9    an environment of its own, with TensorFlow 2.15 and Keras 2
+
+No function that needs one of the six networks on which 0.2.9 and 0.3.2 differ can be compared at a price that tests can
+pay: the cheapest, mouse_brain_parcellation, takes a minute of processor time and 3.6 GB, most of it for a registration,
+and does not give the same result twice. So what is compared is what the six networks predict, each built by its
+release's own code, with the weights from where the release's own getter says they are: `releases/conflicting.py`.
+
+The functions of the old releases that are called here call the getters in all three ways: with "ANTsXNet" for a
+directory, with None, and with no directory at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import BRAIN, TEMPLATE, AntsCache, Ran
+from upstream import HERE, PATIENCE, TENSORFLOW, VENV, cut_off, ensure, environment, pip, python, run
+
+from antscache.testing import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["cut_off", "python"]  # fixtures
+
+# One process for all of them; the first tests of all install 8 GB.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real"), pytest.mark.timeout(1800)]
+
+RELEASES = HERE / "releases"
+OLD, NEW = "0.2.9", "0.3.2"  # which conflict
+OLDER = ("0.1.9", "0.2.3")  # whose getters take a directory
+CHEST, PRIORS = "lungCtWithPriorsSegmentationWeights", "luna16LungPriors"
+NEEDS = {  # what extract.py's functions ask for, and its Figshare number
+    "brain": {BRAIN: "34821874", TEMPLATE: "22597175"},
+    "chest": {CHEST: "28357818", PRIORS: "28253796"},
+}
+SHAPES = {"brain": (1, 40, 48, 40), "chest": (4, 24, 20, 16)}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A real release, and the Python that runs it."""
+
+    version: str
+    python: Path
+    path: str = ""  # PYTHONPATH
+
+    @property
+    def release(self) -> str:
+        return f"antspynet=={self.version}"
+
+
+@dataclass(frozen=True)
+class Made:
+    """The six networks of a release: weights that it made, and what they predict where they are named explicitly."""
+
+    weights: Path
+    expected: Mapping[str, NDArray[np.float32]]
+
+
+def requirements(version: str) -> Path:
+    return RELEASES / f"antspynet-{version}.txt"
+
+
+def installed(version: str) -> Installed:
+    return Installed(version, environment(VENV.with_name(f"antspynet-{version}"), requirements(version)))
+
+
+@pytest.fixture(scope="session")
+def two(python: Path) -> tuple[Installed, Installed]:
+    """0.2.9 and 0.3.2."""
+    unpacked = VENV.with_name(f"antspynet-{OLD}")
+
+    def unpack() -> None:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        what = ("--no-deps", "--only-binary", ":all:", "--target", str(unpacked), "-r", str(requirements(OLD)))
+        pip(unpacked, [str(python), "-m", "pip", "install", "--quiet", *what])
+
+    ensure(unpacked, requirements(OLD), unpacked / "antspynet", unpack)
+    return Installed(OLD, python, str(unpacked)), Installed(NEW, python)
+
+
+@pytest.fixture(scope="session", params=OLDER)
+def old(request: pytest.FixtureRequest) -> Installed:
+    """A release with an environment of its own."""
+    return installed(request.param)
+
+
+@pytest.fixture(scope="session", params=[*OLDER, OLD, NEW])
+def any_one(request: pytest.FixtureRequest) -> Installed:
+    if request.param in (OLD, NEW):
+        two: tuple[Installed, Installed] = request.getfixturevalue("two")
+        return two[request.param == NEW]
+    return installed(request.param)
+
+
+@pytest.fixture(scope="session")
+def old_files(old: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Figshare numbers, and the files that stand for them, which `old` has made."""
+    home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("files")
+    run(old.python, HERE / "make_weights.py", directory, home=home).succeeded()
+    return {path.parent.name: path for path in directory.glob("*/*")}
+
+
+@pytest.fixture(scope="session")
+def made(two: tuple[Installed, Installed], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
+    """Made and computed without antscache, by each release."""
+
+    def make(one: Installed) -> Made:
+        home, weights = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("weights")
+        output = weights.with_suffix(".npz")
+        script = (one.python, RELEASES / "conflicting.py", "make", weights, output)
+        run("env", f"PYTHONPATH={one.path}", *script, home=home).succeeded()
+        return Made(weights, np.load(output))
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip((one.version for one in two), pool.map(make, two), strict=True))
+
+
+@contextmanager
+def served(antscache: AntsCache, files: Mapping[str, Path]) -> Iterator[AntsCache]:
+    """`antscache`, which fetches from a stand-in that has these files and no others."""
+    with StandIn({}, contents=files) as standin:
+        yield replace(antscache, origins=standin.origins)
+
+
+def prefetched(antscache: AntsCache, release: str, *names: str) -> Path:
+    """The view's directory of files."""
+    chosen = [argument for name in names for argument in ("--name", name)]
+    home = antscache("prefetch", release, *chosen, timeout=PATIENCE).succeeded().out.strip()
+    return Path(home) / ".keras/ANTsXNet"
+
+
+@dataclass(frozen=True)
+class Process:
+    """What runs with a view or without one, on a host without a network, and without naming a release."""
+
+    command: list[str]
+    environ: dict[str, str]
+    home: Path
+
+    def ended(self, question: str = "") -> Ran:
+        done = subprocess.run(
+            self.command,
+            input=question,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environ,
+            cwd=self.home,
+            timeout=PATIENCE,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where processes of any release have one HOME, and antscache with one root, and reach nothing."""
+
+    antscache: AntsCache
+    cut_off: tuple[str, ...]
+
+    def without_a_view(self, release: Installed, *script: str | Path) -> Process:
+        command = [*self.cut_off, str(release.python), *map(str, script)]
+        environ = self.antscache.environment(**TENSORFLOW, PYTHONPATH=release.path)
+        return Process(command, environ, self.antscache.home)
+
+    def with_its_view(self, release: Installed, record: Path, *script: str | Path) -> Process:
+        """As a user runs it."""
+        run = self.antscache.command("run", "--offline", "--record", record, "--", release.python, *script)
+        return replace(self.without_a_view(release), command=[*self.cut_off, *run])
+
+    def made_a_cache_in_home(self) -> bool:
+        return (self.antscache.home / ".keras/ANTsXNet").exists()
+
+
+@pytest.fixture
+def host(antscache: AntsCache, cut_off: tuple[str, ...]) -> Host:
+    return Host(antscache, cut_off)
+
+
+def changed(antscache: AntsCache) -> dict[str, dict[str, str]]:
+    """Release -> network -> Figshare number, of those on which the two releases differ."""
+    entries = antscache("diff", OLD, NEW, "--json").succeeded().json["changed"]
+    return {
+        version: {entry["name"]: entry[side].removeprefix("figshare:") for entry in entries}
+        for version, side in ((OLD, "old"), (NEW, "new"))
+    }
+
+
+def recorded(file: Path) -> set[tuple[str, str, str, str]]:
+    """Release, name, identifier and digest of what was asked for."""
+    lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return {tuple(line[key] for key in ("release", "name", "identifier", "digest")) for line in lines}
+
+
+def asked(release: str, numbers: Mapping[str, str], files: Mapping[str, Path]) -> set[tuple[str, str, str, str]]:
+    """The same, of what is to be asked for: a name's number, and a number's file."""
+    return {
+        (release, name, f"figshare:{number}", f"sha256:{hashlib.sha256(files[number].read_bytes()).hexdigest()}")
+        for name, number in numbers.items()
+    }
+
+
+def same(some: NDArray[np.float32], others: NDArray[np.float32], within: float) -> bool:
+    return some.shape == others.shape and bool(np.allclose(some, others, atol=within))
+
+
+def together(processes: list[Process]) -> list[dict[str, str]]:
+    """What each of some `conflicting.py predict` prints at last, and that they end well.
+
+    None goes on to predict before all are ready, and none ends before all are done.
+    """
+    with ExitStack() as stack:
+        started = [stack.enter_context(_started(process)) for process in processes]
+        for word in ("ready", "done"):
+            assert [_told(*each) for each in started] == [f"{word}\n"] * len(started)
+            for process, _ in started:
+                assert process.stdin is not None
+                print(file=process.stdin, flush=True)
+        answers = [json.loads(_told(*each)) for each in started]
+        assert [process.wait(PATIENCE) for process, _ in started] == [0] * len(started)
+        return answers
+
+
+@contextmanager
+def _started(process: Process) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """The process, and what it writes to stderr; it does not outlive the test."""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            process.command,
+            env=process.environ,
+            cwd=process.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as running,
+    ):
+        try:
+            yield running, errors
+        finally:
+            running.kill()
+
+
+def _told(process: subprocess.Popen[str], errors: IO[str]) -> str:
+    """The next line of the process."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        errors.seek(0)  # it has ended
+        pytest.fail(errors.read())
+    return line
+
+
+def test_two_releases_at_the_same_time_in_one_home_compute_each_with_its_own_bytes(
+    two: tuple[Installed, Installed], made: dict[str, Made], host: Host, tmp_path: Path
+) -> None:
+    conflicts = changed(host.antscache)
+    assert len(conflicts[NEW]) == 6
+    files = {
+        number: made[version].weights / f"{name}.h5"
+        for version, networks in conflicts.items()
+        for name, number in networks.items()
+    }
+    assert len(files) == 12
+    with served(host.antscache, files) as antscache:
+        views = {version: prefetched(antscache, version, *networks) for version, networks in conflicts.items()}
+
+    outputs = {one.version: tmp_path / f"{one.version}.npz" for one in two}
+    records = {one.version: tmp_path / f"{one.version}.jsonl" for one in two}
+    script = RELEASES / "conflicting.py"
+    named = together(
+        [host.with_its_view(one, records[one.version], script, "predict", outputs[one.version]) for one in two]
+    )
+
+    for one, paths in zip(two, named, strict=True):
+        networks, view = conflicts[one.version], views[one.version]
+        assert paths == {name: str(view / f"{name}.h5") for name in networks}
+        assert recorded(records[one.version]) == asked(one.release, networks, files)
+        found, expected = np.load(outputs[one.version]), made[one.version].expected
+        assert set(found) == set(expected)
+        assert [each for each in expected if not same(found[each], expected[each], 1e-5)] == []
+    of_old, of_new = (np.load(outputs[version]) for version in (OLD, NEW))
+    assert [each for each in of_new if same(of_old[each], of_new[each], 1e-2)] == []
+    assert not host.made_a_cache_in_home()
+
+
+@pytest.mark.parametrize("organ", NEEDS)
+def test_an_old_release_computes_with_its_view_where_its_own_functions_ask(
+    organ: str, old: Installed, old_files: dict[str, Path], host: Host, tmp_path: Path
+) -> None:
+    with served(host.antscache, old_files) as antscache:
+        prefetched(antscache, old.version, *NEEDS[organ])
+    output, record = tmp_path / "output.npy", tmp_path / "record.jsonl"
+    host.with_its_view(old, record, HERE / "extract.py", organ, output).ended().succeeded()
+    found = np.load(output)
+    assert found.shape == SHAPES[organ]
+    assert found.std() > 0
+    assert recorded(record) == asked(old.release, NEEDS[organ], old_files)
+    assert not host.made_a_cache_in_home()
+
+
+def test_these_functions_name_a_directory_that_is_none_or_none_at_all(old: Installed) -> None:
+    (utilities,) = old.python.parent.parent.glob("lib/python3*/site-packages/antspynet/utilities")
+    brain, chest = ((utilities / f"{organ}_extraction.py").read_text("utf-8") for organ in ("brain", "lung"))
+    literal = 'antsxnet_cache_directory = "ANTsXNet"'
+    assert [literal in source for source in (brain, chest)] == [old.version == "0.1.9"] * 2
+    passed = r"get_pretrained_network\([^()]+,\s+antsxnet_cache_directory=antsxnet_cache_directory\)"
+    assert all(re.search(passed, source) for source in (brain, chest))
+    assert f'get_antsxnet_data("{PRIORS}")' in chest
+
+
+def test_without_its_view_an_old_release_wants_to_download(old: Installed, host: Host, tmp_path: Path) -> None:
+    ran = host.without_a_view(old, HERE / "extract.py", "brain", tmp_path / "output.npy").ended()
+    assert ran.code != 0
+    assert "URL fetch failure on https://" in ran.err
+    assert host.made_a_cache_in_home()
+
+
+def test_every_request_of_a_release_lands_in_its_view_in_whatever_way_it_is_made(
+    any_one: Installed, host: Host, figshare: StandIn, tmp_path: Path
+) -> None:
+    view = prefetched(host.antscache, any_one.version)
+    entries = host.antscache("list", any_one.release, "--json").succeeded().json
+    entries = [entry for entry in entries if entry["status"] == "present"]
+    assert len(entries) > 100
+    names = {kind: [entry["name"] for entry in entries if entry["kind"] == kind] for kind in ("data", "network")}
+    directories = [None, "ANTsXNet"] if any_one.version in OLDER else []
+    process = host.with_its_view(any_one, tmp_path / "record.jsonl", RELEASES / "ask.py")
+    answer = process.ended(json.dumps({"names": names, "directories": directories})).succeeded().json
+    for entry in entries:
+        (path,) = map(Path, answer[entry["kind"]][entry["name"]])
+        assert path == view / entry["file"]
+        assert path.read_bytes() == figshare.content(entry["identifier"].removeprefix("figshare:"))
+    assert not host.made_a_cache_in_home()
