@@ -196,7 +196,7 @@ class Prefetching:
                 if not durable.is_full(error):
                     raise
                 return happened, self._full(with_sizes(plan, sizes), error)
-        return happened, _error(fetching, plan.release)
+        return happened, _error(fetching, plan)
 
     def _full(self, plan: Plan, error: StoreError) -> StoreError:
         """`error`, which says that the disk is full, with how much is missing for the rest of `plan`."""
@@ -315,19 +315,24 @@ def _too_large(plan: Plan, need: Need, root: Path) -> StoreError:
 
 
 def _offline(plan: Plan) -> Offline:
-    names = "" if len(plan.missing) > SHOWN else "".join(f" --name {entry.name}" for entry in plan.missing)
     return Offline(
         f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is "
         f"fetched: {_missing(plan)}",
-        hint=f"run `antscache prefetch {plan.release}{names}` where there is network access",
+        hint=f"run `{_command(plan)}` where there is network access",
     )
 
 
-def _error(fetching: Fetching, release: Release) -> AntsCacheError | None:
-    """What to raise for what `fetching` did not get."""
+def _command(plan: Plan) -> str:
+    """What gets what is missing: by name, if that is little."""
+    names = "" if len(plan.missing) > SHOWN else "".join(f" --name {entry.name}" for entry in plan.missing)
+    return f"antscache prefetch {plan.release}{names}"
+
+
+def _error(fetching: Fetching, plan: Plan) -> AntsCacheError | None:
+    """What to raise for what `fetching` did not get of `plan`."""
     if not fetching.failures:
         return None
-    kept = f"what was fetched is kept: `antscache prefetch {release}` goes on from there"
+    kept = f"what was fetched is kept: `{_command(plan)}` goes on from there"
     if fetching.mismatched:
         told = "\n".join(map(str, fetching.mismatched))
         return IntegrityError(

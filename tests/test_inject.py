@@ -275,6 +275,25 @@ def test_a_name_that_the_named_release_does_not_have_is_an_error_and_not_upstrea
     assert shown == "show"
 
 
+CHEXNET = """
+import os, sys
+import antspynet.utilities.chexnet
+chexnet = sys.modules["antspynet.utilities.chexnet"].chexnet
+try:
+    print(chexnet("image"))
+except Exception as error:
+    print(type(error).__name__)
+    print(error)
+"""
+
+
+def test_what_is_no_such_function_is_left_as_it_is(lab: Lab) -> None:
+    upstream = upstreams.make(lab.place, NEWEST)
+    source = "import functools\nchexnet = functools.partial(str.upper)\n"
+    (upstream.directory / "antspynet/utilities/chexnet.py").write_text(source)
+    assert lab.hooked(upstream, CHEXNET, ANTSCACHE_OFFLINE="1").succeeded().out == "IMAGE\n"
+
+
 IN_FRONT = """
 import sys
 from importlib.machinery import PathFinder

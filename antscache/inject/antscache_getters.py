@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from types import FunctionType
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ class View:
                 raise AntsCacheError(f"{named} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
         if not is_whole(entry):
-            print(f"antscache: getting {entry['file']} of {entry['release']}", file=sys.stderr, flush=True)
+            say(f"getting {entry['file']} of {entry['release']}")
             entry = self._ask("fetch", kind, name).get((kind, name), entry)
             if not is_whole(entry):
                 raise AntsCacheError(f"antscache says that {entry['file']} is there, and it is not: {entry['path']}")
@@ -98,8 +99,11 @@ class View:
         except (OSError, TypeError, ValueError, IndexError) as error:
             raise AntsCacheError(f"antscache cannot be called: {error}\n{way_out}") from None
         if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            if done.returncode < 0:
+                said += f"\nantscache ({command[0]}) was ended by signal {-done.returncode}\nhint: ask again"
             told = f"antscache ({command[0]}) ended with {done.returncode} and said nothing\n{way_out}"
-            raise AntsCacheError(done.stderr.decode("utf-8", "replace").strip() or told)
+            raise AntsCacheError(said.strip() or told)
         said = ""
         try:
             found = _entries(json.loads(done.stdout.decode("utf-8")))
@@ -156,8 +160,7 @@ def bound(function: Any, values: Any, named: Any) -> dict[str, Any]:
 def announce(module: ModuleType, name: str, file: str) -> None:
     """The function `name` of `module`, which has Keras download `file`, says so; offline it is an error instead.
 
-    Raises:
-        TypeError: it is no function whose code can be exchanged.
+    Where it is another function than was expected, nothing is said: there is nothing to go wrong.
     """
 
     def answer(original: Any, values: Any, named: Any) -> Any:
@@ -167,10 +170,11 @@ def announce(module: ModuleType, name: str, file: str) -> None:
             told = f"{name}() needs {file}, which is Keras's own, in {os.path.dirname(path)}"
             if os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
                 raise AntsCacheError(f"{told}; antscache does not keep it\nhint: copy it there from another host's")
-            print(f"antscache: {told}: Keras downloads it, and checks its MD5", file=sys.stderr, flush=True)
+            say(f"{told}: Keras downloads it, and checks its MD5")
         return original(*values, **named)
 
-    exchange(module, name, answer)
+    with suppress(TypeError):
+        exchange(module, name, answer)
 
 
 def check(module: ModuleType, name: str) -> None:
@@ -250,4 +254,11 @@ def note(entry: Entry) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        print(f"antscache: cannot record what is used: {error}", file=sys.stderr)
+        say(f"cannot record what is used: {error}")
+
+
+def say(what: str) -> None:
+    """Tell the user, if anybody listens."""
+    with suppress(AttributeError, OSError, ValueError):  # stderr may be None, or closed
+        sys.stderr.write(f"antscache: {what}\n")
+        sys.stderr.flush()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident  # threading's own, which costs more
 
 TYPE_CHECKING = False  # typing's own costs more than all of this
 if TYPE_CHECKING:
@@ -43,22 +44,23 @@ class Finder:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = tuple(command)
-        self._finding: set[str] = set()
+        self._finding: set[tuple[str, int]] = set()  # modules, and who is finding them
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """What the other finders say of a module in FUNCTIONS; None of any other."""
         if sys.meta_path[0] is not self and self in sys.meta_path:  # one before it may ask nobody else
             sys.meta_path.remove(self)
             sys.meta_path.insert(0, self)
-        if name not in FUNCTIONS or name in self._finding:
+        asked = name, get_ident()
+        if name not in FUNCTIONS or asked in self._finding:
             return None
-        self._finding.add(name)  # another one may ask all finders as well, this one too
+        self._finding.add(asked)  # another one may ask all finders as well, this one too
         try:
             others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
             found = (finder.find_spec(name, path, target) for finder in others)
             spec = next((each for each in found if each is not None), None)
         finally:
-            self._finding.discard(name)
+            self._finding.discard(asked)
         if spec is not None and spec.loader is not None:
             self._watch(spec.loader)
         return spec
@@ -93,7 +95,8 @@ class Finder:
         try:
             functions = getters()
             for module in modules:
-                functions.check(module, FUNCTIONS[module.__name__])
+                if module.__name__ in GETTERS:
+                    functions.check(module, FUNCTIONS[module.__name__])
             for module in modules:
                 if module.__name__ in GETTERS:
                     functions.redirect(module, *GETTERS[module.__name__], command=self.command)
