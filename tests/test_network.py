@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -264,11 +263,11 @@ def names(antscache: AntsCache, start: int, stop: int) -> list[str]:
     return [argument for row in rows for argument in ("--name", row["name"])]
 
 
-def were_paced(standin: StandIn, processes: int = 1) -> bool:
-    """Whether eight starts were 0.3 s apart, but for some jitter and the first of each process, which is late."""
+def were_paced(standin: StandIn) -> bool:
+    """Whether eight starts were 0.3 s apart: none is early, so they take 2.1 s, less what the first is late."""
     starts = sorted(request.at for request in standin.requests if request.route == "api")
     assert len(starts) == 8
-    return sorted(later - earlier for earlier, later in pairwise(starts))[processes] > 0.2
+    return starts[-1] - starts[0] > 1.5
 
 
 @pytest.mark.parametrize("pace", [0.3, 0])
@@ -291,7 +290,7 @@ def test_two_processes_on_one_root_keep_the_pace_together(figshares: Networked, 
     environment = figshares.environment()
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for command in commands]
     assert [process.wait(60) for process in running] == [0, 0]
-    assert were_paced(encrypted, processes=2)
+    assert were_paced(encrypted)
 
 
 def test_the_plan_says_in_json_what_the_pace_costs(figshares: Networked) -> None:
