@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from antscache.hook import INJECT
 from conftest import BRAIN
 
 if TYPE_CHECKING:
@@ -35,3 +41,15 @@ def test_what_needs_no_network_imports_no_http(antscache: AntsCache) -> None:
     for arguments in ["path", "0.3.2"], ["prefetch", "0.3.2", "--name", BRAIN], ["list", "0.3.2"], ["status"]:
         found = imported("-m", "antscache", *arguments, env=antscache.environment())
         assert found.isdisjoint(HEAVY), arguments
+
+
+@pytest.mark.slow
+@pytest.mark.timed
+def test_the_hook_costs_a_process_that_never_imports_antspynet_less_than_five_milliseconds() -> None:
+    def seconds(**more: str) -> float:
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "pass"], check=True, env={"PATH": os.environ["PATH"], **more})
+        return time.perf_counter() - begun
+
+    hooked = {"PYTHONPATH": str(INJECT), "ANTSCACHE_HOOK": "1", "ANTSCACHE_COMMAND": "[]"}
+    assert statistics.median(seconds(**hooked) - seconds() for _ in range(60)) < 0.005

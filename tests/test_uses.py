@@ -79,7 +79,7 @@ def test_a_release_of_its_own_is_what_the_note_says_it_is(antscache: AntsCache, 
     assert ran.out.strip().endswith("views/antspynet-0.3.2+0123abcd")
 
 
-@pytest.mark.parametrize("more", [["0.3.2"], ["--name", BRAIN], ["--kind", "data"]])
+@pytest.mark.parametrize("more", [["--accept", "figshare:1"], ["0.3.2"], ["--name", BRAIN], ["--kind", "data"]])
 def test_a_note_says_itself_what_is_meant(antscache: AntsCache, noted: Path, more: list[str]) -> None:
     assert antscache("prefetch", "--from-record", noted, *more).code == 2
 

@@ -81,7 +81,7 @@ def prefetch(
     """
     cache = invocation.cache()
     if records:
-        if releases or source or python or names or kinds:
+        if releases or source or python or names or kinds or accepted:
             raise click.UsageError("--from-record says itself which releases and names")
         plans = cache.plan_uses(_noted(records))
     else:
