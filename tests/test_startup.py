@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import BRAIN
 
 from antscache.hook import INJECT
-from conftest import BRAIN
 
 if TYPE_CHECKING:
     from conftest import AntsCache
