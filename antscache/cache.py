@@ -234,6 +234,16 @@ class Cache:
         """
         return self._presence.located(manifest)
 
+    def brought(self, manifest: Manifest, kind: Kind, name: str) -> Located | None:
+        """The file of an entry where ANTsPyNet itself would look: in the user's own home that a container has mounted.
+
+        It is whole, and has the bytes that are recorded, if any are. None if there is no such file.
+
+        Raises:
+            ManifestError: the release has no such entry, or cannot fetch it.
+        """
+        return self._presence.brought(manifest, kind, name)
+
     def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
         """The files of `entries` are in `directory`, and nothing there points out of it. What else is there is kept.
 
@@ -334,6 +344,8 @@ class Cache:
     ) -> Verified:
         """Everything is read again, or what `releases` use, and compared with what it should be.
 
+        Lower caches are read for `releases` that are in use there alone, and whole where there is no root: in an image.
+
         Args:
             releases: in use; all, if there are none.
             deep: repeat the checks of form.
@@ -391,7 +403,8 @@ def _lowers(settings: Settings) -> tuple[tuple[Store, ...], tuple[Unused, ...]]:
     """The lower caches that are there and that this antscache understands, each once; and the others."""
     found, unused = list[Store](), list[Unused]()
     taken = [Path(settings.root)]
-    for directory in map(Path, settings.site_dirs):
+    baked = [settings.baked] if settings.baked and os.path.lexists(settings.baked) else []
+    for directory in map(Path, (*settings.site_dirs, *baked)):
         lower = Store(directory)
         try:
             lower.check()

@@ -1,4 +1,4 @@
-"""How antscache is set up: flags, then environment, then `antscache.toml` of the user, then of the site.
+"""How antscache is set up: flags, then environment, then `antscache.toml`: the user's, the site's, the installation's.
 
 antscache.toml  environment          flag         meaning
 root            ANTSCACHE_DIR        --root       the root; else the platform's user cache directory
@@ -11,6 +11,7 @@ link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or sym
 timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
 pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
 mounted         ANTSCACHE_MOUNTED                 fetch only into a root that is on a mount of its own: what images set
+baked                                             what an image holds: a lower cache, whatever else is named
 
 Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`.
 """
@@ -18,6 +19,7 @@ Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -26,7 +28,7 @@ import msgspec
 import platformdirs
 
 from antscache.errors import ConfigError
-from antscache.mounts import is_mounted
+from antscache.mounts import is_mounted, outlives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,8 +67,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: seconds of silence after which a connection or a transfer has failed.
         pace: seconds from one start at api.figshare.com to the next, by all processes on the root. Its documentation
             asks for no more than one request a second.
-        mounted: nothing is fetched into a root that is gone with the container. If no root is named, and `~/.keras` is
-            a mount, which users make to keep what ANTsPyNet downloads, the root is in there.
+        mounted: nothing is fetched into a root that is gone with the container, and a root that a variable or a file
+            names counts only if it is there, or would not be: variables leak in from hosts. If none is named or
+            mounted, and `~/.keras` is a mount, which users make to keep what ANTsPyNet downloads, the root is in there.
+        baked: absolute, or empty. No flag or variable says it, so that none displaces what an image holds.
     """
 
     root: str = ""
@@ -79,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     mounted: bool = False
+    baked: str = ""
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -88,32 +93,42 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
         ConfigError: a value cannot be used; the message names where it stands.
     """
     directories = platformdirs.PlatformDirs("antscache", appauthor=False)
-    cache = _directory(directories, "user_cache_path")
-    merged: dict[str, Any] = {}
+    installed = _file(Path(sys.prefix) / "antscache.toml")
+    merged: dict[str, Any] = {key: value for key, value in installed.items() if key != "root"}
     for name in "site_config_path", "user_config_path":
         if directory := _directory(directories, name):
             merged |= _file(directory / "antscache.toml")
     for key, variable in VARIABLES.items():
         if environ.get(variable):
             merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
+    usual = _directory(directories, "user_cache_path")
+    merged["root"] = flags.get("root") or _root(merged, installed.get("root"), usual)
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
-    if kept := _kept_by_the_user(merged) or cache:
-        merged.setdefault("root", str(kept))
-    if "root" not in merged:
+    if merged["root"] is None:
         hint = "name a root with --root or ANTSCACHE_DIR, or set HOME"
         raise ConfigError("you have no home that a root could be in", hint=hint)
-    merged["root"] = _absolute(merged["root"])
+    merged["root"] = _absolute(str(merged["root"]))
     merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
     return msgspec.convert(merged, Settings)
 
 
-def _kept_by_the_user(merged: Mapping[str, Any]) -> Path | None:
-    """Where a user keeps what is downloaded in a container: by `docker run -v DIR:/home/antspyuser/.keras`."""
-    with suppress(RuntimeError):
-        keras = Path.home() / ".keras"
-        if merged.get("mounted") and is_mounted(keras) and os.access(keras, os.W_OK):
-            return keras / "antscache"
-    return None
+def _root(named: Mapping[str, Any], installed: str | None, usual: Path | None) -> str | Path | None:
+    """The root that is `named`, or the installation's, or the usual one.
+
+    In a container it is one that outlives it, if there is one: named, the installation's, or in `~/.keras`, which users
+    mount to keep what is downloaded (`docker run -v DIR:/home/antspyuser/.keras`).
+    """
+    root = named.get("root")
+    if not named.get("mounted"):
+        return root or installed or usual
+    if root and ((there := Path(_absolute(root))).is_dir() or outlives(there)):
+        return there
+    if not (installed and outlives(Path(installed))):
+        with suppress(RuntimeError):
+            keras = Path.home() / ".keras"
+            if is_mounted(keras) and os.access(keras, os.W_OK):
+                return keras / "antscache"
+    return installed or usual
 
 
 def _directory(directories: platformdirs.PlatformDirs, name: str) -> Path | None:

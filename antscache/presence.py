@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache import view
 from antscache.errors import StoreError, ViewError
+from antscache.formats import FormError, form_of
 from antscache.manifest import Entry, Manifest, Release, fetchable, home_directory
+from antscache.mounts import outlives
 from antscache.plan import Status, select
 from antscache.record import union
 
@@ -169,6 +172,21 @@ class Presence:
 
         return tuple(locate(entry, entry.identifier) for entry in manifest.entries if entry.identifier)
 
+    def brought(self, manifest: Manifest, kind: Kind, name: str) -> Located | None:
+        """As `Cache.brought` says."""
+        from antscache.hashing import hashed
+
+        (entry,) = select(manifest, [name], [kind])
+        form, record = form_of(entry.file), self._store.record(entry.identifier) if entry.identifier else None
+        with suppress(OSError, RuntimeError, FormError):  # no home; no file; not whole
+            path = Path.home() / home_directory(manifest.release.package) / entry.file
+            blob = hashed(path, form.feed)
+            form.finish()
+            if entry.identifier and outlives(path) and (record is None or record.descriptor == blob):
+                release, identifier = manifest.release, entry.identifier
+                return Located(release, kind, name, entry.file, identifier, blob.digest, blob.size, path)
+        return None
+
     # What is there
 
     def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
@@ -180,7 +198,15 @@ class Presence:
         )
 
     def usages(self) -> tuple[Usage, ...]:
-        """What is held of each release in use."""
+        """What is held of each release in use, here or in a lower cache alone; that costs nothing here."""
+        found = {usage.release: usage for usage in self._usages()}
+        for lower in self._store.lowers:
+            with suppress(StoreError):  # it is as good as not there
+                for usage in Presence(lower, "auto")._usages():  # noqa: SLF001  of its own kind
+                    found.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
+        return tuple(sorted(found.values(), key=lambda usage: usage.release))
+
+    def _usages(self) -> tuple[Usage, ...]:
         selected = {release: union(self._store.refs.selections(release)) for release in self._store.refs.releases()}
         held = {release: self._store.held(entries) for release, entries in selected.items()}
         blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}

@@ -53,10 +53,12 @@ class Repair:
         listen: Listener = nobody,
     ) -> Verified:
         """As `Cache.verify` says."""
-        self._check_in_use(releases)
+        places = self._where(releases, () if repair else self._store.lowers)
 
         def look() -> Verified:
-            return verify(self._store, releases, deep=deep, jobs=self._settings.jobs, heard=heard)
+            each = [verify(store, named, deep=deep, jobs=self._settings.jobs, heard=heard) for store, named in places]
+            findings = sorted(finding for one in each for finding in one.findings)
+            return Verified(sum(one.blobs for one in each), sum(one.size for one in each), tuple(findings))
 
         first = last = look()
         if not repair or not first.findings:
@@ -66,9 +68,9 @@ class Repair:
             before = last
             refused = self._repair(before, releases, listen)
             last = look()
-            places = {finding.place for finding in before.findings}
+            known = {finding.place for finding in before.findings}
             new = (finding for finding in last.findings if finding not in before.findings)
-            if not any(finding.remedy != "make" or finding.place not in places for finding in new):
+            if not any(finding.remedy != "make" or finding.place not in known for finding in new):
                 break  # nothing came to light that had been hidden behind something else
         remaining = {finding.place for finding in last.findings}
         repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
@@ -76,13 +78,26 @@ class Repair:
 
     def sums(self, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
         """As `Cache.sums` says."""
-        self._check_in_use(releases)
-        return tuple(sums(self._store, releases))
+        return tuple(each for store, named in self._where(releases, self._store.lowers) for each in sums(store, named))
 
-    def _check_in_use(self, releases: Collection[Release]) -> None:
-        for release in sorted({*releases}.difference(self._store.refs.releases() if releases else ())):
-            told = f"nothing of {release} is in use in {self._store.layout.root}"
-            raise ViewError(told, hint="`antscache list` tells what is")
+    def _where(
+        self, releases: Collection[Release], lowers: tuple[Store, ...]
+    ) -> list[tuple[Store, Collection[Release]]]:
+        """The stores to read, and the releases of each: the root, and `lowers` for what it has not in use.
+
+        Raises:
+            ViewError: one of `releases` is in use in none of them.
+        """
+        if not releases:
+            return [(store, ()) for store in (lowers if lowers and not self._store.exists() else (self._store,))]
+        found: dict[Store, list[Release]] = {}
+        for release in dict.fromkeys(releases):
+            store = next((each for each in (self._store, *lowers) if release in each.refs.releases()), None)
+            if store is None:
+                told = f"nothing of {release} is in use in {self._store.layout.root}"
+                raise ViewError(told, hint="`antscache list` tells what is")
+            found.setdefault(store, []).append(release)
+        return [*found.items()]
 
     def _repair(self, verified: Verified, releases: Collection[Release], listen: Listener) -> tuple[str, ...]:
         """What can be made right of what was found is; what cannot, and why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -55,6 +56,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_PACE": "0.5",
         "ANTSCACHE_MOUNTED": "on",
     }
+    (tmp_path / "elsewhere").mkdir()
     assert set(environ) == set(VARIABLES.values())
     settings = load({}, environ)
     assert settings.root == str(tmp_path / "elsewhere")
@@ -101,3 +103,41 @@ def test_the_root_is_absolute_and_a_tilde_is_home(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", "/home/somebody")
     assert load({"root": "here"}, {}).root == str(tmp_path / "here")
     assert load({}, {"ANTSCACHE_DIR": "~/cache"}).root == "/home/somebody/cache"
+
+
+# In an image
+
+
+@pytest.fixture
+def image(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What an image has beside the antscache that is installed in it."""
+    assert files
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    file = tmp_path / "antscache.toml"
+    file.write_text('root = "/var/cache/nowhere"\nbaked = "/opt/nowhere"\nmounted = true\njobs = 2', encoding="utf-8")
+    return file
+
+
+@pytest.mark.usefixtures("image")
+def test_an_installation_says_where_its_cache_is(files: dict[str, Path]) -> None:
+    files["site"].write_text("jobs = 3")
+    settings = load({}, {})
+    assert (settings.root, settings.baked, settings.mounted) == ("/var/cache/nowhere", "/opt/nowhere", True)
+    assert settings.jobs == 3  # anything else wins over it
+
+
+@pytest.mark.usefixtures("image")
+def test_a_root_that_leaks_in_from_a_host_and_is_not_there_displaces_nothing(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    files["user"].write_text("root = '/scratch/of/the/host'")
+    assert load({}, {"ANTSCACHE_DIR": "/elsewhere/on/the/host"}).root == "/var/cache/nowhere"
+    assert load({}, {}).root == "/var/cache/nowhere"
+    assert load({}, {"ANTSCACHE_DIR": str(tmp_path)}).root == str(tmp_path)
+    assert load({"root": "/asked/for"}, {"ANTSCACHE_DIR": str(tmp_path)}).root == "/asked/for"
+
+
+@pytest.mark.usefixtures("image")
+def test_nothing_but_a_file_says_what_an_image_holds() -> None:
+    leaked = {"ANTSCACHE_SITE_DIRS": "/cvmfs/of/the/host", "ANTSCACHE_BAKED": "/elsewhere"}
+    assert load({}, leaked).baked == "/opt/nowhere"

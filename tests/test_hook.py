@@ -117,6 +117,14 @@ def test_it_can_be_switched_off_for_a_process(held: AntsCache, enabled: Path) ->
     assert "antscache_hook" not in state[3]
 
 
+@pytest.mark.parametrize("command", [["/nonexistent/antscache"], ["/etc/passwd"]])
+def test_an_antscache_that_the_environment_names_and_cannot_be_called_is_not_missed(
+    held: AntsCache, enabled: Path, command: list[str]
+) -> None:
+    ran = run(held, enabled, "-c", ASK, ANTSCACHE_COMMAND=json.dumps(command))  # as of a container's host
+    assert ran == Ran(0, view(held), "")
+
+
 def test_the_environment_of_an_old_python_can_have_it(held: AntsCache, upstream: Upstream, tmp_path: Path) -> None:
     python = made(tmp_path / "environment", upstream, older(8))
     held("hook", "enable", "--python", python).succeeded()

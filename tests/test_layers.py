@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
+from conftest import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
 
 from antscache.cache import Cache
 from antscache.config import Settings, load
@@ -276,6 +276,35 @@ def test_a_damaged_blob_below_is_repaired_above(layered: AntsCache, figshare: St
     assert listing(lower) == before
     assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
     layered("verify").succeeded()
+
+
+def test_where_there_is_no_root_lower_caches_are_listed_and_verified(layered: AntsCache, lower: Path) -> None:
+    listed = layered("list", "--json").succeeded().json
+    assert [(each["release"], each["present"], each["own"], each["below"]) for each in listed] == [
+        ("antspynet==0.3.2", 2, 0, 8000)
+    ]
+    assert "4 blobs read" in layered("verify").succeeded().err  # two files, the artifact, the empty configuration
+    sums = layered("verify", "--sums").succeeded().out
+    assert sums.count(str(lower / "views")) == 2
+    damage(lower)
+    assert layered("verify").code == 5
+    assert layered("verify", "0.3.2").code == 5
+
+
+def test_a_release_that_is_in_use_below_alone_is_verified_there(layered: AntsCache, lower: Path) -> None:
+    layered("prefetch", "antspyx==0.6.3", "--name", "r16").succeeded()
+    layered("verify", "0.3.2", "antspyx==0.6.3").succeeded()
+    damage(lower)
+    assert layered("verify", "0.3.2").code == 5
+    assert layered("verify", "antspyx==0.6.3").code == 0
+    assert layered("verify", "0.2.9").code == 7
+
+
+def damage(root: Path) -> None:
+    """One of its blobs has other bytes."""
+    blob = next(path for path in (root / "blobs/sha256").iterdir() if path.stat().st_size == SIZE)
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" * SIZE)
 
 
 def test_the_upper_index_names_what_is_under_the_upper_root_alone(layered: AntsCache) -> None:

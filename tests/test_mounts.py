@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, AntsCache, Ran, cannot, require
+from conftest import BRAIN, SIZE, AntsCache, Ran, cannot, require
 from hypothesis import given
 from hypothesis import strategies as st
+from upstreams import make
 
+from antscache.cache import Cache
 from antscache.mounts import Mount, mount_of, mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from antscache.testing import StandIn
 
 TABLE = r"""22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=a
 23 22 0:21 / /proc rw,nosuid - proc proc rw
@@ -112,3 +116,54 @@ def test_nothing_is_fetched_to_where_it_is_gone_with_the_container(contained: Ca
         assert list(root.iterdir()) == []
     finally:
         root.rmdir()
+
+
+@pytest.mark.parametrize("writable", ["", "mount -o remount,bind,ro $HOME/.keras"])
+def test_what_a_user_has_mounted_and_is_whole_is_used_where_nothing_can_be_fetched(
+    contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path, writable: str
+) -> None:
+    mount = f"mount --bind $DIR $HOME/.keras; {writable}"
+    upstream = make(tmp_path / "upstream", "0.3.2")
+
+    def ask() -> Ran:
+        return contained(mount, "hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline")
+
+    assert ask().code == 9
+    theirs = tmp_path / f"host/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir()
+    content = figshare.content("34821874")
+    theirs.write_bytes(content[:-1])
+    assert ask().code == 9  # it is cut
+    theirs.write_bytes(content)
+    ran = ask().succeeded()
+    path = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
+    assert [(each["path"], each["size"]) for each in ran.json] == [(str(path), SIZE)]
+    assert f"note: {path} is used as it is" in ran.err
+
+
+def test_what_a_user_has_mounted_is_not_used_for_other_bytes_than_are_recorded(
+    contained: Callable[..., Ran], figshare: StandIn, tmp_path: Path
+) -> None:
+    lower, upstream = tmp_path / "lower", make(tmp_path / "upstream", "0.3.2")
+    cache = Cache.open(lower, origins=figshare.origins.split())
+    cache.prefetch(cache.plan("0.3.2", names=[BRAIN]))
+    [blob] = [path for path in (lower / "blobs/sha256").iterdir() if path.stat().st_size == SIZE]
+    blob.unlink()
+    theirs = tmp_path / f"host/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir()
+    ask = ["hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline"]
+    for number, code in ("34792930", 9), ("34821874", 0):  # as 0.1.7 has it; as it should be
+        theirs.write_bytes(figshare.content(number))
+        ran = contained("mount --bind $DIR $HOME/.keras", *ask, ANTSCACHE_SITE_DIRS=str(lower))
+        assert ran.code == code, ran.err
+
+
+def test_a_home_that_is_in_the_containers_own_layer_is_nobodys_word(
+    contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    theirs = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(figshare.content("34821874"))
+    upstream = make(tmp_path / "upstream", "0.3.2")
+    ran = contained("true", "hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline")
+    assert ran.code == 9

@@ -16,7 +16,7 @@ import click
 from antscache.cli import render
 from antscache.cli.group import Verbs, antscache
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.errors import ConfigError, ManifestError, Offline
+from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 from antscache.manifest import PACKAGES, parse_release
 
 if TYPE_CHECKING:
@@ -174,8 +174,12 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
     manifest = _asked_for(cache, package, directory)
     try:
         cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
-    except Offline as error:
-        if cache.catalog.at_hand(manifest.release):
+    except AntsCacheError as error:
+        if cache.settings.mounted and (brought := cache.brought(manifest, kind, name)):
+            invocation.say(f"note: {brought.path} is used as it is: it is whole, and nothing says whose bytes it has")
+            _print([brought])
+            return
+        if not isinstance(error, Offline) or cache.catalog.at_hand(manifest.release):
             raise
         hint = (
             f"run `antscache prefetch --from {shlex.quote(str(directory))} --name {name}` where there is network access"

@@ -88,14 +88,7 @@ class View:
         environ[HOOK] = "0"
         way_out = f"hint: install it again, or go without it: {HOOK}=0"
         try:
-            command = json.loads(os.environ.get(COMMAND) or "[]") or list(self._command)
-            done = subprocess.run(
-                [*command, "hook", verb, self._package, self._directory, *arguments],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-            )
+            done, command = self._call(["hook", verb, self._package, self._directory, *arguments], environ)
         except (OSError, TypeError, ValueError, IndexError) as error:
             raise AntsCacheError(f"antscache cannot be called: {error}\n{way_out}") from None
         if done.returncode != 0:
@@ -111,7 +104,27 @@ class View:
             found, said = {}, repr(error)
         if not found:
             raise AntsCacheError(f"antscache ({command[0]}) is not understood: {said or 'no entries'}\n{way_out}")
+        if noted := done.stderr.decode("utf-8", "replace").strip():
+            say(noted)
         return found
+
+    def _call(self, arguments: Sequence[str], environ: dict[str, str]) -> Any:
+        """What antscache has answered, and how it was called: as the environment says, else as this one's hook does.
+
+        In a container the environment may be the host's, and name what is not there.
+        """
+        named = json.loads(os.environ.get(COMMAND) or "[]")
+        refusals = []
+        for command in filter(None, (named, self._command)):
+            try:
+                done = subprocess.run(
+                    [*command, *arguments], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
+                )
+            except OSError as error:  # noqa: PERF203
+                refusals.append(error)
+            else:
+                return done, command
+        raise refusals[0] if refusals else ValueError("nothing says how")
 
 
 def _entries(answer: list[Entry]) -> dict[tuple[str, str], Entry]:
