@@ -17,6 +17,7 @@ from antscache.catalog import Catalog
 from antscache.errors import StoreError
 from antscache.events import Listener, nobody
 from antscache.gc import GRACE
+from antscache.layout import Layout
 from antscache.manifest import Entry, Identifier, Kind, Manifest, Package, Release, parse_release
 from antscache.plan import Plan, Status, select
 from antscache.prefetching import Prefetched, Prefetching
@@ -235,7 +236,7 @@ class Cache:
         return self._presence.located(manifest)
 
     def brought(self, manifest: Manifest, kind: Kind, name: str) -> Located | None:
-        """The file of an entry where ANTsPyNet itself would look: in the user's own home that a container has mounted.
+        """The file of an entry where ANTsPyNet itself would look: in the user's own home, as a container may have it.
 
         It is whole, and has the bytes that are recorded, if any are. None if there is no such file.
 
@@ -403,7 +404,7 @@ def _lowers(settings: Settings) -> tuple[tuple[Store, ...], tuple[Unused, ...]]:
     """The lower caches that are there and that this antscache understands, each once; and the others."""
     found, unused = list[Store](), list[Unused]()
     taken = [Path(settings.root)]
-    baked = [settings.baked] if settings.baked and os.path.lexists(settings.baked) else []
+    baked = [each for each in settings.baked if Layout(Path(each)).description.exists()]
     for directory in map(Path, (*settings.site_dirs, *baked)):
         lower = Store(directory)
         try:

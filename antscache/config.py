@@ -11,7 +11,7 @@ link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or sym
 timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
 pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
 mounted         ANTSCACHE_MOUNTED                 fetch only into a root that is on a mount of its own: what images set
-baked                                             what an image holds: a lower cache, whatever else is named
+baked                                             what an image holds: lower caches, whatever else is named
 
 Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`.
 """
@@ -70,7 +70,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         mounted: nothing is fetched into a root that is gone with the container, and a root that a variable or a file
             names counts only if it is there, or would not be: variables leak in from hosts. If none is named or
             mounted, and `~/.keras` is a mount, which users make to keep what ANTsPyNet downloads, the root is in there.
-        baked: absolute, or empty. No flag or variable says it, so that none displaces what an image holds.
+        baked: lower caches below `site_dirs`, as an image has them; those that are not there are not missed. No flag or
+            variable says them, so that none displaces what an image holds.
     """
 
     root: str = ""
@@ -83,7 +84,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     mounted: bool = False
-    baked: str = ""
+    baked: tuple[str, ...] = ()
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -109,6 +110,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
         raise ConfigError("you have no home that a root could be in", hint=hint)
     merged["root"] = _absolute(str(merged["root"]))
     merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
+    merged["baked"] = [os.path.expanduser(each) for each in merged.get("baked", ())]  # noqa: PTH111  home or not
     return msgspec.convert(merged, Settings)
 
 

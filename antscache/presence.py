@@ -12,7 +12,6 @@ from antscache import view
 from antscache.errors import StoreError, ViewError
 from antscache.formats import FormError, form_of
 from antscache.manifest import Entry, Manifest, Release, fetchable, home_directory
-from antscache.mounts import outlives
 from antscache.plan import Status, select
 from antscache.record import union
 
@@ -182,7 +181,7 @@ class Presence:
             path = Path.home() / home_directory(manifest.release.package) / entry.file
             blob = hashed(path, form.feed)
             form.finish()
-            if entry.identifier and outlives(path) and (record is None or record.descriptor == blob):
+            if entry.identifier and (record is None or record.descriptor == blob):
                 release, identifier = manifest.release, entry.identifier
                 return Located(release, kind, name, entry.file, identifier, blob.digest, blob.size, path)
         return None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import platformdirs
 import pytest
 
 from antscache.config import FIGSHARE_ROUTES, VARIABLES, load
 from antscache.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -114,7 +111,9 @@ def image(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert files
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     file = tmp_path / "antscache.toml"
-    file.write_text('root = "/var/cache/nowhere"\nbaked = "/opt/nowhere"\nmounted = true\njobs = 2', encoding="utf-8")
+    file.write_text(
+        'root = "/var/cache/nowhere"\nbaked = ["/opt/nowhere", "~/.keras"]\nmounted = true\njobs = 2', encoding="utf-8"
+    )
     return file
 
 
@@ -122,7 +121,8 @@ def image(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_an_installation_says_where_its_cache_is(files: dict[str, Path]) -> None:
     files["site"].write_text("jobs = 3")
     settings = load({}, {})
-    assert (settings.root, settings.baked, settings.mounted) == ("/var/cache/nowhere", "/opt/nowhere", True)
+    assert (settings.root, settings.mounted) == ("/var/cache/nowhere", True)
+    assert settings.baked == ("/opt/nowhere", str(Path.home() / ".keras"))
     assert settings.jobs == 3  # anything else wins over it
 
 
@@ -140,4 +140,4 @@ def test_a_root_that_leaks_in_from_a_host_and_is_not_there_displaces_nothing(
 @pytest.mark.usefixtures("image")
 def test_nothing_but_a_file_says_what_an_image_holds() -> None:
     leaked = {"ANTSCACHE_SITE_DIRS": "/cvmfs/of/the/host", "ANTSCACHE_BAKED": "/elsewhere"}
-    assert load({}, leaked).baked == "/opt/nowhere"
+    assert load({}, leaked).baked[0] == "/opt/nowhere"

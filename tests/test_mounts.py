@@ -158,12 +158,13 @@ def test_what_a_user_has_mounted_is_not_used_for_other_bytes_than_are_recorded(
         assert ran.code == code, ran.err
 
 
-def test_a_home_that_is_in_the_containers_own_layer_is_nobodys_word(
-    contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path
+def test_outside_a_container_only_what_antscache_has_verified_is_used(
+    antscache: AntsCache, figshare: StandIn, tmp_path: Path
 ) -> None:
     theirs = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(figshare.content("34821874"))
     upstream = make(tmp_path / "upstream", "0.3.2")
-    ran = contained("true", "hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline")
-    assert ran.code == 9
+    ask = ["hook", "fetch", "antspynet", upstream.directory, "network", BRAIN, "--offline"]
+    assert antscache(*ask).code == 9
+    antscache(*ask, ANTSCACHE_MOUNTED="1").succeeded()
