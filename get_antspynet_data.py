@@ -87,7 +87,19 @@ def chosen(manifest: Manifest, data: list[str] | None, networks: list[str] | Non
     return picked + (select(manifest, networks, ["network"]) if networks else ())
 
 
-def install(cache: Cache, invocation: Invocation, found: argparse.Namespace) -> None:
+def opened(directory: Path) -> Cache:
+    """The cache of whoever calls; in an image that has none mounted, one beside `directory`, which stays there."""
+    from antscache.cache import Cache
+    from antscache.mounts import outlives
+
+    cache = Cache.open()
+    if cache.settings.mounted and not outlives(cache.store.layout.root):
+        beside = directory.parent if directory.name == ANTSXNET else directory
+        cache = Cache.open(beside / "antscache", mounted=False)
+    return cache
+
+
+def install(invocation: Invocation, found: argparse.Namespace) -> None:
     """What is chosen is in the directory, verified.
 
     Raises:
@@ -95,6 +107,8 @@ def install(cache: Cache, invocation: Invocation, found: argparse.Namespace) -> 
     """
     from antscache.cli.actions import carry_out, say_how_linked
 
+    directory = found.directory.absolute()
+    cache = opened(directory)
     manifest = cache.manifest(found.release)
     entries = chosen(manifest, found.data, found.networks)
     if not entries:
@@ -102,7 +116,6 @@ def install(cache: Cache, invocation: Invocation, found: argparse.Namespace) -> 
         return
     plan = cache.plan_entries(manifest, entries)
     carry_out(invocation, cache, plan)
-    directory = found.directory.absolute()
     say_how_linked(invocation, cache.link(plan.entries, directory))
     for entry in plan.entries if found.verbose else ():
         print(directory / entry.file)
@@ -118,11 +131,10 @@ def main(arguments: Sequence[str]) -> None:
     if not found.install:
         sys.exit(0)
     try:
-        from antscache.cache import Cache
         from antscache.cli import finish
     except ImportError as error:
         sys.exit(f"error: antscache cannot be imported: {error}\nhint: run `pip install antscache` for this Python")
-    finish(lambda invocation: install(Cache.open(), invocation, found))
+    finish(lambda invocation: install(invocation, found))
 
 
 if __name__ == "__main__":

@@ -165,6 +165,6 @@ def test_outside_a_container_only_what_antscache_has_verified_is_used(
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(figshare.content("34821874"))
     upstream = make(tmp_path / "upstream", "0.3.2")
-    ask = ["hook", "fetch", "antspynet", upstream.directory, "network", BRAIN, "--offline"]
+    ask = ["hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline"]
     assert antscache(*ask).code == 9
     antscache(*ask, ANTSCACHE_MOUNTED="1").succeeded()

@@ -167,3 +167,20 @@ def test_bare_upstreams_older_script_prints_its_usage_and_the_newer_one_begins(s
 def test_arguments_that_make_no_sense_are_a_usage_error(script: Script, arguments: list[str], told: str) -> None:
     ran = script(*arguments)
     assert (ran.code, told in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "beside"), [([".keras"], ".keras"), (["--cache-dir", "elsewhere"], "elsewhere")], ids=["keras", "any"]
+)
+def test_in_an_image_without_a_mounted_cache_what_is_fetched_stays_beside_the_directory(
+    script: Script, antscache: AntsCache, lists: tuple[Path, Path], arguments: list[str], beside: str
+) -> None:
+    options = ["1", *map(str, lists)] if arguments == [".keras"] else ["--data-key-file", str(lists[0])]
+    environ = {"ANTSCACHE_MOUNTED": "1", "ANTSCACHE_DIR": "", "XDG_CACHE_HOME": "/nowhere"}
+    script(*arguments, *options, "--release", "0.3.2", **environ).succeeded()
+    directory, root = antscache.home / beside, antscache.home / beside / "antscache"
+    files = directory / "ANTsXNet" if beside == ".keras" else directory
+    assert f"{TEMPLATE}.nii.gz" in names(files)
+    antscache("verify", "--root", root).succeeded()
+    again = script(*arguments, *options, "--release", "0.3.2", ANTSCACHE_OFFLINE="1", **environ).succeeded()
+    assert "nothing to fetch" in again.err

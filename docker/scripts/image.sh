@@ -1,0 +1,27 @@
+#!/bin/sh
+# What every image has beside code and data: its user, the hook, antscache on the PATH, a place to mount a cache at, and the
+# scripts that people call by name.
+set -eu
+tool=/usr/local/lib/antscache
+home=/home/antspyuser
+id antspyuser >/dev/null 2>&1 || useradd --create-home --home-dir "$home" --shell /bin/bash antspyuser
+chmod 755 "$home"
+ln -sf "$tool/bin/antscache" /usr/local/bin/antscache
+antscache hook enable --python "$(command -v python)"
+
+mkdir -p /var/cache/antscache /opt/bin
+chmod 1777 /var/cache/antscache # a volume begins with these modes, and any user may fill it
+
+for name in get_antsxnet_data.py download_antsxnet_data.py; do
+    cat >"/opt/bin/$name" <<PYTHON
+#!/usr/bin/env python3
+"""As upstream's script of this name, on top of antscache: get_antspynet_data.py --help."""
+import os
+import sys
+
+os.execv("$tool/bin/python", ["$name", "$tool/bin/get_antspynet_data.py", *sys.argv[1:]])
+PYTHON
+    chmod 755 "/opt/bin/$name"
+done
+
+mkdir -p "$home/.keras" # the user cannot write here: what is downloaded would be gone with the container
