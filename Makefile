@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test test-all test-slow faults lint format manifests benchmark tools clean
+.PHONY: help demo test test-all test-slow test-images faults lint format manifests benchmark tools clean
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
 	@echo "make test        the tests, in a few minutes, on all cores"
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
+	@echo "make test-images images of the real antspynet, built and run by Docker and Singularity, in half an hour"
 	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmark   antscache beside the tools people would use instead"
@@ -26,12 +27,15 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n auto $(PYTEST)
 
 test-slow: $(INSTALLED) tools
-	$(BIN)/pytest -m "slow and not timed" -n auto --dist loadgroup $(PYTEST)
+	$(BIN)/pytest -m "slow and not timed and not images" -n auto --dist loadgroup $(PYTEST)
 	$(BIN)/pytest -m timed $(PYTEST)
 
 test-all: $(INSTALLED) tools
-	$(BIN)/pytest -m "not timed" -n auto --dist loadgroup $(PYTEST)
+	$(BIN)/pytest -m "not timed and not images" -n auto --dist loadgroup $(PYTEST)
 	$(BIN)/pytest -m timed $(PYTEST)
+
+test-images: $(INSTALLED) tools
+	tools/with_engines.sh $(BIN)/pytest -m images $(PYTEST)
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)

@@ -25,7 +25,7 @@ RUN --mount=type=bind,source=docker/scripts,target=/scripts \
     --mount=type=bind,source=docker/local,target=/local \
     --mount=type=cache,target=/var/cache/antscache \
     --mount=type=secret,id=ca \
-    sh /scripts/trusting.sh sh /scripts/data.sh "${ANTSXNET_NAMES}" "${ANTSXNET_DIGEST}"
+    sh /scripts/trusting.sh sh /scripts/data.sh "${ANTSXNET_NAMES}" "${ANTSXNET_DIGEST}" /bake --layers 16
 
 FROM ${IMAGE}
 USER root

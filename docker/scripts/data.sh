@@ -1,29 +1,35 @@
 #!/bin/sh
-# What ANTsPyNet asks for, in layers below /bake: of the wheel in /wheels, or else of the antspynet that is installed here.
-#     $1  names, with blanks between them, of entries or of files in /local that have one a line; all, if there are none
-#     $2  the digest that the data has to have (sha256:...), if it is known
+# What ANTsPyNet asks for, as a lower cache: of the wheel in /wheels, or else of the antspynet that is installed here.
+#     data.sh NAMES DIGEST TARGET [OPTION...]
+# NAMES of entries, or of files in /local that have one a line, with blanks between them; all, if there are none. DIGEST that
+# the data has to have (sha256:...), or empty. TARGET and OPTIONs are for `antscache export`.
 set -eu
 antscache=/usr/local/lib/antscache/bin/antscache
-digest=$2
-# shellcheck disable=SC2086  # names, with blanks between them
-set -- $1
-for name; do
-    shift
+names=$1 digest=$2 target=$3
+shift 3
+chosen=
+for name in $names; do
     if [ -f "/local/$name" ]; then
-        while read -r line; do [ -z "$line" ] || set -- "$@" --name "$line"; done <"/local/$name"
-    else
-        set -- "$@" --name "$name"
+        name=$(cat "/local/$name")
     fi
+    for each in $name; do
+        chosen="$chosen --name $each"
+    done
 done
+set -- "$target" "$@"
 home=
 for wheel in /wheels/*.whl; do
-    [ ! -f "$wheel" ] || home=$("$antscache" prefetch --from "$wheel" "$@")
+    # shellcheck disable=SC2086  # options
+    [ ! -f "$wheel" ] || home=$("$antscache" prefetch --from "$wheel" $chosen)
 done
-[ -n "$home" ] || home=$("$antscache" prefetch "$@")
+# shellcheck disable=SC2086
+[ -n "$home" ] || home=$("$antscache" prefetch $chosen)
 release=$(basename "$home" | sed 's/-/==/')
-"$antscache" export "$release" /bake --layers 16 "$@" --json >/tmp/exported
-cat /tmp/exported
-if [ -n "$digest" ] && ! grep -q "\"$digest\"" /tmp/exported; then
+exported=$(mktemp)
+# shellcheck disable=SC2086
+"$antscache" export "$release" "$@" $chosen --json >"$exported"
+cat "$exported"
+if [ -n "$digest" ] && ! grep -q "\"$digest\"" "$exported"; then
     echo "error: the data of $release is not $digest" >&2
     exit 5
 fi

@@ -9,6 +9,11 @@ chmod 755 "$home"
 ln -sf "$tool/bin/antscache" /usr/local/bin/antscache
 antscache hook enable --python "$(command -v python)"
 
+# With `docker run --read-only` nothing but /dev/shm can be written to, and matplotlib needs a temporary directory.
+cat >"$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/antsxnet_image.pth" <<'PTH'
+import os; any(os.access(each, os.W_OK) for each in ("/tmp", "/var/tmp")) or os.environ.setdefault("TMPDIR", "/dev/shm")
+PTH
+
 mkdir -p /var/cache/antscache /opt/bin
 chmod 1777 /var/cache/antscache # a volume begins with these modes, and any user may fill it
 

@@ -1,0 +1,162 @@
+"""Layers of data: the same each time, on any builder; and what is wrong is in no image.
+
+The images have an antspynet whose source can be read, and nothing that it would compute with.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import BRAIN, LUNG, REPOSITORY
+from images import BASE, NAMES, Docker, Image, docker, files
+from upstream import python, weights
+
+from antscache.testing import Misbehaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from antscache.testing import StandIn
+
+    Small = Callable[..., str]
+    Bake = Callable[..., list[str]]
+
+__all__ = ["docker", "files", "python", "weights"]  # fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(900)]
+
+RECIPE = "docker/with-data.Dockerfile"
+SOME = " ".join((*NAMES, "adni", "biobank", "croppedMni152", "deepFlashLeftT1", "deepFlashRightT1", "deepFlashPriors"))
+COUNT = 16  # layers of blobs; above them is one of records and views, and one of links in the home
+SMALL = f"FROM {BASE}\nCOPY packages/ /usr/local/lib/python3.11/dist-packages/\n"
+
+
+@pytest.fixture(scope="module")
+def small(docker: Docker, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """Makes an image with an antspynet of which a network has another identifier, and gives its tag."""
+    made: list[str] = []
+
+    def make(*changed: str) -> str:
+        context = tmp_path_factory.mktemp("small")
+        [packages] = (python.parent.parent / "lib").glob("python3*/site-packages")
+        for part in "antspynet", "antspynet-0.3.2.dist-info":
+            shutil.copytree(packages / part, context / "packages" / part, ignore=shutil.ignore_patterns("__pycache__"))
+        getter = context / "packages/antspynet/utilities/get_pretrained_network.py"
+        text = getter.read_text("utf-8")
+        for old, new in zip(changed[::2], changed[1::2], strict=True):
+            assert old in text
+            text = text.replace(old, new)
+        getter.write_text(text, "utf-8")
+        (context / "Dockerfile").write_text(SMALL)
+        tag = f"antscache-test:small-{len(made)}"
+        docker.build(tag, "", {}, recipe="Dockerfile", context=context).succeeded()
+        made.append(tag)
+        return tag
+
+    yield make
+    for tag in made:
+        docker("rmi", "--force", tag)
+
+
+@pytest.fixture
+def baked(docker: Docker, files: StandIn) -> Iterator[Bake]:
+    """Adds data to an image, and gives the digests of all layers."""
+    made: list[str] = []
+
+    def bake(image: str, *options: str, context: Path = REPOSITORY) -> list[str]:
+        tag = f"antscache-test:baked-{len(made)}"
+        arguments = {"IMAGE": image, "ANTSXNET_NAMES": SOME}
+        docker.build(tag, files.origins, arguments, *options, recipe=RECIPE, context=context).succeeded()
+        made.append(tag)
+        return Image(docker, tag).layers()
+
+    yield bake
+    for tag in made:
+        docker("rmi", "--force", tag)
+
+
+def copied(context: Path) -> Path:
+    """What a build needs of this repository, to be changed."""
+    context.mkdir()
+    for part in "pyproject.toml", "README.md", "LICENSE", "get_antspynet_data.py", ".dockerignore":
+        shutil.copy2(REPOSITORY / part, context)
+    for part in "antscache", "docker":
+        shutil.copytree(REPOSITORY / part, context / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return context
+
+
+def data(layers: list[str]) -> list[str]:
+    """Those of data."""
+    return layers[-COUNT - 2 : -1]
+
+
+def test_a_change_of_code_moves_no_layer_of_data(small: Small, baked: Bake, tmp_path: Path) -> None:
+    image = small()
+    before = baked(image)
+    context = copied(tmp_path / "changed")
+    with (context / "antscache/__init__.py").open("a", encoding="utf-8") as source:
+        source.write("# changed\n")
+    after = baked(image, context=context)
+    assert data(after) == data(before)
+    assert after[: -COUNT - 2] != before[: -COUNT - 2]
+
+
+def test_a_file_that_changes_moves_its_layer_and_that_of_records_alone(small: Small, baked: Bake) -> None:
+    before, after = data(baked(small())), data(baked(small("34821874", "34792930")))
+    moved = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    assert len(moved) == 2
+    assert moved[-1] == COUNT  # records, views, the index
+
+
+def test_layers_are_the_same_on_a_fresh_builder(docker: Docker, small: Small, baked: Bake, files: StandIn) -> None:
+    image = small()
+    before = baked(image)
+    docker("builder", "prune", "--force", "--filter", "type=exec.cachemount").succeeded()
+    downloads = files.downloads("34821874")
+    assert data(baked(image, "--no-cache")) == data(before)
+    assert files.downloads("34821874") == downloads + 1
+
+
+def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn) -> None:
+    image = small()
+    baked(image)
+    asked = len(files.requests)
+    baked(image, "--no-cache")
+    assert len(files.requests) == asked
+
+
+def test_a_wrong_file_fails_the_build_and_leaves_no_image(docker: Docker, small: Small, files: StandIn) -> None:
+    tag, name, number = "antscache-test:wrong", "mriSuperResolution", "35290684"
+    files.misbehave(number, Misbehaviour.WRONG_TYPE)
+    try:
+        arguments = {"IMAGE": small(), "ANTSXNET_NAMES": f"{BRAIN} {LUNG} {name}"}
+        ran = docker.build(tag, files.origins, arguments, recipe=RECIPE)
+    finally:
+        files.behave(number)
+    assert ran.code != 0
+    assert f"{name}.h5" in ran.err
+    assert not docker.exists(tag)
+
+
+def test_data_that_is_not_what_was_pinned_fails_the_build(docker: Docker, small: Small, files: StandIn) -> None:
+    tag, digest = "antscache-test:pinned", f"sha256:{'0' * 64}"
+    arguments = {"IMAGE": small(), "ANTSXNET_NAMES": BRAIN, "ANTSXNET_DIGEST": digest}
+    ran = docker.build(tag, files.origins, arguments, recipe=RECIPE)
+    assert ran.code != 0
+    assert f"is not {digest}" in ran.err
+    assert not docker.exists(tag)
+
+
+def test_names_may_be_in_a_file_of_the_context(docker: Docker, small: Small, files: StandIn, tmp_path: Path) -> None:
+    context = copied(tmp_path / "context")
+    (context / "docker/local/names.txt").write_text(f"{BRAIN}\n{LUNG}\n")
+    named = Image(docker, "antscache-test:named")
+    arguments = {"IMAGE": small(), "ANTSXNET_NAMES": "names.txt"}
+    docker.build(named.tag, files.origins, arguments, recipe=RECIPE, context=context).succeeded()
+    try:
+        assert [each["entries"] for each in named.antscache("list", "--json").succeeded().json] == [2]
+    finally:
+        docker("rmi", named.tag)
