@@ -164,8 +164,8 @@ def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ON
 def move_new(staged: Path, path: Path) -> bool:
     """Give `staged` its final name `path`, never clobbering; True if this call did, False if `path` was there.
 
-    Where hard links are missing the check and the rename are two steps; two writers of one name then write the same
-    bytes, because names are made from content.
+    Where hard links are missing the check and the rename are two steps. Two writers of a blob or a selection then write
+    the same bytes, because names are made from content; of two of a record at once, the last one counts.
     """
     try:
         os.link(staged, path, follow_symlinks=False)

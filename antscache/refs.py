@@ -69,8 +69,8 @@ class Refs:
             return self._path(selection, ours=True).exists()
 
     def is_selected(self, selection: Selection) -> bool:
-        """Whether anybody has written `selection` already."""
-        return self.selects(selection) or any(ref.selection == selection for ref in self.of(selection.release))
+        """Whether what `selection` selects is selected already, by anybody and in however many selections."""
+        return self.selects(selection) or set(selection.entries) <= set(union(self.selections(selection.release)))
 
     def select(self, selection: Selection) -> None:
         """`selection` keeps its blobs alive from now on, until you deselect it."""
@@ -99,12 +99,13 @@ class Refs:
                     directory.rmdir()
 
     def can_deselect(self, ref: Ref) -> bool:
-        """Whether the directory lets you: one with the sticky bit lets owners alone."""
+        """Whether permissions let you, and the sticky bit, which lets owners alone; a read-only disk says so itself."""
         directory = ref.path.parent
         with refusing(f"cannot read {directory}"):
             status = directory.stat()
             ours = os.geteuid() in {0, status.st_uid, ref.owner}
-            return os.access(directory, os.W_OK) and (ours or not status.st_mode & S_ISVTX)
+            permitted = os.access(directory, os.W_OK) or os.statvfs(directory).f_flag & os.ST_RDONLY
+            return bool(permitted) and (ours or not status.st_mode & S_ISVTX)
 
     def _path(self, selection: Selection, *, ours: bool = False) -> Path:
         """Where `selection` is; where yours is, if somebody else's is there."""

@@ -137,6 +137,25 @@ def cannot(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def hard_links_work(directory: Path) -> bool:
+    """Whether the filesystem of `directory` makes hard links."""
+    (one := directory / "one").touch()
+    try:
+        (directory / "two").hardlink_to(one)
+    except OSError:
+        return False
+    (directory / "two").unlink()
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _hard_links(request: pytest.FixtureRequest) -> None:
+    """What is about hard links needs them: `@pytest.mark.hard_links`."""
+    marked = request.node.get_closest_marker("hard_links")
+    if marked and not hard_links_work(request.getfixturevalue("tmp_path_factory").mktemp("links")):
+        cannot("hard links are refused here")
+
+
 def snapshot(root: Path) -> dict[str, bytes | str]:
     """Every file below `root` with its content, to tell whether anything changed; but for locks, which hold nothing."""
     found: dict[str, bytes | str] = {}

@@ -601,6 +601,7 @@ def test_a_copy_never_shares_what_somebody_may_still_write(cache: Cache, directo
     assert_sound(cache.store.layout.root)
 
 
+@pytest.mark.hard_links
 def test_what_is_moved_is_not_copied(cache: Cache, directory: Path) -> None:
     inodes = {path.stat().st_ino for path in directory.iterdir()}
     assert ways(cache.adopt(directory, manifest(), move=True)) == {"hardlink"}
@@ -635,6 +636,7 @@ def in_memory() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+@pytest.mark.hard_links
 def test_a_file_with_other_names_is_not_made_a_blob(cache: Cache, directory: Path, tmp_path: Path) -> None:
     other = tmp_path / "backup.h5"
     other.hardlink_to(directory / f"{BRAIN}.h5")
@@ -693,6 +695,7 @@ def test_nothing_is_moved_out_of_an_antscache_root(cache: Cache, directory: Path
     assert fates(another.adopt(root / "views/antspynet-0.3.2", manifest())) == dict.fromkeys(FILES, "taken")
 
 
+@pytest.mark.hard_links
 def test_what_only_a_lower_cache_has_is_in_the_store_itself_before_it_is_moved(
     cache: Cache, directory: Path, tmp_path: Path
 ) -> None:

@@ -63,9 +63,11 @@ def test_a_whole_release_is_fetched_each_identifier_once(antscache: AntsCache) -
     assert {row["status"] for row in rows} == {"present"}
     assert {path.name for path in antsxnet(ran.out).iterdir()} == {row["file"] for row in rows}
     assert len(rows) == 211
-    assert len(ran.err.splitlines()) == 211 + 3  # one plain line a file, the plan before, where from and the sum after
+    told = [line for line in ran.err.splitlines() if not line.startswith("linked by symlinks")]
+    assert len(told) == 211 + 3  # one plain line a file, the plan before, where from and the sum after
 
 
+@pytest.mark.hard_links
 def test_two_releases_share_what_they_have_in_common_and_differ_where_they_differ(antscache: AntsCache) -> None:
     views = antscache("prefetch", "0.2.9", "0.3.2", *SOME, "--link-mode", "hardlink").succeeded().out.splitlines()
     old, new = map(antsxnet, views)

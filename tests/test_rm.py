@@ -80,7 +80,7 @@ def test_what_is_removed_and_collected_can_be_had_again(cache: Cache, figshare: 
     }
 
 
-@pytest.mark.parametrize("mode", ["hardlink", "symlink"])
+@pytest.mark.parametrize("mode", [pytest.param("hardlink", marks=pytest.mark.hard_links), "symlink"])
 def test_what_antscache_did_not_put_into_the_view_stays_and_is_named(cache: Cache, tmp_path: Path, mode: str) -> None:
     again = Cache.open(cache.store.layout.root, link_mode=mode)
     for path in antsxnet(cache).iterdir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def test_a_record_that_cannot_be_read_is_no_record_and_is_replaced(store: Store,
 
 def test_a_record_under_another_identifiers_name_is_not_believed(store: Store) -> None:
     store.remember(record(b"a", identifier="figshare:2"))
-    os.link(store.layout.record("figshare:2"), store.layout.record("figshare:1"))
+    shutil.copy(store.layout.record("figshare:2"), store.layout.record("figshare:1"))
     assert store.record("figshare:1") is None
 
 

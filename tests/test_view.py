@@ -37,7 +37,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 EXPECTED = {"a.h5": b"x" * 10, "b.h5": b"y" * 10, "c.h5": b"y" * 10}
 
 
-@pytest.mark.parametrize("mode", ["auto", "hardlink", "symlink"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("hardlink", marks=pytest.mark.hard_links), "symlink"])
 def test_each_name_leads_to_its_bytes_and_a_second_time_nothing_is_made(
     view: Path, blobs: dict[str, Path], mode: str
 ) -> None:
@@ -57,6 +57,7 @@ def test_a_symlink_is_relative_so_that_the_root_can_be_moved(
     assert contents(tmp_path / "moved/views/antspynet-1/.keras/ANTsXNet") == EXPECTED
 
 
+@pytest.mark.hard_links
 def test_a_hard_link_is_the_blob_itself(view: Path, blobs: dict[str, Path]) -> None:
     link(view, blobs, ["hardlink"], ours=True)
     assert all((view / name).samefile(blob) and not (view / name).is_symlink() for name, blob in blobs.items())
@@ -150,6 +151,7 @@ def test_onto_another_filesystem_files_are_copied_and_that_is_told(elsewhere: Pa
         elsewhere.rmdir()
 
 
+@pytest.mark.hard_links
 def test_a_blob_on_another_filesystem_changes_nothing_for_the_others(
     tmp_path: Path, elsewhere: Path, blobs: dict[str, Path]
 ) -> None:
