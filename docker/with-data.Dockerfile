@@ -11,7 +11,8 @@ FROM ${IMAGE} AS tool
 USER root
 COPY pyproject.toml README.md LICENSE get_antspynet_data.py /src/
 COPY antscache /src/antscache
-RUN --mount=type=bind,source=docker/scripts,target=/scripts \
+RUN --mount=type=bind,source=docker/scripts/trusting.sh,target=/scripts/trusting.sh \
+    --mount=type=bind,source=docker/scripts/tool.sh,target=/scripts/tool.sh \
     --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=ca \
     sh /scripts/trusting.sh sh /scripts/tool.sh
@@ -21,7 +22,8 @@ ARG ANTSXNET_NAMES=
 ARG ANTSXNET_DIGEST=
 ARG ANTSCACHE_MIRRORS=
 ARG ANTSCACHE_ORIGINS=
-RUN --mount=type=bind,source=docker/scripts,target=/scripts \
+RUN --mount=type=bind,source=docker/scripts/trusting.sh,target=/scripts/trusting.sh \
+    --mount=type=bind,source=docker/scripts/data.sh,target=/scripts/data.sh \
     --mount=type=bind,source=docker/local,target=/local \
     --mount=type=cache,target=/var/cache/antscache \
     --mount=type=secret,id=ca \
@@ -30,7 +32,8 @@ RUN --mount=type=bind,source=docker/scripts,target=/scripts \
 FROM ${IMAGE}
 USER root
 COPY --from=tool /usr/local/lib/antscache /usr/local/lib/antscache
-RUN --mount=type=bind,source=docker/scripts,target=/scripts sh /scripts/image.sh
+RUN --mount=type=bind,source=docker/scripts/image.sh,target=/scripts/image.sh \
+    sh /scripts/image.sh
 COPY --from=data /bake/00/ /
 COPY --from=data /bake/01/ /
 COPY --from=data /bake/02/ /
@@ -48,7 +51,8 @@ COPY --from=data /bake/13/ /
 COPY --from=data /bake/14/ /
 COPY --from=data /bake/15/ /
 COPY --from=data /bake/rest/ /
-RUN --mount=type=bind,source=docker/scripts,target=/scripts sh /scripts/links.sh antspynet
+RUN --mount=type=bind,source=docker/scripts/links.sh,target=/scripts/links.sh \
+    sh /scripts/links.sh antspynet
 USER antspyuser
 WORKDIR /home/antspyuser
 ARG ANTSXNET_NAMES=

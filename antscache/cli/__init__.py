@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from antscache.cli import actions, checkup, hooking, queries, roots, upkeep
+from antscache.cli import actions, checkup, containers, hooking, queries, roots, upkeep
 from antscache.cli.group import antscache
 from antscache.cli.options import Invocation
 from antscache.errors import AntsCacheError
@@ -18,7 +18,7 @@ from antscache.errors import AntsCacheError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["actions", "checkup", "finish", "hooking", "main", "queries", "roots", "upkeep"]
+__all__ = ["actions", "checkup", "containers", "finish", "hooking", "main", "queries", "roots", "upkeep"]
 
 INTERRUPTED = 130  # what shells expect of a program that ends on Ctrl-C
 
