@@ -1,0 +1,125 @@
+"""Each command of the guides to containers, as it stands, in a clone of this repository.
+
+What is between the commands and the engines adds what this machine's engines ask for, and the stand-in for Figshare.
+Images that take minutes are those of the other tests, made by the same recipes of the same image. The tags that the
+guides give are given here too, and taken away again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import REPOSITORY, AntsCache
+from images import AUTHORITIES, Image, docker, files, plain
+from sifs import place, sif, sif_with_data
+from upstream import cut_off, python, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from antscache.testing import StandIn
+
+__all__ = ["cut_off", "docker", "files", "place", "plain", "python", "sif", "sif_with_data", "weights"]  # fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(1800)]
+
+PAGES = ("docker-with-data", "docker-with-a-cache", "singularity", "no-network")
+TAGS = ("antspynet:0.3.2", "antspynet:0.3.2-with-data", "antspynet:0.3.2-brain", "my-antspynet:with-data")
+MY_SCRIPT = """
+import antspynet
+print("script ran with", antspynet.get_pretrained_network("brainExtractionRobustT1"))
+"""
+DOCKER = """\
+case $1 in
+build)
+    exec "$ENGINE" build --network host --secret "id=ca,src=$AUTHORITIES" \\
+        --build-arg "ANTSCACHE_ORIGINS=$ANTSCACHE_ORIGINS" "${@:2}" ;;
+run) [[ " $* " == *" --network "* ]] || exec "$ENGINE" run --network host --env ANTSCACHE_ORIGINS "${@:2}" ;;
+esac
+exec "$ENGINE" "$@"
+"""
+SINGULARITY = """\
+case "$*" in
+"build antspynet.sif singularity/antspynet.def") exec ln "$SIF" antspynet.sif ;;
+"build --build-arg install_antsxnet_data=1 "*" antspynet-with-data.sif singularity/antspynet.def")
+    exec ln "$SIF_WITH_DATA" antspynet-with-data.sif ;;
+esac
+exec apptainer "$1" --no-privs "${@:2}"
+"""
+
+
+def commands(page: str) -> str:
+    """What the page's ```console blocks say."""
+    blocks = re.findall(
+        r"^```console\n(.*?)^```", (REPOSITORY / "docs" / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    return "\n".join(line.removeprefix("$ ") for block in blocks for line in block.splitlines())
+
+
+@pytest.fixture
+def clone(place: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A copy of what is in the repository, and a script of the user's, which any user may read."""
+    directory = place / f"clone-{request.node.callspec.id}"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (REPOSITORY / name).is_file():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, directory / name)
+    (directory / "my_script.py").write_text(MY_SCRIPT)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, python: Path) -> str:
+    """A PATH with antscache, a Python that has ANTsPyNet, and engines."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    for name, text in {"docker": DOCKER, "singularity": SINGULARITY}.items():
+        (directory / name).write_text(f"#!/bin/bash\n{text}")
+        (directory / name).chmod(0o755)
+    (directory / "antscache").symlink_to(Path(sys.executable).with_name("antscache"))
+    return f"{directory}:{python.parent}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def engines(plain: Image, sif: Path, sif_with_data: Path, files: StandIn) -> Iterator[dict[str, str]]:
+    """What stands between the commands and the engines needs to know."""
+    yield {
+        **{key: value for key, value in os.environ.items() if key.startswith(("DOCKER", "APPTAINER"))},
+        "ANTSCACHE_ORIGINS": files.origins,
+        "ENGINE": plain.docker.program,
+        "DOCKER_BUILDKIT": "1",
+        "AUTHORITIES": str(AUTHORITIES),
+        "SIF": str(sif),
+        "SIF_WITH_DATA": str(sif_with_data),
+    }
+    for tag in TAGS:
+        plain.docker("rmi", tag)
+    plain.docker("volume", "rm", "antsxnet")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_each_guide_work_as_they_stand(
+    page: str, clone: Path, programs: str, engines: dict[str, str], antscache: AntsCache
+) -> None:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands(page)],
+        cwd=clone,
+        env={**antscache.environment(PATH=programs), **engines},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1500,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert done.stdout.count("script ran with") == len(re.findall(r"my_script\.py$", commands(page), re.MULTILINE))
