@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from antscache.adopt import Judged
     from antscache.config import LinkMode, Settings
     from antscache.digest import Descriptor, Digest
+    from antscache.export import Contents, Target
     from antscache.gc import Garbage
     from antscache.record import Record
     from antscache.repair import Repair
@@ -316,6 +317,60 @@ class Cache:
             if not self._presence.make_view(release, entries).lost:
                 return
             self.store.restore(each.seen.blob for each in judged if each.entries and each.seen.blob)
+
+    def plan_export(
+        self,
+        releases: Collection[Release],
+        *,
+        names: Collection[str] = (),
+        kinds: Collection[Kind] = (),
+        adopted: bool = False,
+    ) -> Contents:
+        """What is held of `releases` to be exported: what is selected of them, or of that these names and kinds.
+
+        Args:
+            releases: in use; those that have none of the names and kinds are left out.
+            names: each of at least one of the releases.
+            kinds: of entries.
+            adopted: also files that are known on a user's word alone.
+
+        Raises:
+            ViewError: a release or a name is not in use, or a file is not held.
+            ManifestError: no release has such a name, or anything of these kinds.
+            AntsCacheError: a file is known on a user's word alone.
+            ConfigError: SOURCE_DATE_EPOCH is not a time.
+        """
+        from antscache import export  # which nobody else needs
+
+        return export.plan(
+            self.store,
+            self.catalog,
+            self._presence,
+            releases,
+            names=names,
+            kinds=kinds,
+            adopted=adopted,
+            seconds=config.source_date(),
+        )
+
+    def export(self, contents: Contents, target: Target, heard: Callable[[int], object] = lambda _: None) -> int:
+        """`contents` are at `target`, whole, as a root that is a lower cache elsewhere; how many bytes that has.
+
+        The same contents are the same bytes each time, but for what another version of a program makes of an image.
+
+        Args:
+            contents: as `plan_export` says.
+            target: a directory or an image that is not there yet.
+            heard: told how many bytes were read.
+
+        Raises:
+            IntegrityError: a blob is damaged; nothing is there, as after any error.
+            StoreError: something is there already, a blob cannot be read, or the disk refused.
+            AntsCacheError: a program that makes the image is missing.
+        """
+        from antscache import export
+
+        return export.write(self.store, contents, target, heard)
 
     def remove(self, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
         """What you selected of `release` is no longer in use, and what nobody else selected is not in its view.

@@ -135,6 +135,11 @@ class Catalog:
             return read_artifact(file, release)
 
 
+def shipped(release: Release) -> Manifest | None:
+    """The manifest of `release` that antscache brings, if it does."""
+    return _decoded(SHIPPED / f"{release.slug}.json")
+
+
 def read_artifact(file: Path, release: Release) -> Manifest:
     """The manifest of the published `file` (a wheel or an sdist of `release`), which it records.
 

@@ -13,12 +13,14 @@ pace            ANTSCACHE_PACE       --pace       seconds from one start at api.
 mounted         ANTSCACHE_MOUNTED                 fetch only into a root that is on a mount of its own: what images set
 baked                                             what an image holds: lower caches, whatever else is named
 
-Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`.
+Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`. So does
+SOURCE_DATE_EPOCH, by which other programs go as well.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +56,8 @@ VARIABLES = {
     "mounted": "ANTSCACHE_MOUNTED",
 }
 TOKENS = "ANTSCACHE_TOKENS"
+SOURCE_DATE = "SOURCE_DATE_EPOCH"
+LATEST = 2**32 - 1  # seconds since 1970, which is what a squashfs can say
 SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -162,6 +166,21 @@ def tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
             raise ConfigError(f"the environment ({TOKENS}) is not what it should be", hint="write host=token")
         found[host.lower()] = token
     return found
+
+
+def source_date(environ: Mapping[str, str] = os.environ) -> int:
+    """The time that what is exported is of, in seconds since 1970.
+
+    As https://reproducible-builds.org/specs/source-date-epoch/ has it, and 0 without.
+
+    Raises:
+        ConfigError: the variable is no such number.
+    """
+    text = environ.get(SOURCE_DATE) or "0"
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > LATEST:
+        hint = "write the seconds since 1970, as `date +%s` does, or unset it"
+        raise ConfigError(f"the environment ({SOURCE_DATE}) is not a time: {text!r}", hint=hint)
+    return int(text)
 
 
 def _file(path: Path) -> dict[str, Any]:

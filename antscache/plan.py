@@ -139,8 +139,15 @@ def _largest_first(wanted: Wanted) -> tuple[int, bool]:
     return -(wanted.size or 0), not wanted.file.endswith(".h5")
 
 
-def unknown_names(names: Iterable[str], known: Collection[str], where: str) -> ManifestError:
-    """The error for `names` that are none of `known`, with what was probably meant."""
+def unknown_names(names: Iterable[str], known: Collection[str], where: str, release: str = "") -> ManifestError:
+    """The error for `names` that are none of `known`, with what was probably meant.
+
+    Args:
+        names: unknown.
+        known: the names that there are.
+        where: what has them.
+        release: one that has, if `where` is more than that.
+    """
     names = tuple(names)
     folded = {name.lower(): name for name in known}
     close = dict.fromkeys(
@@ -148,5 +155,5 @@ def unknown_names(names: Iterable[str], known: Collection[str], where: str) -> M
         for name in names
         for match in difflib.get_close_matches(name.lower(), folded, SUGGESTIONS, cutoff=0.6)
     )
-    hint = f"did you mean {', '.join(close)}?" if close else f"`antscache list {where}` prints all names"
+    hint = f"did you mean {', '.join(close)}?" if close else f"`antscache list {release or where}` prints all names"
     return ManifestError(f"no such name in {where}: {', '.join(names)}", hint=hint)

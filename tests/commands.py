@@ -23,13 +23,15 @@ import pytest
 from antscache import fetch
 from antscache.cache import Cache
 from antscache.errors import AntsCacheError
-from antscache.manifest import Manifest, Package, Release, entry
+from antscache.export import Target
+from antscache.manifest import Manifest, Package, Release, entry, parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from antscache.config import Settings
+    from antscache.export import Format
 
 DAY = 24 * 60 * 60
 NAMING = frozenset(
@@ -135,7 +137,20 @@ class Adopt:
         return Cache(settings).adopt(Path(self.directory), MANIFESTS[self.release], move=self.move)
 
 
-Command = Union[Prefetch, Link, Remove, Collect, Verify, Adopt]  # noqa: UP007  as a value
+@dataclass(frozen=True)
+class Export:
+    """What is held of a release, to a file."""
+
+    release: str
+    file: str
+    format: Format
+
+    def carry_out(self, settings: Settings) -> object:
+        cache = Cache(settings)
+        return cache.export(cache.plan_export([parse_release(self.release)]), Target(Path(self.file), self.format))
+
+
+Command = Union[Prefetch, Link, Remove, Collect, Verify, Adopt, Export]  # noqa: UP007  as a value
 
 
 def directory_in(home: Path, manifest: Manifest) -> Path:

@@ -3,13 +3,14 @@
 # What is missing afterwards is skipped by the tests, with a reason; in CI (ANTSCACHE_TESTS_REQUIRED=1) it fails them.
 set -eu
 missing=
-for program in skopeo umoci docker-registry unshare setpriv strace filefrag mkfs.btrfs mkfs.xfs mkfs.vfat busybox; do
+for program in skopeo umoci docker-registry unshare setpriv strace filefrag mksquashfs mkfs.btrfs mkfs.xfs mkfs.vfat \
+    busybox shellcheck; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     packages=$(echo "$missing" | sed 's/unshare\|setpriv/util-linux/g; s/filefrag/e2fsprogs/
-        s/mkfs\.btrfs/btrfs-progs/; s/mkfs\.xfs/xfsprogs/; s/mkfs\.vfat/dosfstools/; s/busybox/busybox-static/')
+        s/mkfs\.btrfs/btrfs-progs/; s/mkfs\.xfs/xfsprogs/; s/mkfs\.vfat/dosfstools/; s/busybox/busybox-static/; s/mksquashfs/squashfs-tools/')
     apt-get -qq -o DPkg::Lock::Timeout=300 update >/dev/null
     # shellcheck disable=SC2086  # a list of words
     DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $packages >/dev/null

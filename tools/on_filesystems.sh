@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 tests=(tests/test_{adopt,errors,gc,ingest,layers,oci_tools,prefetch,refs,rm,script,store,trash,verify,view}.py)
 kinds=("$@")
 [ ${#kinds[@]} -gt 0 ] || kinds=(ext4 tmpfs overlay btrfs xfs nolinks)
+# shellcheck disable=SC2054  # commas are of strace
 refusing=(strace -f --seccomp-bpf -qq -o /dev/null -e trace=link,linkat -e "inject=link,linkat:error=${REFUSED:-EXDEV}")
 
 place=$(mktemp -d)

@@ -1,13 +1,21 @@
-"""The verb that makes a root: init."""
+"""The verbs that make a root: init, export."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from antscache.cli import render
 from antscache.cli.group import antscache
-from antscache.cli.options import Invocation, as_json, shared
+from antscache.cli.options import KINDS, Invocation, as_json, release_of, shared
 from antscache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antscache.cache import Cache
+    from antscache.export import Contents, Format, Target
 
 
 @antscache.command()
@@ -45,3 +53,115 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
         invocation.say(f"warning: {told}\nhint: they are shared already, or {owners} can chmod them")
     if named and (above := sharing.closed(root)):
         invocation.say(f"warning: the group cannot pass {above}\nhint: run `chmod g+x {above}`, or choose another root")
+
+
+@antscache.command()
+@click.argument("arguments", metavar="RELEASE... FILE", nargs=-1)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["dir", "squashfs", "ext3"]),
+    help="What FILE becomes. [as its name ends: .sqsh, .sqfs, .squashfs; .ext3, .img; else a directory]",
+)
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option(
+    "--layers",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Divide a directory into N for an image's layers, and one for the rest.",
+)
+@click.option("--adopted", is_flag=True, help="Also files that were adopted: on your word.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be exported, and write nothing.")
+@as_json
+@shared
+@click.pass_obj
+def export(
+    invocation: Invocation,
+    arguments: tuple[str, ...],
+    format_: Format | None,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    layers: int | None,
+    adopted: bool,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Write what is held of releases to FILE, as a root to be used as a lower cache: in images, or without network.
+
+    Every file is verified on the way. The same files make the same FILE each time, wherever it is made. Prints FILE's
+    path.
+    """
+    from antscache import export as exporting
+
+    if len(arguments) < 2:  # noqa: PLR2004  as said
+        raise click.UsageError("give at least one RELEASE, and then FILE")
+    *releases, file = arguments
+    target = exporting.Target(Path(file).absolute(), format_ or exporting.format_of(Path(file)), layers or 0)
+    if layers and target.format != "dir":
+        raise click.UsageError(f"--layers is for directories, and {target.file.name} becomes a {target.format}")
+    cache = invocation.cache()
+    named = dict.fromkeys(release_of(cache, release, None, None) for release in releases)
+    contents = cache.plan_export(named, names=names, kinds=[KINDS[kind] for kind in kinds], adopted=adopted)
+    for release in named:
+        if not any(part.release == release for part in contents.parts):
+            invocation.say(f"note: {release} is left out: nothing of it is asked for")
+    if dry_run:
+        _print_plan(invocation, contents, target, json=json)
+        exporting.check(contents, target)
+    else:
+        _carry_out(invocation, cache, contents, target, json=json)
+
+
+def _print_plan(invocation: Invocation, contents: Contents, target: Target, *, json: bool) -> None:
+    """Print what would be exported."""
+    if json:
+        _print_facts(contents, target, target.size_of(contents))
+        return
+    render.print_table(
+        ("export", str(part.release), entry.kind, entry.file, render.size(record.size))
+        for part in contents.parts
+        for entry, record in part.files
+    )
+    click.echo(_told(contents, target))
+    _say_digests(invocation, contents)
+
+
+def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target: Target, *, json: bool) -> None:
+    """Export, and say what happened.
+
+    Raises:
+        AntsCacheError: as `Cache.export` does.
+    """
+    from antscache.cli import progress
+    from antscache.export import check
+
+    check(contents, target)
+    invocation.say(_told(contents, target))
+    with progress.read(invocation, contents.size) as heard:
+        size = cache.export(contents, target, heard=heard)
+    invocation.say(f"written and verified: {render.size(size)}")
+    if json:
+        _print_facts(contents, target, size)
+    else:
+        _say_digests(invocation, contents)
+        click.echo(os.fsencode(target.file))
+
+
+def _told(contents: Contents, target: Target) -> str:
+    """What is exported, and how large it becomes."""
+    made = "directory" if target.format == "dir" else "image"
+    files = f"{render.files(len(contents.names))}, {render.size(contents.size)}"
+    return f"{files}; the {made} will have {render.size(target.size_of(contents))}"
+
+
+def _say_digests(invocation: Invocation, contents: Contents) -> None:
+    """Say by what one tells that an export is of the same files as another."""
+    for part in contents.parts:
+        invocation.say(f"{part.release} is {part.digest}")
+
+
+def _print_facts(contents: Contents, target: Target, size: int) -> None:
+    file = os.fsencode(target.file).decode(errors="backslashreplace")
+    releases = [{"release": str(part.release), "digest": part.digest} for part in contents.parts]
+    render.print_json({"file": file, "format": target.format, "size": size, "releases": releases})

