@@ -30,7 +30,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("ima
 
 RECIPE = "docker/with-data.Dockerfile"
 SOME = " ".join((*NAMES, "adni", "biobank", "croppedMni152", "deepFlashLeftT1", "deepFlashRightT1", "deepFlashPriors"))
-COUNT = 16  # layers of blobs; above them is one of records and views, and one of links in the home
+COUNT = 16  # layers of blobs; above them is one of records and views
+ABOVE = 2  # layers above these: links in the home, and what WORKDIR makes
 SMALL = f"FROM {BASE}\nCOPY packages/ /usr/local/lib/python3.11/dist-packages/\n"
 
 
@@ -88,20 +89,25 @@ def copied(context: Path) -> Path:
     return context
 
 
+def changed(place: Path) -> Path:
+    """The same with other code."""
+    context = copied(place / "changed")
+    with (context / "antscache/__init__.py").open("a", encoding="utf-8") as source:
+        source.write(f"# {place}\n")
+    return context
+
+
 def data(layers: list[str]) -> list[str]:
     """Those of data."""
-    return layers[-COUNT - 2 : -1]
+    return layers[-COUNT - 1 - ABOVE : -ABOVE]
 
 
 def test_a_change_of_code_moves_no_layer_of_data(small: Small, baked: Bake, tmp_path: Path) -> None:
     image = small()
     before = baked(image)
-    context = copied(tmp_path / "changed")
-    with (context / "antscache/__init__.py").open("a", encoding="utf-8") as source:
-        source.write("# changed\n")
-    after = baked(image, context=context)
+    after = baked(image, context=changed(tmp_path))
     assert data(after) == data(before)
-    assert after[: -COUNT - 2] != before[: -COUNT - 2]
+    assert after[: -COUNT - 1 - ABOVE] != before[: -COUNT - 1 - ABOVE]
 
 
 def test_a_file_that_changes_moves_its_layer_and_that_of_records_alone(small: Small, baked: Bake) -> None:
@@ -120,11 +126,11 @@ def test_layers_are_the_same_on_a_fresh_builder(docker: Docker, small: Small, ba
     assert files.downloads("34821874") == downloads + 1
 
 
-def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn) -> None:
+def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn, tmp_path: Path) -> None:
     image = small()
     baked(image)
     asked = len(files.requests)
-    baked(image, "--no-cache")
+    baked(image, context=changed(tmp_path))
     assert len(files.requests) == asked
 
 
