@@ -17,14 +17,15 @@ PTH
 mkdir -p /var/cache/antscache /opt/bin
 chmod 1777 /var/cache/antscache # a volume begins with these modes, and any user may fill it
 
-for name in get_antsxnet_data.py download_antsxnet_data.py; do
+for name in get_antsxnet_data.py download_antsxnet_data.py; do # what it is called tells it what is meant
+    ln -sf get_antspynet_data.py "$tool/bin/$name"
     cat >"/opt/bin/$name" <<PYTHON
 #!/usr/bin/env python3
 """As upstream's script of this name, on top of antscache: get_antspynet_data.py --help."""
 import os
 import sys
 
-os.execv("$tool/bin/python", ["$name", "$tool/bin/get_antspynet_data.py", *sys.argv[1:]])
+os.execv("$tool/bin/$name", ["$name", *sys.argv[1:]])
 PYTHON
     chmod 755 "/opt/bin/$name"
 done
