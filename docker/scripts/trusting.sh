@@ -3,9 +3,9 @@
 #     docker build --secret id=ca,src=/path/to/ca.pem ...
 set -eu
 secret=/run/secrets/ca
-if [ -s "$secret" ]; then
-    bundle=$(mktemp)
-    cat /etc/ssl/certs/ca-certificates.crt "$secret" >"$bundle"
-    export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle" GIT_SSL_CAINFO="$bundle"
-fi
-exec "$@"
+[ -s "$secret" ] || exec "$@"
+bundle=$(mktemp)
+trap 'rm -f "$bundle"' EXIT # what is left here would be in the layer
+cat /etc/ssl/certs/ca-certificates.crt "$secret" >"$bundle"
+export PIP_CERT="$bundle" REQUESTS_CA_BUNDLE="$bundle" SSL_CERT_FILE="$bundle" GIT_SSL_CAINFO="$bundle"
+"$@"

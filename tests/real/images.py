@@ -32,9 +32,14 @@ ASK = "import antspynet; print(antspynet.get_pretrained_network({!r}))"
 
 @dataclass(frozen=True)
 class Docker:
-    """An engine that answers."""
+    """An engine that answers.
+
+    Attributes:
+        authorities: certificates that builds trust.
+    """
 
     program: str
+    authorities: Path = AUTHORITIES
 
     def __call__(self, *arguments: str | Path, timeout: float = RUNNING) -> Ran:
         environ = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
@@ -56,7 +61,7 @@ class Docker:
         """Build `recipe` with build arguments; what it fetches comes from `origins`."""
         given = {"ANTSCACHE_ORIGINS": origins, **arguments}
         told = [word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")]
-        secrets = ["--secret", f"id=ca,src={AUTHORITIES}"] if AUTHORITIES.exists() else []
+        secrets = ["--secret", f"id=ca,src={self.authorities}"] if self.authorities.exists() else []
         line = ["build", "--network", "host", *secrets, "--tag", tag, *told, *options]
         return self(*line, "--file", context / recipe, context, timeout=BUILDING)
 

@@ -83,6 +83,14 @@ def test_the_data_passes_verify_inside(with_data: Image) -> None:
     assert {each["release"]: each["present"] for each in listed} == {RELEASE: len(NAMES), "antspyx==0.6.3": 9}
 
 
+def test_labels_say_what_an_image_has(docker: Docker, with_data: Image) -> None:
+    [found] = docker("image", "inspect", with_data.tag).succeeded().json
+    labels = found["Config"]["Labels"]
+    assert labels["org.opencontainers.image.version"] == "0.3.2"
+    assert labels["org.antsx.antsxnet.release"] == RELEASE
+    assert labels["org.antsx.antsxnet.selection"].split() == list(NAMES)
+
+
 def test_people_who_look_into_the_home_find_the_same_files(with_data: Image) -> None:
     ran = with_data.run(
         "-c", f"import os; print(os.path.realpath('{KERAS}/ANTsXNet'), *os.listdir('{KERAS}/ANTsXNet'))"

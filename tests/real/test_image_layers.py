@@ -6,20 +6,23 @@ The images have an antspynet whose source can be read, and nothing that it would
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from authority import Authority
 from conftest import BRAIN, LUNG, REPOSITORY
-from images import BASE, NAMES, Docker, Image, docker, files
+from images import AUTHORITIES, BASE, NAMES, Docker, Image, docker, files
 from upstream import python, weights
 
-from antscache.testing import Misbehaviour
+from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from antscache.testing import StandIn
 
     Small = Callable[..., str]
     Bake = Callable[..., list[str]]
@@ -166,3 +169,65 @@ def test_names_may_be_in_a_file_of_the_context(docker: Docker, small: Small, fil
         assert [each["entries"] for each in named.antscache("list", "--json").succeeded().json] == [2]
     finally:
         docker("rmi", named.tag)
+
+
+def test_a_certificate_authority_of_ones_own_is_a_secret_of_the_build(
+    docker: Docker, small: Small, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    authority, arguments = Authority.in_directory(tmp_path), {"IMAGE": small(), "ANTSXNET_NAMES": LUNG}
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(AUTHORITIES.read_bytes() + authority.ca.read_bytes())
+    image = Image(docker, "antscache-test:trusting")
+    with StandIn(size=20_000, contents=weights, tls=authority.server()) as standin:
+        line = (image.tag, standin.origins, arguments, "--no-cache")
+        assert "CERTIFICATE_VERIFY_FAILED" in docker.build(*line, recipe=RECIPE).err
+        replace(docker, authorities=trusted).build(*line, recipe=RECIPE).succeeded()
+    try:
+        secret = authority.ca.read_text("ascii").splitlines()[1]
+        look = ["grep", "-rIl", "--exclude-dir=proc", "--exclude-dir=sys", "-e", secret, "/"]
+        assert image.run(*look[1:], options=["--entrypoint", look[0], "--user", "root"]).out == ""
+    finally:
+        docker("rmi", image.tag)
+
+
+# Sources
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, and a repository, of what is on the package index."""
+    directory = tmp_path_factory.mktemp("published")
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--dest", str(directory)]
+    subprocess.run([*pip, "antspynet==0.2.9"], check=True)
+    subprocess.run([*pip, "antspynet==0.3.2"], check=True)
+    [archive] = directory.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
+    archive.unlink()
+    repository = (directory / "antspynet-0.3.2").rename(directory / "ANTsPyNet")
+    git = ["git", "-C", str(repository), "-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    for line in ["init", "--quiet", "--initial-branch", "changed"], ["add", "."], ["commit", "--quiet", "-m", "x"]:
+        subprocess.run([*git, *line], check=True)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("source", "version"),
+    [
+        ("antspynet-0.2.9-py3-none-any.whl", "0.2.9"),
+        ("ANTsPyNet", "0.3.2"),
+        ("git+file:///local/ANTsPyNet@changed", "0.3.2"),
+        ("antspynet==0.3.1", "0.3.1"),
+    ],
+)
+def test_an_image_may_be_of_any_source(
+    docker: Docker, published: Path, tmp_path: Path, source: str, version: str
+) -> None:
+    context, image = copied(tmp_path / "context"), Image(docker, "antscache-test:source")
+    shutil.copytree(published, context / "docker/local", dirs_exist_ok=True)
+    arguments = {"ANTSPYNET_SOURCE": source}
+    docker.build(image.tag, "", arguments, "--target", "source", context=context).succeeded()
+    try:
+        assert image.run("ls", "/wheels").succeeded().out == f"antspynet-{version}-py3-none-any.whl\n"
+    finally:
+        docker("rmi", image.tag)
