@@ -17,7 +17,6 @@ from antscache.catalog import Catalog
 from antscache.errors import StoreError
 from antscache.events import Listener, nobody
 from antscache.gc import GRACE
-from antscache.layout import Layout
 from antscache.manifest import Entry, Identifier, Kind, Manifest, Package, Release, parse_release
 from antscache.plan import Plan, Status, select
 from antscache.prefetching import Prefetched, Prefetching
@@ -459,8 +458,7 @@ def _lowers(settings: Settings) -> tuple[tuple[Store, ...], tuple[Unused, ...]]:
     """The lower caches that are there and that this antscache understands, each once; and the others."""
     found, unused = list[Store](), list[Unused]()
     taken = [Path(settings.root)]
-    baked = [each for each in settings.baked if Layout(Path(each)).description.exists()]
-    for directory in map(Path, (*settings.site_dirs, *baked)):
+    for directory in map(Path, settings.lowers):
         lower = Store(directory)
         try:
             lower.check()

@@ -30,6 +30,7 @@ import msgspec
 import platformdirs
 
 from antscache.errors import ConfigError
+from antscache.layout import Layout
 from antscache.mounts import is_mounted, outlives
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     mounted: bool = False
     baked: tuple[str, ...] = ()
+
+    @property
+    def lowers(self) -> tuple[str, ...]:
+        """Where lower caches are: all that are named, and what an image holds, as far as that is there."""
+        return (*self.site_dirs, *(each for each in self.baked if Layout(Path(each)).description.exists()))
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:

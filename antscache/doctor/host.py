@@ -32,7 +32,7 @@ class Host:
         self.settings = settings
         self.deep = deep
         self.layout = Layout(Path(settings.root))
-        below = [Layout(Path(each)).catalog for each in settings.site_dirs]
+        below = [Layout(Path(each)).catalog for each in settings.lowers]
         self.catalog = Catalog(self.layout.catalog, offline=True, below=below)
         self._python = python
 
@@ -46,7 +46,7 @@ class Host:
     def view(self) -> str | None:
         """The view that `place` is, of the root or a lower cache, by the name of its directory; None if it is none."""
         real = Path(os.path.realpath(self.place or "/"))
-        for root in (self.settings.root, *self.settings.site_dirs):
+        for root in (self.settings.root, *self.settings.lowers):
             views = Path(os.path.realpath(Layout(Path(root)).views))
             if real != views and real.is_relative_to(views):
                 return real.relative_to(views).parts[0]

@@ -45,7 +45,7 @@ class Owned:
 def check_owners(host: Host) -> Iterator[Finding]:
     """Whether what the root holds can be read, and written to by who uses it."""
     root = host.layout.root
-    if not root.is_dir():
+    if not host.layout.description.exists():
         yield from _not_made(root)
         return
     owned, shared = _look(root), is_shared(host.layout)
@@ -54,7 +54,7 @@ def check_owners(host: Host) -> Iterator[Finding]:
 
 
 def _not_made(root: Path) -> Iterator[Finding]:
-    there = nearest(root.parent)
+    there = nearest(root)
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         yield ok(f"{root} can be made in {there}")
     elif there.is_dir():

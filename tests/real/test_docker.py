@@ -83,6 +83,13 @@ def test_the_data_passes_verify_inside(with_data: Image) -> None:
     assert {each["release"]: each["present"] for each in listed} == {RELEASE: len(NAMES), "antspyx==0.6.3": 9}
 
 
+def test_doctor_finds_nothing_wrong_with_an_image(with_data: Image) -> None:
+    for user in "antspyuser", "root", OTHER:
+        ran = with_data.antscache("doctor", "--offline", options=["--user", user])
+        assert ran.code == 0
+        assert not {"warning", "error"} & {line.split()[0] for line in ran.out.splitlines() if not line.startswith(" ")}
+
+
 def test_labels_say_what_an_image_has(docker: Docker, with_data: Image) -> None:
     [found] = docker("image", "inspect", with_data.tag).succeeded().json
     labels = found["Config"]["Labels"]
