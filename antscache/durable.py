@@ -215,7 +215,8 @@ def make_directory(directory: Path, shared: Path | None = None) -> None:
             raise
     except FileNotFoundError:
         make_directory(directory.parent)
-        make_directory(directory)
+        directory.mkdir(exist_ok=True)  # not from the start: below /proc it is never there
+        sync_directory(directory.parent)
     else:
         sync_directory(directory.parent)
 

@@ -11,7 +11,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from antscache.digest import descriptor_of
 from antscache.errors import AntsCacheError, ConfigError, IntegrityError, ManifestError, StoreError, ViewError
 from antscache.export import Target, filesystems, format_of, tree
 from antscache.export.contents import Tree, layer_of, tree_of
+from antscache.export.filesystems import PROGRAMS
 from antscache.layout import EMPTY_CONTENT
 from antscache.manifest import Entry, Manifest, parse_release
 from antscache.record import Record, Selection
@@ -136,15 +137,6 @@ def mounted(where: Path, *arguments: str | Path) -> Iterator[Path]:
         yield where
     finally:
         subprocess.run(["umount", where], check=True)
-
-
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    """A directory that every user may look into."""
-    directory = Path(tempfile.mkdtemp(prefix="antscache-export-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -400,6 +392,8 @@ def test_two_hosts_export_the_same_under_any_umask_at_any_time(
             cache = fill(tmp_path / f"host-{number}")
             for path in cache.store.layout.blobs.iterdir():  # times that are another's, and later than ours
                 os.utime(path, (number * DAY, (number - 1) * 10**9))
+                with suppress(OSError):  # not every filesystem has them
+                    os.setxattr(path, "user.host", f"{number}".encode())
             file = tmp_path / f"{number}.{format_}"
             monkeypatch.setenv("MKE2FS_CONFIG", "/nonexistent")
             cache.export(cache.plan_export([RELEASE]), Target(file, format_))
@@ -578,6 +572,7 @@ unhurried = settings(deadline=None, max_examples=15, suppress_health_check=[Heal
 @given(planned=trees)
 @example(planned=Tree({}, {}))
 @example(planned=Tree(many, {}))
+@example(planned=Tree({Path(str(number)): 13 * filesystems.EXT3_BLOCK for number in range(200)}, {}))
 @example(planned=Tree({Path("large"): (filesystems.GROUP - filesystems.JOURNAL - 90) * filesystems.EXT3_BLOCK}, {}))
 def test_an_image_is_as_large_as_was_said(planned: Tree) -> None:
     planned = Tree({**planned.files, Path("index.json"): 0}, planned.links)
@@ -594,6 +589,51 @@ def test_an_image_is_as_large_as_was_said(planned: Tree) -> None:
         checked(place / "ext3")
         smallest = 2 * filesystems.JOURNAL + 200  # blocks: mke2fs wants as much for a journal
         assert free_blocks(place / "ext3") < 2 * filesystems.SPARE or blocks < smallest
+
+
+@images
+def test_zeros_are_bytes_like_others_wherever_the_disk_leaves_them_out(tmp_path: Path) -> None:
+    planned = Tree({Path("zeros"): 3 << 20, Path("index.json"): 0}, {})
+    for name, zeros in ("written", b"\0" * (3 << 20)), ("left-out", b""):
+        laid_down(planned, tmp_path / name)
+        (tmp_path / name / "zeros").write_bytes(zeros)
+        os.truncate(tmp_path / name / "zeros", 3 << 20)
+        for filesystem in PROGRAMS:
+            filesystems.make(filesystem, planned, tmp_path / name, tmp_path / f"{name}.{filesystem}", 0)
+    for filesystem in PROGRAMS:
+        one, other = (tmp_path / f"{name}.{filesystem}" for name in ("written", "left-out"))
+        assert len(digests(one, other)) == 1
+        assert 0 <= filesystems.size_of(filesystem, planned) - one.stat().st_size <= 4096
+
+
+@images
+def test_what_a_host_has_configured_is_in_no_image(few: AntsCache, tmp_path: Path) -> None:
+    configuration = tmp_path / "mke2fs.conf"
+    configuration.write_text(
+        "[defaults]\nerrors = panic\nhash_alg = tea\nenable_periodic_fsck = 1\nreserved_ratio = 9\n"
+        "default_mntopts = nobarrier\n[fs_types]\next3 = {\nfeatures = has_journal,dir_index\n}\n"
+    )
+    if not Path("/etc/mke2fs.conf").exists():
+        cannot("this host has no /etc/mke2fs.conf to put another in place of")
+    command: list[str | Path] = [
+        require("unshare"),
+        "-m",
+        "sh",
+        "-c",
+        'mount --bind "$0" /etc/mke2fs.conf && exec "$@"',
+        configuration,
+    ]
+    done = subprocess.run(
+        [*command, *few.command("export", "0.3.2", tmp_path / "a.ext3")],
+        env=few.environment(MKE2FS_CONFIG=configuration),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if "mount:" in done.stderr or "unshare:" in done.stderr:
+        cannot(f"no mounts here: {done.stderr}")
+    few("export", "0.3.2", tmp_path / "b.ext3").succeeded()
+    assert len(digests(tmp_path / "a.ext3", tmp_path / "b.ext3")) == 1
 
 
 def free_blocks(image: Path) -> int:
@@ -656,7 +696,7 @@ def test_the_programs_of_administrators_are_found_from_every_path(
 def test_a_program_that_fails_is_an_error_with_what_it_said(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filesystem: Any, script: str
 ) -> None:
-    fake(tmp_path / "bin", filesystems.PROGRAMS[filesystem][0], script)
+    fake(tmp_path / "bin", PROGRAMS[filesystem][0], script)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     said = "could not make the image: (no|it ended with 3)$"
     with pytest.raises(StoreError, match=said) as caught:

@@ -317,3 +317,8 @@ def test_a_file_in_place_of_the_root_is_an_error_with_a_hint(tmp_path: Path) -> 
         with pytest.raises(StoreError, match="Not a directory") as caught:
             attempt()
         assert "--root" in caught.value.hint
+
+
+def test_a_root_where_nothing_can_be_made_is_an_error_that_names_it() -> None:
+    with pytest.raises(StoreError, match="cannot make a root of /proc/nothing/here"):
+        Store(Path("/proc/nothing/here")).create()

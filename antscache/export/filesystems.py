@@ -1,7 +1,7 @@
 """Filesystems in one file: how large they become, and the programs that make them of a tree.
 
 squashfs    mksquashfs, of squashfs-tools 4.4 or later; neither compressed nor with fragments: weights and gzipped
-            images hardly become smaller, what is stored as it is is read faster, and the size is known before
+            images would hardly become smaller, and so the size is known before
 ext3        mke2fs, which copies the tree, then debugfs, of e2fsprogs: owners, modes and times are set in the image,
             because mke2fs takes them from the tree, which is of whoever exports, and of now
 
