@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import snapshot
@@ -22,9 +22,6 @@ from antscache.layout import VERSION
 from antscache.manifest import Entry, Release
 from antscache.record import Record, Selection, Trust
 from antscache.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RELEASE = Release("antspynet", "0.3.2")
 A = Entry("network", "a", "a.h5", "figshare:1")
