@@ -198,32 +198,34 @@ class Presence:
 
     def usages(self) -> tuple[Usage, ...]:
         """What is held of each release in use, here or in a lower cache alone; that costs nothing here."""
-        found = {usage.release: usage for usage in self._usages()}
+        found = {usage.release: usage for usage in usages_in(self._store)}
         for lower in self._store.lowers:
             with suppress(StoreError):  # it is as good as not there
-                for usage in Presence(lower, "auto")._usages():  # noqa: SLF001  of its own kind
+                for usage in usages_in(lower):
                     found.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
         return tuple(sorted(found.values(), key=lambda usage: usage.release))
 
-    def _usages(self) -> tuple[Usage, ...]:
-        selected = {release: union(self._store.refs.selections(release)) for release in self._store.refs.releases()}
-        held = {release: self._store.held(entries) for release, entries in selected.items()}
-        blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
-        users = Counter(blob for each in blobs.values() for blob in each)
-        here = {blob for blob in users if not self._store.lowers or self._store.owns(blob)}
-        return tuple(
-            Usage(
-                release=release,
-                entries=len(entries),
-                present=len(held[release]),
-                size=sum(blob.size for blob in blobs[release]),
-                own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),
-                shared=sum(blob.size for blob in blobs[release] & here if users[blob] > 1),
-                below=sum(blob.size for blob in blobs[release] - here),
-                home=self._store.layout.view(release),
-            )
-            for release, entries in selected.items()
+
+def usages_in(store: Store) -> tuple[Usage, ...]:
+    """What is held of each release in use in `store`."""
+    selected = {release: union(store.refs.selections(release)) for release in store.refs.releases()}
+    held = {release: store.held(entries) for release, entries in selected.items()}
+    blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
+    users = Counter(blob for each in blobs.values() for blob in each)
+    here = {blob for blob in users if not store.lowers or store.owns(blob)}
+    return tuple(
+        Usage(
+            release=release,
+            entries=len(entries),
+            present=len(held[release]),
+            size=sum(blob.size for blob in blobs[release]),
+            own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),
+            shared=sum(blob.size for blob in blobs[release] & here if users[blob] > 1),
+            below=sum(blob.size for blob in blobs[release] - here),
+            home=store.layout.view(release),
         )
+        for release, entries in selected.items()
+    )
 
 
 def _size(path: Path) -> int | None:
