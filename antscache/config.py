@@ -94,7 +94,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def lowers(self) -> tuple[str, ...]:
         """Where lower caches are: all that are named, and what an image holds, as far as that is there."""
-        return (*self.site_dirs, *(each for each in self.baked if Layout(Path(each)).description.exists()))
+        held = (each for each in self.baked if os.path.exists(Layout(Path(each)).description))  # noqa: PTH110  or closed
+        return (*self.site_dirs, *held)
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:

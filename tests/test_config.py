@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from antscache.config import FIGSHARE_ROUTES, VARIABLES, load
+from antscache.config import FIGSHARE_ROUTES, VARIABLES, Settings, load
 from antscache.errors import ConfigError
 
 
@@ -141,3 +142,19 @@ def test_a_root_that_leaks_in_from_a_host_and_is_not_there_displaces_nothing(
 def test_nothing_but_a_file_says_what_an_image_holds() -> None:
     leaked = {"ANTSCACHE_SITE_DIRS": "/cvmfs/of/the/host", "ANTSCACHE_BAKED": "/elsewhere"}
     assert load({}, leaked).baked[0] == "/opt/nowhere"
+
+
+def test_what_an_image_would_hold_in_a_home_that_is_closed_is_not_missed(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "antscache").mkdir(parents=True)
+    tmp_path.chmod(0o755)
+    closed.chmod(0)
+    settings = Settings(baked=(str(closed / "antscache"),))
+    me = os.geteuid()
+    try:
+        if me == 0:
+            os.seteuid(12345)
+        assert settings.lowers == ()
+    finally:
+        os.seteuid(me)
+        closed.chmod(0o755)

@@ -45,12 +45,19 @@ class Owned:
 def check_owners(host: Host) -> Iterator[Finding]:
     """Whether what the root holds can be read, and written to by who uses it."""
     root = host.layout.root
-    if not host.layout.description.exists():
+    if not root.is_dir() or _is_empty(root):
         yield from _not_made(root)
         return
     owned, shared = _look(root), is_shared(host.layout)
     found = [*_of_root(root, owned, shared=shared), *_of_modes(root, owned), *_of_group(root, owned, shared=shared)]
     yield from found or [ok(f"{root} belongs to {user(root.stat().st_uid)}, and you may write to it")]
+
+
+def _is_empty(root: Path) -> bool:
+    try:
+        return not os.listdir(root)  # noqa: PTH208  its names are enough
+    except OSError:
+        return False
 
 
 def _not_made(root: Path) -> Iterator[Finding]:
