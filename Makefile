@@ -35,7 +35,7 @@ test-all: $(INSTALLED) tools
 	$(BIN)/pytest -m timed $(PYTEST)
 
 test-images: $(INSTALLED) tools
-	tools/with_engines.sh $(BIN)/pytest -m images -n 2 --dist loadgroup --durations 20 $(PYTEST)
+	tools/with_engines.sh $(BIN)/pytest -m images --durations 20 $(PYTEST)
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)

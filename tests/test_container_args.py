@@ -620,7 +620,6 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.mark.slow
 @pytest.mark.images
-@pytest.mark.xdist_group("docker")
 @CALLERS
 def test_a_container_reads_the_whole_view_writes_what_it_may_and_is_the_caller(
     engine: Engine, user: int, antscache: AntsCache, become: Callable[..., User], everybodys: Path
@@ -654,7 +653,6 @@ def test_a_container_reads_the_whole_view_writes_what_it_may_and_is_the_caller(
 
 @pytest.mark.slow
 @pytest.mark.images
-@pytest.mark.xdist_group("docker")
 @CALLERS
 def test_a_container_writes_into_a_root_that_is_not_complete(
     engine: Engine, user: int, become: Callable[..., User], everybodys: Path
@@ -671,7 +669,6 @@ def test_a_container_writes_into_a_root_that_is_not_complete(
 
 @pytest.mark.slow
 @pytest.mark.images
-@pytest.mark.xdist_group("docker")
 @CALLERS
 def test_where_a_lower_cache_is_at_the_roots_place_both_are_there(engine: Engine, user: int, everybodys: Path) -> None:
     """It has that name in the words alone: the host's /var/cache stays as it is."""

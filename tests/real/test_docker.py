@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_off", "docker", "files", "plain", "python", "weights", "with_data"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("docker"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(1800)]
 
 WRITABLE, KERAS = "/var/cache/antscache", "/home/antspyuser/.keras"
 BAKED, HELD = "/opt/antscache/views/antspynet-0.3.2", f"{WRITABLE}/views/antspynet-0.3.2"

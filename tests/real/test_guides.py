@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_off", "docker", "files", "place", "plain", "python", "sif", "sif_with_data", "weights"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("singularity"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(1800)]
 
 PAGES = ("docker-with-data", "docker-with-a-cache", "singularity", "no-network")
 TAGS = ("antspynet:0.3.2", "antspynet:0.3.2-with-data", "antspynet:0.3.2-brain", "my-antspynet:with-data")

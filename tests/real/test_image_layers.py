@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["docker", "files", "python", "weights"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("docker"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(900)]
 
 RECIPE = "docker/with-data.Dockerfile"
 SOME = " ".join((*NAMES, "adni", "biobank", "croppedMni152", "deepFlashLeftT1", "deepFlashRightT1", "deepFlashPriors"))

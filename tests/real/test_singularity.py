@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_off", "docker", "files", "place", "plain", "python", "sif", "sif_with_data", "weights"]  # fixtures
 
-pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("singularity"), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(1800)]
 
 WRITABLE, BAKED = "/var/cache/antscache", "/opt/antscache/views/antspynet-0.3.2"
 
