@@ -6,11 +6,13 @@ with-data.sif   the same recipe, which adds data to plain.sif
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,6 @@ from conftest import REPOSITORY, Ran, cannot, require
 from images import ASK, BUILDING, NAMES, RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from images import Image
 
     from antscache.testing import StandIn
@@ -77,13 +77,21 @@ def built(file: Path, **arguments: str) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A directory that every user may look into, unlike pytest's."""
+@cache
+def made_once() -> Path:
+    """A directory that every user may look into, unlike pytest's; gone with this process.
+
+    Modules that import a fixture have each their own: what takes minutes is kept here for all of them.
+    """
     directory = Path(tempfile.mkdtemp(prefix="antscache-singularity-", dir="/var/tmp"))
     directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def place() -> Path:
+    return made_once()
 
 
 @pytest.fixture(scope="session")
@@ -92,13 +100,16 @@ def sif(plain: Image, place: Path) -> Path:
     if subprocess.run([*NOBODY, "true"], check=False).returncode:
         cannot("tests cannot run programs as another user here")
     file = place / "plain.sif"
-    built(file, BOOTSTRAP="docker-daemon", FROM=plain.tag).succeeded()
+    if not file.exists():
+        built(file, BOOTSTRAP="docker-daemon", FROM=plain.tag).succeeded()
     return file
 
 
 @pytest.fixture(scope="session")
 def sif_with_data(sif: Path, place: Path, files: StandIn) -> Path:
     file = place / "with-data.sif"
+    if file.exists():
+        return file
     data = {"install_antsxnet_data": "1", "ANTSXNET_NAMES": " ".join(NAMES), "ANTSCACHE_ORIGINS": files.origins}
     built(file, BOOTSTRAP="localimage", FROM=str(sif), **data).succeeded()
     return file
