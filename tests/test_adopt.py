@@ -27,7 +27,7 @@ from antscache.errors import StoreError
 from antscache.events import Event, Fetched, Remarked
 from antscache.manifest import Manifest, entry, parse_release
 from antscache.record import RANK, Record, Trust
-from antscache.testing.contents import content
+from antscache.testing import content
 from antscache.walk import Walker
 
 if TYPE_CHECKING:

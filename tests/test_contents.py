@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antscache.testing import content, pieces
-from antscache.testing.hdf5 import OVERHEAD
+from antscache.testing import content, hdf5_head, pieces
 
 TYPES = [".h5", ".nii.gz", ".mat", ".jpg", ".bin"]
 SIZED = {".h5": 2048, ".nii.gz": 512, ".jpg": 256, ".bin": 32}  # with their minima
@@ -116,7 +115,7 @@ def test_h5py_reads_the_dataset_of_an_h5(size: int) -> None:
     with h5py.File(io.BytesIO(made)) as file:
         assert list(file) == ["content"]
         assert file["content"].dtype == np.uint8
-        assert file["content"][...].tobytes() == made[OVERHEAD:]
+        assert file["content"][...].tobytes() == made[len(hdf5_head(0)) :]
 
 
 def test_the_end_of_an_h5_is_where_its_superblock_says() -> None:

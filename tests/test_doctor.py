@@ -36,7 +36,7 @@ from antscache.doctor.patience import outcomes
 from antscache.manifest import Manifest, Release
 from antscache.record import Record, Selection
 from antscache.store import Store
-from antscache.testing import Misbehaviour, StandIn, content, hdf5
+from antscache.testing import Misbehaviour, StandIn, content, hdf5_head
 from antscache.trash import Trash
 
 if TYPE_CHECKING:
@@ -806,10 +806,11 @@ def test_an_image_with_something_behind_it_is_no_cut_one(tmp_path: Path) -> None
 
 def test_of_a_network_of_a_terabyte_only_the_head_is_read(host: Host) -> None:
     place = fill(host, {})
+    head = hdf5_head(1 << 40)
     for name, missing in ("whole.h5", 0), ("cut.h5", 1):
         with (place / name).open("wb") as file:
-            file.write(hdf5.head(1 << 40))
-            file.truncate(hdf5.OVERHEAD + (1 << 40) - missing)
+            file.write(head)
+            file.truncate(len(head) + (1 << 40) - missing)
     findings = found(homes.check_home, host)
     assert "cut.h5 cannot be used: a cut HDF5 file" in told(findings, "error")
     assert "whole.h5" not in told(findings, "error")

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antscache.formats import FormError, form_of
-from antscache.testing.contents import content as stand_in
+from antscache.testing import content as stand_in
 
 
 def check(file: str, content: bytes, step: int = 700) -> None:

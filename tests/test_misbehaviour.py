@@ -19,8 +19,7 @@ from antscache.origin import parse_origins
 from antscache.pace import Pace
 from antscache.plan import Wanted
 from antscache.store import Store
-from antscache.testing import Misbehaviour, StandIn, content
-from antscache.testing.faults import AT_ROUTE
+from antscache.testing import AT_ROUTE, Misbehaviour, StandIn, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

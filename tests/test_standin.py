@@ -28,8 +28,7 @@ import requests
 from authority import Authority
 
 from antscache.manifest import Manifest, Release, entry
-from antscache.testing import Misbehaviour, Request, StandIn, catalog, catalog_files, content
-from antscache.testing.faults import AS_HELD, AS_LABELLED, AS_SENT, AT_ROUTE, IN_RANGE
+from antscache.testing import Misbehaviour, Request, StandIn, catalog_files, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +42,7 @@ TIMEOUT = 10.0
 CUTS = {"": SIZE // 2, "-at-0": 0, "-at-1": 1, "-at-last": SIZE - 1}  # with what arrives
 HALF = SIZE // 2
 LARGE = 100_000_000
+RANGES = [how for how in Misbehaviour if how.value.startswith("range-")]
 
 
 @pytest.fixture
@@ -85,11 +85,13 @@ def raw(url: str, **headers: str) -> tuple[str, bytes]:
 
 
 @contextmanager
-def asked(url: str) -> Iterator[socket.socket]:
+def asked(url: str, **headers: str) -> Iterator[socket.socket]:
     """A connection on which `url` has just been asked for."""
     where = urlsplit(url)
+    lines = [f"GET {where.path}?{where.query} HTTP/1.1", "Host: x"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     with connect(url) as connection:
-        connection.sendall(f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
         yield connection
 
 
@@ -244,7 +246,7 @@ class TestContents:
             manifest = msgspec.json.encode(Manifest(Release("antspynet", version), entries))
             (tmp_path / f"manifests/antspynet-{version}.json").write_bytes(manifest)
         (tmp_path / "manifests/README.md").touch()
-        monkeypatch.setattr(catalog, "files", lambda _: tmp_path)
+        monkeypatch.setattr("antscache.catalog.SHIPPED", tmp_path / "manifests")
 
         assert catalog_files() == {"1": "a.h5", "2": "d.nii.gz"}
 
@@ -263,9 +265,16 @@ class TestContents:
 
 
 class TestMisbehaviours:
-    def test_each_stands_in_exactly_one_table(self) -> None:
-        tables = [*AT_ROUTE, *AS_HELD, *AS_LABELLED, *IN_RANGE, *AS_SENT]
-        assert sorted(how.value for how in tables) == sorted(how.value for how in Misbehaviour)
+    @pytest.mark.parametrize("how", Misbehaviour)
+    def test_each_is_shown(self, standin: StandIn, how: Misbehaviour) -> None:
+        """At a route, or to a request for a range that the route leads to."""
+        routed = raw(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}")
+        if standin.requests[-1].misbehaviour is None:
+            [url] = re.findall("\r\nLocation: (.*)\r\n", routed[0])
+            with asked(url, Range="bytes=1000-2999"):
+                while standin.requests[-1].route != "storage":
+                    time.sleep(0.01)
+        assert standin.requests[-1].misbehaviour == how.value
 
     def test_each_is_documented(self) -> None:
         page = Path(__file__).parents[1].joinpath("docs/standin.md").read_text()
@@ -554,7 +563,7 @@ class TestRanges:
         assert answer.headers["Content-Length"] == str(stop - first)
         assert answer.content == standin.content(NUMBER)[first:stop]
 
-    @pytest.mark.parametrize("how", list(IN_RANGE))
+    @pytest.mark.parametrize("how", RANGES)
     def test_without_a_range_only_one_goes_wrong(self, standin: StandIn, how: Misbehaviour) -> None:
         answer = get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}")
 
@@ -582,7 +591,7 @@ class TestRanges:
             return get(url, Range=f"bytes={SIZE}-").status_code
 
         other = {Misbehaviour.RANGE_IGNORED: 200, Misbehaviour.RANGE_UNASKED: 206}
-        assert {how: status(how) for how in IN_RANGE} == dict.fromkeys(IN_RANGE, 416) | other
+        assert {how: status(how) for how in RANGES} == dict.fromkeys(RANGES, 416) | other
 
 
 class TestTurns:

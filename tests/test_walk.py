@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from antscache import walker
 from antscache.formats import FormError, form_of
-from antscache.testing.contents import content as stand_in
+from antscache.testing import content as stand_in
 from antscache.walk import Walker, WalkerError, at_hand
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ As a program, for other languages and for containers (`docs/standin.md`):
 It needs nothing that antscache does not need.
 """
 
-from antscache.testing.catalog import catalog_files
-from antscache.testing.contents import content, pieces
+from antscache.testing.contents import content, hdf5_head, pieces
+from antscache.testing.faults import AT_ROUTE
 from antscache.testing.ledger import Request
 from antscache.testing.misbehaviour import Misbehaviour
-from antscache.testing.standin import StandIn
+from antscache.testing.standin import StandIn, catalog_files
 
-__all__ = ["Misbehaviour", "Request", "StandIn", "catalog_files", "content", "pieces"]
+__all__ = ["AT_ROUTE", "Misbehaviour", "Request", "StandIn", "catalog_files", "content", "hdf5_head", "pieces"]

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from antscache.testing.answer import Answer, Ending, Span, Stored, plain, redirect
 from antscache.testing.contents import content
+from antscache.testing.messages import Answer, Ending, Span, Stored, plain, redirect
 from antscache.testing.misbehaviour import Misbehaviour
 
 RouteFault: TypeAlias = Callable[[str], Answer]  # of the URL asked for

@@ -22,16 +22,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from antscache.testing.answer import Answer, plain, redirect
 from antscache.testing.faults import AT_ROUTE
 from antscache.testing.ledger import Ledger, Request
-from antscache.testing.misbehaviour import Misbehaviour
-from antscache.testing.schedule import Schedule
+from antscache.testing.messages import Answer, Call, plain, redirect
+from antscache.testing.misbehaviour import Misbehaviour, Schedule
 from antscache.testing.storage import Storage
 
 if TYPE_CHECKING:
-    from antscache.testing.call import Call
-    from antscache.testing.shelf import Shelf
+    from antscache.testing.storage import Shelf
 
 ROUTES = {"api": "/v2/file/download/", "ndownloader": "/files/", "figshare": "/ndownloader/files/"}
 STORAGE = "/storage/"

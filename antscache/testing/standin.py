@@ -6,10 +6,13 @@ from contextlib import ExitStack, closing
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from antscache.testing.catalog import catalog_files
+import msgspec
+
+from antscache import catalog
+from antscache.manifest import Manifest, fetchable, figshare_number
 from antscache.testing.figshare import ROUTES, Figshare
-from antscache.testing.shelf import Shelf
-from antscache.testing.wire import Pace, Server
+from antscache.testing.server import Pace, Server
+from antscache.testing.storage import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -161,3 +164,20 @@ class StandIn:
 
     def _templates(self, prefix: str) -> str:
         return " ".join(f"{self.url}{prefix}{path}{{id}}" for path in ROUTES.values())
+
+
+def catalog_files() -> dict[str, str]:
+    """Figshare number to file name for every identifier in `antscache/manifests/*.json`.
+
+    Where releases have several names for an identifier, the first in the order of the manifests' names is taken.
+
+    Raises:
+        msgspec.DecodeError: a file there is no manifest.
+    """
+    found: dict[str, str] = {}
+    for path in sorted(catalog.SHIPPED.glob("*.json")):
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        for entry in fetchable(manifest.entries):
+            if entry.identifier is not None:
+                found.setdefault(figshare_number(entry.identifier), entry.file)
+    return found

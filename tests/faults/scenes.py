@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path  # noqa: TC003  the same
 from typing import TypeAlias
 
-from antscache.testing.contents import content
+from antscache.testing import content
 
 # Of antspynet 0.2.9 and 0.3.2, which agree on them.
 TEMPLATE, AFFINE, MNI, LONG = "S_template3", "magetCerebellumxTemplate0GenericAffine", "mni152", "adni"

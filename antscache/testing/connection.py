@@ -1,0 +1,213 @@
+"""One client: its requests come in, and what a `Figshare` answers goes out, as fast or as slow as asked.
+
+Bytes of files leave in the clear straight from the file, with `sendfile`; or encrypted, piece by piece.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Protocol
+
+from antscache.testing.messages import Answer, Call, Ending, Head, Span, UnreadableError, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from antscache.testing.server import Server
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: what is sent with it leaves in one packet with what follows
+_ENCRYPTED_AT_ONCE = 1 << 18  # bytes
+
+
+class Connection(BaseHTTPRequestHandler):
+    """Answers one client's requests, one after the other, until one side closes."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+    raw_requestline: bytes
+    head: Head
+
+    def setup(self) -> None:
+        """Choose how bytes leave."""
+        super().setup()
+        self.outlet = outlet(self.connection)
+
+    def parse_request(self) -> bool:
+        """Read the head of a request whose first line is at hand; or say what is wrong with it, and close."""
+        self.arrived = time.monotonic()
+        self.command, self.requestline, self.request_version = "", "", self.protocol_version
+        try:
+            self.head = read_head(self.raw_requestline, self.rfile)
+        except UnreadableError as error:
+            self.send_error(error.status)
+            return False
+        self.command, self.close_connection = self.head.method, self.head.is_last
+        return True
+
+    def do_GET(self) -> None:
+        """Answer with a body."""
+        self._respond()
+
+    def do_HEAD(self) -> None:
+        """Answer without a body."""
+        self._respond()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's signature
+        """Say nothing: the ledger knows."""
+
+    def _respond(self) -> None:
+        path, _, query = self.head.target.partition("?")
+        fields = self.head.fields
+        call = Call(
+            method=self.command,
+            path=path,
+            query=query,
+            at=self.arrived,
+            host=fields.get("host"),
+            authorization=fields.get("authorization"),
+            range=fields.get("range"),
+            if_range=fields.get("if-range"),
+        )
+        if self.server.pace.latency:
+            self.server.closing.wait(self.server.pace.latency)
+        answer = self.server.figshare.answer(call)
+        if answer.status:
+            self._send(answer)
+        self._end(answer.ending)
+
+    def _send(self, answer: Answer) -> None:
+        body = answer.body if self.command != "HEAD" and any(answer.body) else ()
+        self.outlet.send(self._head(answer), more=bool(body))
+        begun, sent, pace = time.monotonic(), 0, self.server.pace
+        for index, part in enumerate(body):
+            if index and answer.pause:
+                self.server.closing.wait(answer.pause)
+            for piece in _pieces(part, pace.piece):
+                self._send_piece(piece, answer)
+                sent += len(piece)
+                if pace.rate is not None:
+                    self.server.closing.wait(begun + sent / pace.rate - time.monotonic())
+        if answer.chunked and answer.ending is Ending.KEEP:
+            self.outlet.send(b"0\r\n\r\n")
+
+    def _head(self, answer: Answer) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_date(int(time.time()))}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        if self.head.is_last and "Connection" not in answer.headers:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _send_piece(self, piece: bytes | Span, answer: Answer) -> None:
+        if answer.chunked:
+            self.outlet.send(f"{len(piece):x}\r\n".encode(), more=True)
+        self._send_counted(piece, answer.number)
+        if answer.chunked:
+            self.outlet.send(b"\r\n")
+
+    def _send_counted(self, piece: bytes | Span, number: str) -> None:
+        """Send `piece`; it is counted before a client can have it, and what a failure left unsent is counted back."""
+        ledger, sent = self.server.figshare.ledger, 0
+        ledger.count(number, len(piece))
+        try:
+            if isinstance(piece, Span):
+                with piece.path.open("rb", buffering=0) as file:
+                    while sent < len(piece):
+                        sent += self.outlet.send_file(file.fileno(), piece.start + sent, len(piece) - sent)
+            else:
+                self.outlet.send(piece)
+                sent = len(piece)
+        finally:
+            if sent != len(piece):
+                ledger.count(number, sent - len(piece))
+
+    def _end(self, ending: Ending) -> None:
+        if ending is Ending.KEEP:
+            return
+        self.close_connection = True
+        if ending is Ending.STALL:
+            while self.connection.recv(1024):  # ends when the client goes away or the server closes
+                pass
+        elif ending is Ending.RESET:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.connection.detach())  # not by shutdown, which would end the connection in order
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    """A date of HTTP; it is the same for many answers."""
+    return formatdate(second, usegmt=True)
+
+
+def _pieces(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
+    """`part` in pieces of at most `size` bytes."""
+    for start in range(0, len(part), size):
+        if isinstance(part, Span):
+            yield Span(part.path, part.start + start, min(size, len(part) - start))
+        else:
+            yield part[start : start + size]
+
+
+class Outlet(Protocol):
+    """Where an answer goes.
+
+    Both methods raise ConnectionError or ssl.SSLError if the client went away.
+    """
+
+    def send(self, content: bytes, *, more: bool = False) -> None:
+        """Send all of `content`; with `more` it may wait for what is sent next."""
+
+    def send_file(self, file: int, start: int, length: int) -> int:
+        """Send up to `length` bytes of the file descriptor `file` from `start`, and return how many.
+
+        Raises:
+            EOFError: the file has become shorter.
+        """
+
+
+def outlet(connection: socket.socket) -> Outlet:
+    """The outlet of `connection`."""
+    return _Encrypted(connection) if isinstance(connection, ssl.SSLSocket) else _Clear(connection)
+
+
+class _Clear:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def send(self, content: bytes, *, more: bool = False) -> None:
+        self._connection.sendall(content, _MORE if more else 0)
+
+    def send_file(self, file: int, start: int, length: int) -> int:
+        return _not_nothing(os.sendfile(self._connection.fileno(), file, start, length))
+
+
+class _Encrypted:
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._connection = connection
+        self._waiting = b""
+
+    def send(self, content: bytes, *, more: bool = False) -> None:
+        self._waiting += content
+        if not more:
+            content, self._waiting = self._waiting, b""
+            self._connection.sendall(content)
+
+    def send_file(self, file: int, start: int, length: int) -> int:
+        piece = os.pread(file, min(length, _ENCRYPTED_AT_ONCE), start)
+        self.send(piece)
+        return _not_nothing(len(piece))
+
+
+def _not_nothing(sent: int) -> int:
+    if sent == 0:
+        raise EOFError("a file that stands in for an identifier became shorter while it was served")
+    return sent
