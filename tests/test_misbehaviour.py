@@ -19,7 +19,7 @@ from antscache.origin import parse_origins
 from antscache.pace import Pace
 from antscache.plan import Wanted
 from antscache.store import Store
-from antscache.testing import AT_ROUTE, Misbehaviour, StandIn, content
+from antscache.testing import ROUTE_MISBEHAVIOURS, Misbehaviour, StandIn, content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,12 @@ def test_the_table_is_printed_in_the_docs() -> None:
 
 @pytest.mark.parametrize(
     ("how", "number"),
-    [(how, number) for how in Misbehaviour for number in (NUMBER, IMAGE) if number == NUMBER or how not in AT_ROUTE],
+    [
+        (how, number)
+        for how in Misbehaviour
+        for number in (NUMBER, IMAGE)
+        if number == NUMBER or how not in ROUTE_MISBEHAVIOURS
+    ],
     ids=lambda each: getattr(each, "value", each),
 )
 def test_an_answer_that_is_always_wrong_ends_in_the_right_bytes_or_a_clear_error(

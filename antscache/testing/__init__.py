@@ -20,9 +20,18 @@ It needs nothing that antscache does not need.
 """
 
 from antscache.testing.contents import content, hdf5_head, pieces
-from antscache.testing.faults import AT_ROUTE
+from antscache.testing.faults import ROUTE_MISBEHAVIOURS
 from antscache.testing.ledger import Request
 from antscache.testing.misbehaviour import Misbehaviour
 from antscache.testing.standin import StandIn, catalog_files
 
-__all__ = ["AT_ROUTE", "Misbehaviour", "Request", "StandIn", "catalog_files", "content", "hdf5_head", "pieces"]
+__all__ = [
+    "ROUTE_MISBEHAVIOURS",
+    "Misbehaviour",
+    "Request",
+    "StandIn",
+    "catalog_files",
+    "content",
+    "hdf5_head",
+    "pieces",
+]

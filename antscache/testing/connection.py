@@ -16,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Protocol
 
-from antscache.testing.messages import Answer, Call, Ending, Head, Span, UnreadableError, read_head
+from antscache.testing.messages import Answer, Call, Ending, Span, UnreadableError, read_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Connection(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
     raw_requestline: bytes
-    head: Head
+    call: Call
 
     def setup(self) -> None:
         """Choose how bytes leave."""
@@ -44,14 +44,13 @@ class Connection(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the head of a request whose first line is at hand; or say what is wrong with it, and close."""
-        self.arrived = time.monotonic()
         self.command, self.requestline, self.request_version = "", "", self.protocol_version
         try:
-            self.head = read_head(self.raw_requestline, self.rfile)
+            self.call = read_call(self.raw_requestline, self.rfile)
         except UnreadableError as error:
             self.send_error(error.status)
             return False
-        self.command, self.close_connection = self.head.method, self.head.is_last
+        self.command, self.close_connection = self.call.method, self.call.is_last
         return True
 
     def do_GET(self) -> None:
@@ -66,21 +65,9 @@ class Connection(BaseHTTPRequestHandler):
         """Say nothing: the ledger knows."""
 
     def _respond(self) -> None:
-        path, _, query = self.head.target.partition("?")
-        fields = self.head.fields
-        call = Call(
-            method=self.command,
-            path=path,
-            query=query,
-            at=self.arrived,
-            host=fields.get("host"),
-            authorization=fields.get("authorization"),
-            range=fields.get("range"),
-            if_range=fields.get("if-range"),
-        )
         if self.server.pace.latency:
             self.server.closing.wait(self.server.pace.latency)
-        answer = self.server.figshare.answer(call)
+        answer = self.server.figshare.answer(self.call)
         if answer.status:
             self._send(answer)
         self._end(answer.ending)
@@ -103,7 +90,7 @@ class Connection(BaseHTTPRequestHandler):
     def _head(self, answer: Answer) -> bytes:
         lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_date(int(time.time()))}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        if self.head.is_last and "Connection" not in answer.headers:
+        if self.call.is_last and "Connection" not in answer.headers:
             lines.append("Connection: close")
         return "\r\n".join([*lines, "", ""]).encode()
 

@@ -267,8 +267,20 @@ AS_SENT: Mapping[Misbehaviour, SentFault] = MappingProxyType(
 )
 
 
-# What a request to the storage can show; None stands for behaving
+# What a request can show
 
-FOR_ALL = frozenset({None, *AS_HELD, *AS_LABELLED, *AS_SENT, Misbehaviour.RANGE_UNASKED})
-FOR_A_RANGE = FOR_ALL | IN_RANGE.keys()
-FOR_AN_EMPTY_RANGE = frozenset({None, *AS_HELD, Misbehaviour.RANGE_IGNORED, Misbehaviour.RANGE_UNASKED})
+ROUTE_MISBEHAVIOURS = frozenset(AT_ROUTE)
+
+_FOR_ALL = frozenset({None, *AS_HELD, *AS_LABELLED, *AS_SENT, Misbehaviour.RANGE_UNASKED})
+_FOR_A_RANGE = _FOR_ALL | IN_RANGE.keys()
+_FOR_AN_EMPTY_RANGE = frozenset({None, *AS_HELD, Misbehaviour.RANGE_IGNORED, Misbehaviour.RANGE_UNASKED})
+
+
+def showable(asked: range | None) -> frozenset[Misbehaviour | None]:
+    """What a request to the storage for these positions can show; None among them stands for behaving.
+
+    A request for all of a file asks for None, and one whose range holds no byte for an empty range.
+    """
+    if asked is None:
+        return _FOR_ALL
+    return _FOR_A_RANGE if asked else _FOR_AN_EMPTY_RANGE

@@ -83,21 +83,7 @@ class Figshare:
             answer, how = self._at_storage(call, target)
         else:
             answer, how = self._at_route(call, target)
-        self.ledger.enter(
-            Request(
-                method=call.method,
-                path=call.path,
-                route=target.route if target else "",
-                number=target.number if target else "",
-                host=call.host,
-                authorization=call.authorization,
-                range=call.range,
-                if_range=call.if_range,
-                status=answer.status,
-                misbehaviour=how.value if how else None,
-                at=call.at,
-            )
-        )
+        self.ledger.enter(_entered(call, target, answer, how))
         return answer
 
     def _at_route(self, call: Call, target: _Target) -> tuple[Answer, Misbehaviour | None]:
@@ -146,6 +132,22 @@ def _target(path: str) -> _Target | None:
     except ValueError:
         return None
     return _Target(_ROUTE_NAMES[match["route"]], match["number"], how)
+
+
+def _entered(call: Call, target: _Target | None, answer: Answer, how: Misbehaviour | None) -> Request:
+    return Request(
+        method=call.method,
+        path=call.path,
+        route=target.route if target else "",
+        number=target.number if target else "",
+        host=call.host,
+        authorization=call.authorization,
+        range=call.range,
+        if_range=call.if_range,
+        status=answer.status,
+        misbehaviour=how.value if how else None,
+        at=call.at,
+    )
 
 
 def _no_such_file() -> Answer:

@@ -7,6 +7,7 @@ request; and the stand-in shares its cores with what is measured against it.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
@@ -30,16 +31,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         at: when it arrived, in seconds of `time.monotonic`.
+        is_last: the client wants the connection closed after the answer.
     """
 
     method: str
     path: str
     query: str
     at: float
-    host: str | None = None
-    authorization: str | None = None
-    range: str | None = None
-    if_range: str | None = None
+    host: str | None
+    authorization: str | None
+    range: str | None
+    if_range: str | None
+    is_last: bool
 
 
 def parse_range(header: str | None, size: int) -> range | None:
@@ -70,37 +73,35 @@ class UnreadableError(Exception):
         self.status = status
 
 
-class Head(msgspec.Struct, frozen=True):
-    """A request without a body.
-
-    Attributes:
-        fields: names in lower case; the values of a name that comes twice are joined, as RFC 9110 (5.2) says.
-        is_last: the client wants the connection closed after the answer.
-    """
-
-    method: str
-    target: str
-    fields: Mapping[str, str]
-    is_last: bool
-
-
-def read_head(line: bytes, rest: BufferedIOBase) -> Head:
-    """The request that begins with `line`; its fields are read from `rest`, and nothing after them.
+def read_call(line: bytes, rest: BufferedIOBase) -> Call:
+    """The request that begins with `line` and arrives now; its fields are read from `rest`, and nothing after them.
 
     Raises:
         UnreadableError: that is no request of HTTP/1.x, it has too many or too long fields, or a body.
     """
+    at = time.monotonic()
     match = _LINE.fullmatch(line)
     if match is None:
         raise UnreadableError(400)
     fields = _read_fields(rest)
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
         raise UnreadableError(400)
-    is_last = match[3] == b"0" or "close" in fields.get("connection", "").lower()
-    return Head(match[1].decode(), match[2].decode(), fields, is_last)
+    path, _, query = match[2].decode().partition("?")
+    return Call(
+        method=match[1].decode(),
+        path=path,
+        query=query,
+        at=at,
+        host=fields.get("host"),
+        authorization=fields.get("authorization"),
+        range=fields.get("range"),
+        if_range=fields.get("if-range"),
+        is_last=match[3] == b"0" or "close" in fields.get("connection", "").lower(),
+    )
 
 
 def _read_fields(rest: BufferedIOBase) -> dict[str, str]:
+    """Names in lower case, and values; those of a name that comes twice are joined, as RFC 9110 (5.2) says."""
     fields: dict[str, str] = {}
     while (line := rest.readline(_LONGEST)) not in _EMPTY:
         name, colon, value = line.decode("latin-1").partition(":")

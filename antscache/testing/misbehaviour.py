@@ -167,10 +167,6 @@ class Schedule:
         with self._lock:
             self._advance(number, iter(hows))
 
-    def clear(self, number: str) -> None:
-        """Let `number` behave."""
-        self.set(number, ())
-
     def is_set(self, number: str) -> bool:
         """Whether anything is left for `number`."""
         return number in self._due

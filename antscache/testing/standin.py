@@ -110,10 +110,9 @@ class StandIn:
             KeyError: the stand-in does not answer for `number`.
             ValueError: `times` is less than one.
         """
-        self._known(number)
         if times is not None and times < 1:
             raise ValueError(f"times: {times} is less than one")
-        self._figshare.schedule.set(number, repeat(how) if times is None else repeat(how, times))
+        self.misbehave_in_turn(number, repeat(how) if times is None else repeat(how, times))
 
     def misbehave_in_turn(self, number: str, hows: Iterable[Misbehaviour | None]) -> None:
         """Let `number` misbehave in another way each time: first as the first of `hows`, and after the last no more.
@@ -124,12 +123,13 @@ class StandIn:
         Raises:
             KeyError: the stand-in does not answer for `number`.
         """
-        self._known(number)
+        if number not in self._shelf.files:
+            raise KeyError(number)
         self._figshare.schedule.set(number, hows)
 
     def behave(self, number: str) -> None:
         """Let `number` behave again; figshare.com's route challenges again."""
-        self._figshare.schedule.clear(number)
+        self._figshare.schedule.set(number, ())
 
     def prepare(self) -> None:
         """Make every file now, so that no request has to wait for one to be made."""
@@ -158,9 +158,6 @@ class StandIn:
     def sent(self, number: str) -> int:
         """How many bytes of `number` were handed to the network: never fewer than clients have received."""
         return self._figshare.ledger.sent(number)
-
-    def _known(self, number: str) -> None:
-        self._shelf.files[number]
 
     def _templates(self, prefix: str) -> str:
         return " ".join(f"{self.url}{prefix}{path}{{id}}" for path in ROUTES.values())

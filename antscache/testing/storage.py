@@ -26,11 +26,9 @@ from antscache.testing.faults import (
     AS_HELD,
     AS_LABELLED,
     AS_SENT,
-    FOR_A_RANGE,
-    FOR_ALL,
-    FOR_AN_EMPTY_RANGE,
     IN_RANGE,
     Sound,
+    showable,
 )
 from antscache.testing.messages import Answer, Call, Span, Stored, parse_range
 from antscache.testing.misbehaviour import Misbehaviour, Schedule
@@ -61,7 +59,7 @@ class Storage:
             OSError: the storage's own file cannot be written or read.
         """
         sound = self._file(number, None)
-        among = _showable(_asked(call, sound))
+        among = showable(_asked(call, sound))
         how = self._schedule.take(number, among) if always is None else always
         if how is None or how not in among:
             return _honest(call, sound), None
@@ -97,12 +95,6 @@ def _asked(call: Call, stored: Stored) -> range | None:
     if call.range is None or (call.if_range is not None and not stored.is_labelled(call.if_range)):
         return None
     return parse_range(call.range, len(stored.span))
-
-
-def _showable(asked: range | None) -> frozenset[Misbehaviour | None]:
-    if asked is None:
-        return FOR_ALL
-    return FOR_A_RANGE if asked else FOR_AN_EMPTY_RANGE
 
 
 def _honest(call: Call, stored: Stored) -> Answer:
