@@ -16,7 +16,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Protocol
 
-from antscache.testing.messages import Answer, Call, Ending, Span, UnreadableError, read_call
+from antscache.testing.messages import Answer, BadRequestError, Ending, IncomingRequest, Span, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from antscache.testing.server import Server
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: what is sent with it leaves in one packet with what follows
-_ENCRYPTED_AT_ONCE = 1 << 18  # bytes
+_MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: what is sent with it leaves in one packet with what follows
+_TLS_PIECE_BYTES = 1 << 18
 
 
 class Connection(BaseHTTPRequestHandler):
@@ -35,89 +35,89 @@ class Connection(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
     raw_requestline: bytes
-    call: Call
+    incoming: IncomingRequest
 
     def setup(self) -> None:
         """Choose how bytes leave."""
         super().setup()
-        self.outlet = outlet(self.connection)
+        self.sender = choose_sender(self.connection)
 
     def parse_request(self) -> bool:
         """Read the head of a request whose first line is at hand; or say what is wrong with it, and close."""
         self.command, self.requestline, self.request_version = "", "", self.protocol_version
         try:
-            self.call = read_call(self.raw_requestline, self.rfile)
-        except UnreadableError as error:
+            self.incoming = read_request(self.raw_requestline, self.rfile)
+        except BadRequestError as error:
             self.send_error(error.status)
             return False
-        self.command, self.close_connection = self.call.method, self.call.is_last
+        self.command, self.close_connection = self.incoming.method, self.incoming.wants_close
         return True
 
     def do_GET(self) -> None:
         """Answer with a body."""
-        self._respond()
+        self._answer()
 
     def do_HEAD(self) -> None:
         """Answer without a body."""
-        self._respond()
+        self._answer()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's signature
         """Say nothing: the ledger knows."""
 
-    def _respond(self) -> None:
+    def _answer(self) -> None:
         if self.server.pace.latency:
             self.server.closing.wait(self.server.pace.latency)
-        answer = self.server.figshare.answer(self.call)
+        answer = self.server.figshare.answer(self.incoming)
         if answer.status:
             self._send(answer)
-        self._end(answer.ending)
+        self._end_connection(answer.ending)
 
     def _send(self, answer: Answer) -> None:
         body = answer.body if self.command != "HEAD" and any(answer.body) else ()
-        self.outlet.send(self._head(answer), more=bool(body))
+        self.sender.send(self._encode_head(answer), more=bool(body))
         begun, sent, pace = time.monotonic(), 0, self.server.pace
         for index, part in enumerate(body):
             if index and answer.pause:
                 self.server.closing.wait(answer.pause)
-            for piece in _pieces(part, pace.piece):
+            for piece in _split(part, pace.piece):
                 self._send_piece(piece, answer)
                 sent += len(piece)
                 if pace.rate is not None:
                     self.server.closing.wait(begun + sent / pace.rate - time.monotonic())
         if answer.chunked and answer.ending is Ending.KEEP:
-            self.outlet.send(b"0\r\n\r\n")
+            self.sender.send(b"0\r\n\r\n")
 
-    def _head(self, answer: Answer) -> bytes:
-        lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_date(int(time.time()))}"]
+    def _encode_head(self, answer: Answer) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_http_date(int(time.time()))}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        if self.call.is_last and "Connection" not in answer.headers:
+        if self.incoming.wants_close and "Connection" not in answer.headers:
             lines.append("Connection: close")
         return "\r\n".join([*lines, "", ""]).encode()
 
     def _send_piece(self, piece: bytes | Span, answer: Answer) -> None:
         if answer.chunked:
-            self.outlet.send(f"{len(piece):x}\r\n".encode(), more=True)
-        self._send_counted(piece, answer.number)
+            self.sender.send(f"{len(piece):x}\r\n".encode(), more=True)
+        self._send_and_count(piece, answer.number)
         if answer.chunked:
-            self.outlet.send(b"\r\n")
+            self.sender.send(b"\r\n")
 
-    def _send_counted(self, piece: bytes | Span, number: str) -> None:
+    def _send_and_count(self, piece: bytes | Span, number: str) -> None:
         """Send `piece`; it is counted before a client can have it, and what a failure left unsent is counted back."""
         ledger, sent = self.server.figshare.ledger, 0
-        ledger.count(number, len(piece))
+        ledger.count_bytes(number, len(piece))
         try:
             if isinstance(piece, Span):
                 with piece.path.open("rb", buffering=0) as file:
                     while sent < len(piece):
-                        sent += self.outlet.send_file(file.fileno(), piece.start + sent, len(piece) - sent)
+                        sent += self.sender.send_file(file.fileno(), piece.start + sent, len(piece) - sent)
             else:
-                self.outlet.send(piece)
+                self.sender.send(piece)
                 sent = len(piece)
         finally:
             if sent != len(piece):
-                ledger.count(number, sent - len(piece))
+                ledger.count_bytes(number, sent - len(piece))
 
-    def _end(self, ending: Ending) -> None:
+    def _end_connection(self, ending: Ending) -> None:
         if ending is Ending.KEEP:
             return
         self.close_connection = True
@@ -130,12 +130,12 @@ class Connection(BaseHTTPRequestHandler):
 
 
 @lru_cache(maxsize=2)
-def _date(second: int) -> str:
+def _http_date(second: int) -> str:
     """A date of HTTP; it is the same for many answers."""
     return formatdate(second, usegmt=True)
 
 
-def _pieces(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
+def _split(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
     """`part` in pieces of at most `size` bytes."""
     for start in range(0, len(part), size):
         if isinstance(part, Span):
@@ -144,7 +144,7 @@ def _pieces(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
             yield part[start : start + size]
 
 
-class Outlet(Protocol):
+class Sender(Protocol):
     """Where an answer goes.
 
     Both methods raise ConnectionError or ssl.SSLError if the client went away.
@@ -161,23 +161,23 @@ class Outlet(Protocol):
         """
 
 
-def outlet(connection: socket.socket) -> Outlet:
-    """The outlet of `connection`."""
-    return _Encrypted(connection) if isinstance(connection, ssl.SSLSocket) else _Clear(connection)
+def choose_sender(connection: socket.socket) -> Sender:
+    """The sender of `connection`."""
+    return _TlsSender(connection) if isinstance(connection, ssl.SSLSocket) else _PlainSender(connection)
 
 
-class _Clear:
+class _PlainSender:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def send(self, content: bytes, *, more: bool = False) -> None:
-        self._connection.sendall(content, _MORE if more else 0)
+        self._connection.sendall(content, _MSG_MORE if more else 0)
 
     def send_file(self, file: int, start: int, length: int) -> int:
-        return _not_nothing(os.sendfile(self._connection.fileno(), file, start, length))
+        return _require_progress(os.sendfile(self._connection.fileno(), file, start, length))
 
 
-class _Encrypted:
+class _TlsSender:
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self._connection = connection
         self._waiting = b""
@@ -189,12 +189,12 @@ class _Encrypted:
             self._connection.sendall(content)
 
     def send_file(self, file: int, start: int, length: int) -> int:
-        piece = os.pread(file, min(length, _ENCRYPTED_AT_ONCE), start)
+        piece = os.pread(file, min(length, _TLS_PIECE_BYTES), start)
         self.send(piece)
-        return _not_nothing(len(piece))
+        return _require_progress(len(piece))
 
 
-def _not_nothing(sent: int) -> int:
+def _require_progress(sent: int) -> int:
     if sent == 0:
         raise EOFError("a file that stands in for an identifier became shorter while it was served")
     return sent

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_STORED = 0xFFFF  # what a stored block of deflate holds (RFC 1951, 3.2.4)
-_COMMENT = 0xFFFF - 2  # what a comment segment of JPEG holds
-_LARGEST_DIMENSION = 0x7FFF  # NIfTI-1 dimensions are 16-bit signed
-_NIFTI_HEADER = 352
-_TURNED = 1 << 20  # bytes of noise that are made; what follows are these again, turned
-_TURN = 648_053  # bytes: odd, so that a terabyte goes by before a turn comes again
+_DEFLATE_BLOCK_BYTES = 0xFFFF  # in a stored block of deflate at most (RFC 1951, 3.2.4)
+_JPEG_COMMENT_BYTES = 0xFFFF - 2  # in a comment segment at most
+_NIFTI_MAX_DIMENSION = 0x7FFF  # NIfTI-1 dimensions are 16-bit signed
+_NIFTI_HEADER_BYTES = 352
+_NOISE_BYTES = 1 << 20  # made of SHAKE128; all that follows are these again, turned
+_TURN_BYTES = 648_053  # odd, so that a terabyte goes by before a turn comes again
 
 
 def content(number: str, file: str, size: int) -> bytes:
@@ -52,11 +52,11 @@ def _noise(number: str, suffix: str, size: int) -> Iterator[bytes]:
 
     Turning is as fast as memory, SHAKE128 slower than a disk; no two aligned blocks are the same either way.
     """
-    noise = hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(min(size, _TURNED))
+    noise = hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(min(size, _NOISE_BYTES))
     twice = memoryview(noise + noise)
-    for start in range(0, size, _TURNED):
-        at = start // _TURNED * _TURN % _TURNED
-        yield bytes(twice[at : at + min(_TURNED, size - start)])
+    for start in range(0, size, _NOISE_BYTES):
+        at = start // _NOISE_BYTES * _TURN_BYTES % _NOISE_BYTES
+        yield bytes(twice[at : at + min(_NOISE_BYTES, size - start)])
 
 
 def _blocks(parts: Iterable[bytes], length: int) -> Iterator[bytes]:
@@ -85,18 +85,18 @@ def _blocks(parts: Iterable[bytes], length: int) -> Iterator[bytes]:
 #     1056  dataset header      one dimension, unsigned bytes, contiguous
 #     1168  the dataset's bytes, up to the end of the file
 
-_DATASET = "content"
-_HDF5_OVERHEAD = 1168  # bytes before the dataset's own
+_HDF5_DATASET = "content"
+_HDF5_HEAD_BYTES = 1168  # bytes before the dataset's own
 
 _UNDEFINED = 0xFFFF_FFFF_FFFF_FFFF  # "undefined address"
 _ROOT_HEADER, _TREE, _HEAP, _HEAP_SEGMENT, _SYMBOLS, _DATASET_HEADER = 96, 136, 680, 712, 728, 1056
-_NAME = 8  # where the dataset's name begins in the heap; the root's empty name is at 0
+_NAME_OFFSET = 8  # where the dataset's name begins in the heap; the root's empty name is at 0
 _LEAF_K, _INTERNAL_K = 4, 16  # half of what a symbol node and a B-tree node have room for
 
 
 def _hdf5(number: str, suffix: str, size: int) -> Iterator[bytes]:
-    yield hdf5_head(size - _HDF5_OVERHEAD)
-    yield from _noise(number, suffix, size - _HDF5_OVERHEAD)
+    yield hdf5_head(size - _HDF5_HEAD_BYTES)
+    yield from _noise(number, suffix, size - _HDF5_HEAD_BYTES)
 
 
 def hdf5_head(size: int) -> bytes:
@@ -106,7 +106,7 @@ def hdf5_head(size: int) -> bytes:
     """
     return b"".join(
         [
-            _superblock(_HDF5_OVERHEAD + size),
+            _superblock(_HDF5_HEAD_BYTES + size),
             _object_header((0x0011, struct.pack("<QQ", _TREE, _HEAP))),
             _b_tree(),
             _local_heap(),
@@ -135,19 +135,19 @@ def _object_header(*messages: tuple[int, bytes]) -> bytes:
 
 def _b_tree() -> bytes:
     node = b"TREE" + struct.pack("<BBHQQ", 0, 0, 1, _UNDEFINED, _UNDEFINED)
-    keys_and_child = struct.pack("<QQQ", 0, _SYMBOLS, _NAME)
+    keys_and_child = struct.pack("<QQQ", 0, _SYMBOLS, _NAME_OFFSET)
     unused = 2 * _INTERNAL_K - 1  # a child and a key each
     return node + keys_and_child + bytes(16 * unused)
 
 
 def _local_heap() -> bytes:
-    segment = bytes(_NAME) + _DATASET.encode().ljust(8, b"\0")
+    segment = bytes(_NAME_OFFSET) + _HDF5_DATASET.encode().ljust(8, b"\0")
     no_free_block = 1
     return b"HEAP" + struct.pack("<B3xQQQ", 0, len(segment), no_free_block, _HEAP_SEGMENT) + segment
 
 
 def _symbol_node() -> bytes:
-    symbol = struct.pack("<QQII16x", _NAME, _DATASET_HEADER, 0, 0)
+    symbol = struct.pack("<QQII16x", _NAME_OFFSET, _DATASET_HEADER, 0, 0)
     return b"SNOD" + struct.pack("<BxH", 1, 1) + symbol + bytes(40 * (2 * _LEAF_K - 1))
 
 
@@ -155,7 +155,7 @@ def _dataset_header(size: int) -> bytes:
     dataspace = struct.pack("<BBBxIQ", 1, 1, 0, 0, size)
     datatype = struct.pack("<BBBBIHH", 0x10, 0, 0, 0, 1, 0, 8)  # version 1 fixed-point, unsigned, 1 byte, 8 bits
     fill_value = bytes([2, 2, 2, 0])  # version 2: allocated late, written if set, not set
-    layout = struct.pack("<BBQQ", 3, 1, _HDF5_OVERHEAD, size)  # version 3, contiguous
+    layout = struct.pack("<BBQQ", 3, 1, _HDF5_HEAD_BYTES, size)  # version 3, contiguous
     return _object_header((0x0001, dataspace), (0x0003, datatype), (0x0005, fill_value), (0x0008, layout))
 
 
@@ -165,15 +165,15 @@ def _dataset_header(size: int) -> bytes:
 def _nifti_gz(number: str, suffix: str, size: int) -> Iterator[bytes]:
     """A gzip of exactly `size` bytes; its header's comment takes up what a round number of voxels leaves over."""
     label = f"stands in for figshare:{number}".encode()
-    available = size - _gzip_size(_NIFTI_HEADER, len(label))
-    voxels = available - 5 * (available // _STORED + 1)  # each stored block costs five bytes
+    available = size - _gzip_size(_NIFTI_HEADER_BYTES, len(label))
+    voxels = available - 5 * (available // _DEFLATE_BLOCK_BYTES + 1)  # each stored block costs five bytes
     edge = 1
-    while (edge + 1) ** 3 <= voxels or voxels // edge**2 > _LARGEST_DIMENSION:
+    while (edge + 1) ** 3 <= voxels or voxels // edge**2 > _NIFTI_MAX_DIMENSION:
         edge += 1
     shape = (edge, edge, voxels // edge**2)
-    used = _NIFTI_HEADER + edge * edge * shape[2]
+    used = _NIFTI_HEADER_BYTES + edge * edge * shape[2]
     comment = label.ljust(size - _gzip_size(used, 0), b".")
-    return _gzip(_nifti(shape, _noise(number, suffix, used - _NIFTI_HEADER)), used, comment)
+    return _gzip(_nifti(shape, _noise(number, suffix, used - _NIFTI_HEADER_BYTES)), used, comment)
 
 
 def _nifti(shape: tuple[int, int, int], voxels: Iterator[bytes]) -> Iterator[bytes]:
@@ -207,7 +207,7 @@ def _gzip(parts: Iterator[bytes], size: int, comment: bytes) -> Iterator[bytes]:
     """A gzip member (RFC 1952) of `parts`, `size` bytes, in stored blocks: the same bytes whatever zlib is at hand."""
     yield b"".join([b"\x1f\x8b\x08\x10", bytes(4), b"\x00\xff", comment, b"\0"])  # FCOMMENT; mtime 0; no OS
     checksum, left = 0, size
-    for block in _blocks(parts, _STORED):
+    for block in _blocks(parts, _DEFLATE_BLOCK_BYTES):
         checksum = zlib.crc32(block, checksum)
         left -= len(block)
         yield struct.pack("<BHH", left == 0, len(block), len(block) ^ 0xFFFF) + block
@@ -216,7 +216,7 @@ def _gzip(parts: Iterator[bytes], size: int, comment: bytes) -> Iterator[bytes]:
 
 def _gzip_size(size: int, comment: int) -> int:
     """How long `_gzip` of so many bytes is."""
-    blocks = -(-size // _STORED)
+    blocks = -(-size // _DEFLATE_BLOCK_BYTES)
     return 10 + comment + 1 + size + 5 * blocks + 8
 
 
@@ -252,7 +252,7 @@ def _jpeg(number: str, suffix: str, size: int) -> Iterator[bytes]:
         + b"\x3f"  # two codes, then ones up to the byte's end
     )
     left = size - len(start + image + end)
-    comments = -(-left // (4 + _COMMENT))
+    comments = -(-left // (4 + _JPEG_COMMENT_BYTES))
     noise = left - 4 * comments
     yield start
     for comment in _blocks(_noise(number, suffix, noise), -(-noise // comments)):

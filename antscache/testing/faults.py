@@ -1,7 +1,8 @@
 """What each misbehaviour does. Pure, but for the date of `busy-until` and for bytes that have to be read.
 
-Each stands in exactly one of five tables: what the routes answer (`AT_ROUTE`), what the storage holds (`AS_HELD`), how
-it labels that (`AS_LABELLED`), how it answers for a range (`IN_RANGE`), and how it sends the body (`AS_SENT`).
+Each stands in exactly one of five tables: what the routes answer (`ROUTE_FAULTS`), what the storage holds
+(`CONTENT_FAULTS`), how it labels that (`LABEL_FAULTS`), how it answers for a range (`RANGE_FAULTS`), and how it sends
+the body (`BODY_FAULTS`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import gzip
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from itertools import pairwise
 from types import MappingProxyType
@@ -19,23 +19,14 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from antscache.testing.contents import content
-from antscache.testing.messages import Answer, Ending, Span, Stored, plain, redirect
+from antscache.testing.messages import Answer, Ending, LabelledFile, Span, plain, redirect
 from antscache.testing.misbehaviour import Misbehaviour
 
 RouteFault: TypeAlias = Callable[[str], Answer]  # of the URL asked for
-HeldFault: TypeAlias = Callable[["Sound"], bytes]
+ContentFault: TypeAlias = Callable[[bytes, str, str], bytes]  # of the right bytes, the number and the file's name
 LabelFault: TypeAlias = Callable[[str], "str | None"]  # of the file's MD5: the `ETag`; None for no label and no date
-RangeFault: TypeAlias = Callable[[Stored, range], Answer]  # of the file, and the positions asked for
-SentFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the honest answer, and its body
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """What the storage holds of an identifier when nothing is wrong."""
-
-    number: str
-    file: str
-    content: bytes
+RangeFault: TypeAlias = Callable[[LabelledFile, range], Answer]  # of the file, and the positions asked for
+BodyFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the honest answer, and its body
 
 
 # At the routes
@@ -47,20 +38,20 @@ _HTML = (
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
-def _busy(until: str) -> Answer:
+def _refuse_for_now(until: str) -> Answer:
     return plain(429, headers={"Retry-After": until})
 
 
-AT_ROUTE: Mapping[Misbehaviour, RouteFault] = MappingProxyType(
+ROUTE_FAULTS: Mapping[Misbehaviour, RouteFault] = MappingProxyType(
     {
         Misbehaviour.CHALLENGE: lambda _: plain(202, headers={"x-amzn-waf-action": "challenge"}),
         Misbehaviour.UNAUTHORIZED: lambda _: plain(401, headers={"WWW-Authenticate": "token"}),
         Misbehaviour.FORBIDDEN: lambda _: plain(403),
         Misbehaviour.MISSING: lambda _: plain(404),
         Misbehaviour.UNSATISFIABLE: lambda _: plain(416),
-        Misbehaviour.BUSY: lambda _: _busy("1"),
-        Misbehaviour.BUSY_UNTIL: lambda _: _busy(formatdate(int(time.time()) + 2, usegmt=True)),
-        Misbehaviour.BUSY_LONG: lambda _: _busy("86400"),
+        Misbehaviour.BUSY: lambda _: _refuse_for_now("1"),
+        Misbehaviour.BUSY_UNTIL: lambda _: _refuse_for_now(formatdate(int(time.time()) + 2, usegmt=True)),
+        Misbehaviour.BUSY_LONG: lambda _: _refuse_for_now("86400"),
         Misbehaviour.BROKEN: lambda _: plain(500),
         Misbehaviour.UNAVAILABLE: lambda _: plain(503),
         Misbehaviour.HTML: lambda _: plain(200, _HTML, {"Content-Type": "text/html; charset=utf-8"}),
@@ -79,27 +70,27 @@ AT_ROUTE: Mapping[Misbehaviour, RouteFault] = MappingProxyType(
 # What the storage holds
 
 
-def _other(sound: Sound) -> bytes:
-    return content(f"{sound.number} other", sound.file, len(sound.content))
+def _other_bytes(sound: bytes, number: str, file: str) -> bytes:
+    return content(f"{number} other", file, len(sound))
 
 
-def _text(sound: Sound) -> bytes:
+def _plain_text(sound: bytes, _number: str, _file: str) -> bytes:
     line = b"This is not the file you asked for.\n"
-    return (line * (len(sound.content) // len(line) + 1))[: len(sound.content)]
+    return (line * (len(sound) // len(line) + 1))[: len(sound)]
 
 
-def _flipped(sound: Sound) -> bytes:
-    flipped = bytearray(sound.content)
+def _flip_a_byte(sound: bytes, _number: str, _file: str) -> bytes:
+    flipped = bytearray(sound)
     flipped[len(flipped) * 7 // 8] ^= 0xFF
     return bytes(flipped)
 
 
-AS_HELD: Mapping[Misbehaviour, HeldFault] = MappingProxyType(
+CONTENT_FAULTS: Mapping[Misbehaviour, ContentFault] = MappingProxyType(
     {
-        Misbehaviour.TRUNCATED: lambda sound: sound.content[: len(sound.content) // 2],
-        Misbehaviour.OTHER: _other,
-        Misbehaviour.WRONG_TYPE: _text,
-        Misbehaviour.CORRUPT: _flipped,
+        Misbehaviour.TRUNCATED: lambda sound, *_: sound[: len(sound) // 2],
+        Misbehaviour.OTHER: _other_bytes,
+        Misbehaviour.WRONG_TYPE: _plain_text,
+        Misbehaviour.CORRUPT: _flip_a_byte,
     }
 )
 
@@ -107,14 +98,14 @@ AS_HELD: Mapping[Misbehaviour, HeldFault] = MappingProxyType(
 # How it labels what it holds
 
 
-def _another(md5: str) -> str:
+def _other_md5(md5: str) -> str:
     return hashlib.md5(md5.encode(), usedforsecurity=False).hexdigest()
 
 
-AS_LABELLED: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
+LABEL_FAULTS: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
     {
-        Misbehaviour.WRONG_ETAG: lambda md5: f'"{_another(md5)}"',
-        Misbehaviour.MULTIPART_ETAG: lambda md5: f'"{_another(md5)}-3"',
+        Misbehaviour.WRONG_ETAG: lambda md5: f'"{_other_md5(md5)}"',
+        Misbehaviour.MULTIPART_ETAG: lambda md5: f'"{_other_md5(md5)}-3"',
         Misbehaviour.WEAK_ETAG: lambda md5: f'W/"{md5}"',
         Misbehaviour.NO_ETAG: lambda _: None,
     }
@@ -123,80 +114,82 @@ AS_LABELLED: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
 
 # How it answers for a range
 
-_OFF = 1000  # bytes by which a total is wrong
+_TOTAL_OFF_BYTES = 1000  # by which a total is wrong
 
 
-def _elsewhere(stored: Stored, asked: range) -> Answer:
-    return stored.part(range(0 if asked.start else len(asked) // 2, asked.stop))
+def _begin_elsewhere(file: LabelledFile, asked: range) -> Answer:
+    return file.part(range(0 if asked.start else len(asked) // 2, asked.stop))
 
 
-def _lying(stored: Stored, asked: range) -> Answer:
-    size, path = len(stored.span), stored.span.path
+def _mislabel(file: LabelledFile, asked: range) -> Answer:
+    size, path = len(file.span), file.span.path
     start = (asked.start + size // 2) % size
     end = Span(path, start, min(len(asked), size - start))
     again = Span(path, 0, len(asked) - len(end))
-    return replace(stored.part(asked), body=(end, again))
+    return replace(file.part(asked), body=(end, again))
 
 
-def _labelled(answer: Answer, label: str | None) -> Answer:
+def _relabel(answer: Answer, label: str | None) -> Answer:
     """`answer` with another `Content-Range`, or without one."""
-    return _with(answer, "Content-Range", label)
+    return _set_header(answer, "Content-Range", label)
 
 
 def _first_half(positions: range) -> range:
     return positions[: max(1, len(positions) // 2)]
 
 
-def _of_total(stored: Stored, asked: range, total: str) -> Answer:
-    return _labelled(stored.part(asked), f"bytes {asked.start}-{asked.stop - 1}/{total}")
+def _claim_total(file: LabelledFile, asked: range, total: str) -> Answer:
+    return _relabel(file.part(asked), f"bytes {asked.start}-{asked.stop - 1}/{total}")
 
 
-IN_RANGE: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
+RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
     {
-        Misbehaviour.RANGE_IGNORED: lambda stored, _: stored.whole(),
-        Misbehaviour.RANGE_REFUSED: lambda stored, _: stored.unsatisfiable(),
-        Misbehaviour.RANGE_ELSEWHERE: _elsewhere,
-        Misbehaviour.RANGE_LYING: _lying,
-        Misbehaviour.RANGE_UNASKED: lambda stored, _: stored.part(_first_half(range(len(stored.span)))),
-        Misbehaviour.RANGE_OTHER_TOTAL: lambda stored, asked: _of_total(stored, asked, str(len(stored.span) + _OFF)),
-        Misbehaviour.RANGE_NO_TOTAL: lambda stored, asked: _of_total(stored, asked, "*"),
-        Misbehaviour.RANGE_SHORT: lambda stored, asked: stored.part(_first_half(asked)),
-        Misbehaviour.RANGE_UNLABELLED: lambda stored, asked: _labelled(stored.part(asked), None),
-        Misbehaviour.RANGE_NONSENSE: lambda stored, asked: _labelled(stored.part(asked), "bytes x-y/z"),
+        Misbehaviour.RANGE_IGNORED: lambda file, _: file.whole(),
+        Misbehaviour.RANGE_REFUSED: lambda file, _: file.no_part(),
+        Misbehaviour.RANGE_ELSEWHERE: _begin_elsewhere,
+        Misbehaviour.RANGE_LYING: _mislabel,
+        Misbehaviour.RANGE_UNASKED: lambda file, _: file.part(_first_half(range(len(file.span)))),
+        Misbehaviour.RANGE_OTHER_TOTAL: lambda file, asked: _claim_total(
+            file, asked, str(len(file.span) + _TOTAL_OFF_BYTES)
+        ),
+        Misbehaviour.RANGE_NO_TOTAL: lambda file, asked: _claim_total(file, asked, "*"),
+        Misbehaviour.RANGE_SHORT: lambda file, asked: file.part(_first_half(asked)),
+        Misbehaviour.RANGE_UNLABELLED: lambda file, asked: _relabel(file.part(asked), None),
+        Misbehaviour.RANGE_NONSENSE: lambda file, asked: _relabel(file.part(asked), "bytes x-y/z"),
     }
 )
 
 
 # How it sends the body
 
-LAST = 1000  # bytes of the end of a body
+_LAST_BYTES = 1000  # bytes that leave together with what is too much
 _SLOW_PIECES, _SLOW_PAUSE = 5, 0.1  # seconds
 
 
-def _with(answer: Answer, header: str, value: str | None) -> Answer:
+def _set_header(answer: Answer, header: str, value: str | None) -> Answer:
     """`answer` with `header` as `value`, or without it."""
     kept = {name: value for name, value in answer.headers.items() if name != header}
     return replace(answer, headers=kept if value is None else {**kept, header: value})
 
 
-def _announcing(answer: Answer, length: int | None) -> Answer:
+def _announce(answer: Answer, length: int | None) -> Answer:
     """`answer` with another `Content-Length`, or without one."""
-    return _with(answer, "Content-Length", None if length is None else str(length))
+    return _set_header(answer, "Content-Length", None if length is None else str(length))
 
 
-def _announced(answer: Answer) -> Answer:
+def _keep_framing(answer: Answer) -> Answer:
     return answer
 
 
-def _chunked(answer: Answer) -> Answer:
-    return replace(_with(_announcing(answer, None), "Transfer-Encoding", "chunked"), chunked=True)
+def _frame_in_chunks(answer: Answer) -> Answer:
+    return replace(_set_header(_announce(answer, None), "Transfer-Encoding", "chunked"), chunked=True)
 
 
-def _unannounced(answer: Answer) -> Answer:
-    return replace(_with(_announcing(answer, None), "Connection", "close"), ending=Ending.CLOSE)
+def _frame_by_closing(answer: Answer) -> Answer:
+    return replace(_set_header(_announce(answer, None), "Connection", "close"), ending=Ending.CLOSE)
 
 
-def _cut(framed: Callable[[Answer], Answer], at: Callable[[int], int]) -> SentFault:
+def _cut(framed: Callable[[Answer], Answer], at: Callable[[int], int]) -> BodyFault:
     """Frame the body with `framed`, send its first `at(length)` bytes, and close the connection."""
 
     def cut(answer: Answer, body: Span) -> Answer:
@@ -209,8 +202,8 @@ def _half(length: int) -> int:
     return length // 2
 
 
-_FRAMINGS = {"": _announced, "-chunked": _chunked, "-unannounced": _unannounced}
-_PLACES: dict[str, Callable[[int], int]] = {
+_FRAMINGS = {"": _keep_framing, "-chunked": _frame_in_chunks, "-unannounced": _frame_by_closing}
+_CUT_PLACES: dict[str, Callable[[int], int]] = {
     "": _half,
     "-at-0": lambda _: 0,
     "-at-1": lambda _: 1,
@@ -218,69 +211,71 @@ _PLACES: dict[str, Callable[[int], int]] = {
 }
 
 
-def _gzip_encoded(answer: Answer, body: Span) -> Answer:
+def _encode(answer: Answer, body: Span) -> Answer:
     encoded = gzip.compress(body.read(), compresslevel=1, mtime=0)
-    return replace(_with(_announcing(answer, len(encoded)), "Content-Encoding", "gzip"), body=(encoded,))
+    return replace(_set_header(_announce(answer, len(encoded)), "Content-Encoding", "gzip"), body=(encoded,))
 
 
-def _long(answer: Answer, body: Span) -> Answer:
-    most, last = body.split(max(0, len(body) - LAST))
+def _send_too_much(answer: Answer, body: Span) -> Answer:
+    most, last = body.split(max(0, len(body) - _LAST_BYTES))
     # What is too much leaves in one packet with the end of the body: whoever has read the body can see it.
     return replace(answer, body=(most, last.read() + b"more" * 250), ending=Ending.CLOSE)
 
 
-def _announcing_times(factor: float) -> SentFault:
+def _announce_times(factor: float) -> BodyFault:
     """Announce `factor` times the body's length, send the body whole, and close the connection."""
-    return lambda answer, body: replace(_announcing(answer, int(len(body) * factor)), ending=Ending.CLOSE)
+    return lambda answer, body: replace(_announce(answer, int(len(body) * factor)), ending=Ending.CLOSE)
 
 
-def _slow(answer: Answer, body: Span) -> Answer:
+def _send_slowly(answer: Answer, body: Span) -> Answer:
     bounds = [len(body) * piece // _SLOW_PIECES for piece in range(_SLOW_PIECES + 1)]
     pieces = tuple(body.first(stop).split(start)[1] for start, stop in pairwise(bounds))
     return replace(answer, body=pieces, pause=_SLOW_PAUSE)
 
 
-def _stalled(at: Callable[[int], int]) -> SentFault:
+def _stall(at: Callable[[int], int]) -> BodyFault:
     """Send the first `at(length)` bytes of the body, then nothing."""
     return lambda answer, body: replace(answer, body=(body.first(at(len(body))),), ending=Ending.STALL)
 
 
-AS_SENT: Mapping[Misbehaviour, SentFault] = MappingProxyType(
+BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
     {
         **{
             Misbehaviour(f"cut{place}{framing}"): _cut(framed, at)
             for framing, framed in _FRAMINGS.items()
-            for place, at in _PLACES.items()
+            for place, at in _CUT_PLACES.items()
         },
-        Misbehaviour.CHUNKED: lambda answer, _: _chunked(answer),
-        Misbehaviour.UNANNOUNCED: lambda answer, _: _unannounced(answer),
-        Misbehaviour.SLOW: _slow,
-        Misbehaviour.GZIP_ENCODED: _gzip_encoded,
-        Misbehaviour.LONG: _long,
-        Misbehaviour.LONG_ANNOUNCED: _announcing_times(2),
-        Misbehaviour.SHORT_ANNOUNCED: _announcing_times(0.5),
-        Misbehaviour.STALL: _stalled(lambda _: 10),
-        Misbehaviour.STALL_HALF: _stalled(_half),
+        Misbehaviour.CHUNKED: lambda answer, _: _frame_in_chunks(answer),
+        Misbehaviour.UNANNOUNCED: lambda answer, _: _frame_by_closing(answer),
+        Misbehaviour.SLOW: _send_slowly,
+        Misbehaviour.GZIP_ENCODED: _encode,
+        Misbehaviour.LONG: _send_too_much,
+        Misbehaviour.LONG_ANNOUNCED: _announce_times(2),
+        Misbehaviour.SHORT_ANNOUNCED: _announce_times(0.5),
+        Misbehaviour.STALL: _stall(lambda _: 10),
+        Misbehaviour.STALL_HALF: _stall(_half),
         Misbehaviour.STALL_HEADERS: lambda _, __: Answer(0, ending=Ending.STALL),
-        Misbehaviour.RESET: lambda answer, body: replace(_cut(_announced, _half)(answer, body), ending=Ending.RESET),
+        Misbehaviour.RESET: lambda answer, body: replace(_cut(_keep_framing, _half)(answer, body), ending=Ending.RESET),
     }
 )
 
 
 # What a request can show
 
-ROUTE_MISBEHAVIOURS = frozenset(AT_ROUTE)
+ROUTE_MISBEHAVIOURS = frozenset(ROUTE_FAULTS)
 
-_FOR_ALL = frozenset({None, *AS_HELD, *AS_LABELLED, *AS_SENT, Misbehaviour.RANGE_UNASKED})
-_FOR_A_RANGE = _FOR_ALL | IN_RANGE.keys()
-_FOR_AN_EMPTY_RANGE = frozenset({None, *AS_HELD, Misbehaviour.RANGE_IGNORED, Misbehaviour.RANGE_UNASKED})
+_POSSIBLE_FOR_ALL = frozenset({None, *CONTENT_FAULTS, *LABEL_FAULTS, *BODY_FAULTS, Misbehaviour.RANGE_UNASKED})
+_POSSIBLE_FOR_A_RANGE = _POSSIBLE_FOR_ALL | RANGE_FAULTS.keys()
+_POSSIBLE_FOR_AN_EMPTY_RANGE = frozenset(
+    {None, *CONTENT_FAULTS, Misbehaviour.RANGE_IGNORED, Misbehaviour.RANGE_UNASKED}
+)
 
 
-def showable(asked: range | None) -> frozenset[Misbehaviour | None]:
+def possible_misbehaviours(asked: range | None) -> frozenset[Misbehaviour | None]:
     """What a request to the storage for these positions can show; None among them stands for behaving.
 
     A request for all of a file asks for None, and one whose range holds no byte for an empty range.
     """
     if asked is None:
-        return _FOR_ALL
-    return _FOR_A_RANGE if asked else _FOR_AN_EMPTY_RANGE
+        return _POSSIBLE_FOR_ALL
+    return _POSSIBLE_FOR_A_RANGE if asked else _POSSIBLE_FOR_AN_EMPTY_RANGE

@@ -22,14 +22,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from antscache.testing.faults import AT_ROUTE
+from antscache.testing.faults import ROUTE_FAULTS
 from antscache.testing.ledger import Ledger, Request
-from antscache.testing.messages import Answer, Call, plain, redirect
+from antscache.testing.messages import Answer, IncomingRequest, plain, redirect
 from antscache.testing.misbehaviour import Misbehaviour, Schedule
 from antscache.testing.storage import Storage
 
 if TYPE_CHECKING:
-    from antscache.testing.storage import Shelf
+    from antscache.testing.storage import StorageDirectory
 
 ROUTES = {"api": "/v2/file/download/", "ndownloader": "/files/", "figshare": "/ndownloader/files/"}
 STORAGE = "/storage/"
@@ -51,70 +51,70 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 class Figshare:
-    """Answers calls for what `shelf` holds; tests set its `schedule` and read its `ledger`.
+    """Answers calls for what `directory` holds; tests set its `schedule` and read its `ledger`.
 
     Args:
-        shelf: what the storage holds.
+        directory: what the storage holds.
         url: where the server can be reached, for the redirects.
         signed_for: how long a redirect's URL is good, in seconds; with 0 it has expired when it arrives.
     """
 
-    def __init__(self, shelf: Shelf, url: str, signed_for: float) -> None:
+    def __init__(self, directory: StorageDirectory, url: str, signed_for: float) -> None:
         self.ledger = Ledger()
         self.schedule = Schedule()
-        self._shelf = shelf
-        self._storage = Storage(shelf, self.schedule)
+        self._directory = directory
+        self._storage = Storage(directory, self.schedule)
         self._url = url
         self._signed_for = signed_for
         self._secret = secrets.token_bytes(32)
 
-    def answer(self, call: Call) -> Answer:
-        """The answer to `call`, which is in the ledger when this returns.
+    def answer(self, request: IncomingRequest) -> Answer:
+        """The answer to `request`, which is in the ledger when this returns.
 
         Raises:
             OSError: the storage's own file cannot be written or read.
         """
-        if call.path == "/requests":
+        if request.path == "/requests":
             return plain(200, msgspec.json.encode(self.ledger.requests), {"Content-Type": "application/json"})
-        target = _target(call.path)
-        if target is None or target.number not in self._shelf.files:
+        target = _parse_path(request.path)
+        if target is None or target.number not in self._directory.files:
             answer, how = _no_such_file(), None
         elif target.route == "storage":
-            answer, how = self._at_storage(call, target)
+            answer, how = self._at_storage(request, target)
         else:
-            answer, how = self._at_route(call, target)
-        self.ledger.enter(_entered(call, target, answer, how))
+            answer, how = self._at_route(request, target)
+        self.ledger.record(_logged(request, target, answer, how))
         return answer
 
-    def _at_route(self, call: Call, target: _Target) -> tuple[Answer, Misbehaviour | None]:
-        if call.method == "HEAD":
+    def _at_route(self, request: IncomingRequest, target: _Target) -> tuple[Answer, Misbehaviour | None]:
+        if request.method == "HEAD":
             return plain(200), None
-        how = target.how or self.schedule.take(target.number, AT_ROUTE)
+        how = target.how or self.schedule.take(target.number, ROUTE_FAULTS)
         if how is None and target.route == "figshare" and not self.schedule.is_set(target.number):
             how = Misbehaviour.CHALLENGE
-        if how is not None and how in AT_ROUTE:
-            return AT_ROUTE[how](self._url + call.path), how
-        return redirect(self._signed(target)), None
+        if how is not None and how in ROUTE_FAULTS:
+            return ROUTE_FAULTS[how](self._url + request.path), how
+        return redirect(self._signed_url(target)), None
 
-    def _at_storage(self, call: Call, target: _Target) -> tuple[Answer, Misbehaviour | None]:
-        if call.method == "HEAD" or not self._is_signed(call):
-            return _refused(403, "AccessDenied"), None
-        if call.authorization is not None:
-            return _refused(400, "InvalidArgument"), None
-        return self._storage.answer(call, target.number, target.how)
+    def _at_storage(self, request: IncomingRequest, target: _Target) -> tuple[Answer, Misbehaviour | None]:
+        if request.method == "HEAD" or not self._has_valid_signature(request):
+            return _refuse(403, "AccessDenied"), None
+        if request.authorization is not None:
+            return _refuse(400, "InvalidArgument"), None
+        return self._storage.answer(request, target.number, target.how)
 
-    def _signed(self, target: _Target) -> str:
+    def _signed_url(self, target: _Target) -> str:
         """The URL at the storage, good for a while; a prefix stays with it."""
         prefix = f"/misbehaving/{target.how.value}" if target.how else ""
-        path = f"{prefix}{STORAGE}{target.number}/{quote(self._shelf.original_name(target.number))}"
+        path = f"{prefix}{STORAGE}{target.number}/{quote(self._directory.original_name(target.number))}"
         expires = f"{time.time() + self._signed_for:.6f}"
         return f"{self._url}{path}?X-Expires={expires}&X-Signature={self._signature(path, expires)}"
 
-    def _is_signed(self, call: Call) -> bool:
-        query = _SIGNED.fullmatch(call.query)
+    def _has_valid_signature(self, request: IncomingRequest) -> bool:
+        query = _SIGNED.fullmatch(request.query)
         if query is None:
             return False
-        good = hmac.compare_digest(query["signature"], self._signature(call.path, query["expires"]))
+        good = hmac.compare_digest(query["signature"], self._signature(request.path, query["expires"]))
         return good and time.time() < float(query["expires"])
 
     def _signature(self, path: str, expires: str) -> str:
@@ -122,7 +122,7 @@ class Figshare:
 
 
 @lru_cache(maxsize=1 << 12)  # the same are asked for again and again
-def _target(path: str) -> _Target | None:
+def _parse_path(path: str) -> _Target | None:
     """What `path` names; None where no origin would have it."""
     match = _PATH.fullmatch(path)
     if match is None or (match["route"] == STORAGE) != (match["name"] is not None):
@@ -134,19 +134,19 @@ def _target(path: str) -> _Target | None:
     return _Target(_ROUTE_NAMES[match["route"]], match["number"], how)
 
 
-def _entered(call: Call, target: _Target | None, answer: Answer, how: Misbehaviour | None) -> Request:
+def _logged(request: IncomingRequest, target: _Target | None, answer: Answer, how: Misbehaviour | None) -> Request:
     return Request(
-        method=call.method,
-        path=call.path,
+        method=request.method,
+        path=request.path,
         route=target.route if target else "",
         number=target.number if target else "",
-        host=call.host,
-        authorization=call.authorization,
-        range=call.range,
-        if_range=call.if_range,
+        host=request.host,
+        authorization=request.authorization,
+        range=request.range,
+        if_range=request.if_range,
         status=answer.status,
         misbehaviour=how.value if how else None,
-        at=call.at,
+        at=request.at,
     )
 
 
@@ -155,7 +155,7 @@ def _no_such_file() -> Answer:
     return plain(404, body, {"Content-Type": "application/json"})
 
 
-def _refused(status: int, code: str) -> Answer:
+def _refuse(status: int, code: str) -> Answer:
     """How the storage refuses."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'.encode()
     return plain(status, body, {"Content-Type": "application/xml"})

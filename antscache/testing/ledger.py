@@ -46,12 +46,12 @@ class Ledger:
         self._requests: list[Request] = []
         self._sent: Counter[str] = Counter()
 
-    def enter(self, request: Request) -> None:
+    def record(self, request: Request) -> None:
         """Count `request`; done before its answer is sent, so that a client with an answer finds it here."""
         with self._lock:
             self._requests.append(request)
 
-    def count(self, number: str, length: int) -> None:
+    def count_bytes(self, number: str, length: int) -> None:
         """Count `length` bytes of `number` as sent; negative where they were counted and not sent after all."""
         with self._lock:
             self._sent[number] += length

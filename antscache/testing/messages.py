@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from io import BufferedIOBase
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
-_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.([0-9])\r?\n")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_EMPTY = (b"\r\n", b"\n")
-_LONGEST = 1 << 16  # bytes of a line
-_MOST = 100  # fields
+_REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.([0-9])\r?\n")
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_EMPTY_LINES = (b"\r\n", b"\n")
+_MAX_LINE_BYTES = 1 << 16
+_MAX_FIELDS = 100
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request: `path` and `query` undecoded, and those of its headers that matter, or None.
 
     Attributes:
         at: when it arrived, in seconds of `time.monotonic`.
-        is_last: the client wants the connection closed after the answer.
+        wants_close: the client wants the connection closed after the answer.
     """
 
     method: str
@@ -42,7 +42,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     authorization: str | None
     range: str | None
     if_range: str | None
-    is_last: bool
+    wants_close: bool
 
 
 def parse_range(header: str | None, size: int) -> range | None:
@@ -61,7 +61,7 @@ def parse_range(header: str | None, size: int) -> range | None:
     return range(first, last + 1)
 
 
-class UnreadableError(Exception):
+class BadRequestError(Exception):
     """What came is no request that can be answered.
 
     Attributes:
@@ -73,21 +73,21 @@ class UnreadableError(Exception):
         self.status = status
 
 
-def read_call(line: bytes, rest: BufferedIOBase) -> Call:
+def read_request(line: bytes, rest: BufferedIOBase) -> IncomingRequest:
     """The request that begins with `line` and arrives now; its fields are read from `rest`, and nothing after them.
 
     Raises:
-        UnreadableError: that is no request of HTTP/1.x, it has too many or too long fields, or a body.
+        BadRequestError: that is no request of HTTP/1.x, it has too many or too long fields, or a body.
     """
     at = time.monotonic()
-    match = _LINE.fullmatch(line)
+    match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise UnreadableError(400)
+        raise BadRequestError(400)
     fields = _read_fields(rest)
     if "transfer-encoding" in fields or fields.get("content-length", "0") != "0":
-        raise UnreadableError(400)
+        raise BadRequestError(400)
     path, _, query = match[2].decode().partition("?")
-    return Call(
+    return IncomingRequest(
         method=match[1].decode(),
         path=path,
         query=query,
@@ -96,21 +96,21 @@ def read_call(line: bytes, rest: BufferedIOBase) -> Call:
         authorization=fields.get("authorization"),
         range=fields.get("range"),
         if_range=fields.get("if-range"),
-        is_last=match[3] == b"0" or "close" in fields.get("connection", "").lower(),
+        wants_close=match[3] == b"0" or "close" in fields.get("connection", "").lower(),
     )
 
 
 def _read_fields(rest: BufferedIOBase) -> dict[str, str]:
     """Names in lower case, and values; those of a name that comes twice are joined, as RFC 9110 (5.2) says."""
     fields: dict[str, str] = {}
-    while (line := rest.readline(_LONGEST)) not in _EMPTY:
+    while (line := rest.readline(_MAX_LINE_BYTES)) not in _EMPTY_LINES:
         name, colon, value = line.decode("latin-1").partition(":")
-        if not (colon and _NAME.fullmatch(name) and line.endswith(b"\n")):
-            raise UnreadableError(431 if len(line) == _LONGEST else 400)
+        if not (colon and _FIELD_NAME.fullmatch(name) and line.endswith(b"\n")):
+            raise BadRequestError(431 if len(line) == _MAX_LINE_BYTES else 400)
         name, value = name.lower(), value.strip()
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
-        if len(fields) > _MOST:
-            raise UnreadableError(431)
+        if len(fields) > _MAX_FIELDS:
+            raise BadRequestError(431)
     return fields
 
 
@@ -185,7 +185,7 @@ def redirect(location: str, status: int = 302) -> Answer:
     return plain(status, headers={"Location": location})
 
 
-class Stored(msgspec.Struct, frozen=True):
+class LabelledFile(msgspec.Struct, frozen=True):
     """A file in the storage, and the honest answers about it.
 
     Attributes:
@@ -208,11 +208,11 @@ class Stored(msgspec.Struct, frozen=True):
         span = Span(self.span.path, self.span.start + positions.start, len(positions))
         return self._answer(206, span, {"Content-Range": label})
 
-    def unsatisfiable(self) -> Answer:
+    def no_part(self) -> Answer:
         """416 with the file's length."""
         return plain(416, headers={"Content-Range": f"bytes */{len(self.span)}"})
 
-    def is_labelled(self, validator: str) -> bool:
+    def has_validator(self, validator: str) -> bool:
         """Whether an `If-Range` of `validator` holds: it is the `ETag` or the date, and not weak (RFC 9110, 13.1.5)."""
         if validator.startswith("W/"):
             return False

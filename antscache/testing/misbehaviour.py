@@ -171,15 +171,15 @@ class Schedule:
         """Whether anything is left for `number`."""
         return number in self._due
 
-    def take(self, number: str, among: Container[Misbehaviour | None]) -> Misbehaviour | None:
-        """What is next for `number`, if it is `among` these; then it is counted. Otherwise None."""
+    def take(self, number: str, possible: Container[Misbehaviour | None]) -> Misbehaviour | None:
+        """What is next for `number`, if it is among `possible`; then it is counted. Otherwise None."""
         if number not in self._due:  # nearly always, and worth no lock
             return None
         with self._lock:
             if number not in self._due:
                 return None
             how, rest = self._due[number]
-            if how not in among:
+            if how not in possible:
                 return None
             self._advance(number, rest)
             return how

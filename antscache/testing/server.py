@@ -18,9 +18,9 @@ from antscache.testing.connection import Connection
 if TYPE_CHECKING:
     from antscache.testing.figshare import Figshare
 
-_PIECE = 1 << 24  # bytes handed to the kernel at once
-_PIECES_A_SECOND = 20  # into how many pieces a rate is divided
-_CLOSING_LATENCY = 0.02  # seconds until the accepting thread sees that the server closes
+_MAX_PIECE_BYTES = 1 << 24  # handed to the kernel at once
+_PIECES_PER_SECOND = 20  # into how many pieces a rate is divided
+_CLOSE_POLL_SECONDS = 0.02  # until the accepting thread sees that the server closes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class Pace:
     @property
     def piece(self) -> int:
         """How many bytes to send at once."""
-        return _PIECE if self.rate is None else max(1, min(_PIECE, int(self.rate / _PIECES_A_SECOND)))
+        if self.rate is None:
+            return _MAX_PIECE_BYTES
+        return max(1, min(_MAX_PIECE_BYTES, int(self.rate / _PIECES_PER_SECOND)))
 
 
 class Server(TCPServer):
@@ -77,7 +79,7 @@ class Server(TCPServer):
     def serve(self, figshare: Figshare) -> None:
         """Answer what `figshare` answers, in threads, and return at once."""
         self.figshare = figshare
-        self._accepting = Thread(target=self.serve_forever, args=(_CLOSING_LATENCY,), daemon=True)
+        self._accepting = Thread(target=self.serve_forever, args=(_CLOSE_POLL_SECONDS,), daemon=True)
         self._accepting.start()
 
     def close(self) -> None:
@@ -101,7 +103,7 @@ class Server(TCPServer):
                 request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
             except OSError:  # the client has already gone
                 return
-        thread = Thread(target=self._converse, args=(request, client_address), daemon=True)
+        thread = Thread(target=self._serve_client, args=(request, client_address), daemon=True)
         with self._lock:
             self._threads[request] = thread
         thread.start()
@@ -113,11 +115,11 @@ class Server(TCPServer):
                 request.unwrap()  # waits for the client's; it ends when the client goes away or the server closes
         super().shutdown_request(request)
 
-    def _converse(self, connection: socket.socket, client: tuple[str, int]) -> None:
+    def _serve_client(self, connection: socket.socket, client: tuple[str, int]) -> None:
         """Speak until one side has enough; other errors than the network's are the stand-in's own, and are shown."""
         try:
             with suppress(ConnectionError, ssl.SSLError):
-                _shake_hands(connection)
+                _begin_tls(connection)
                 self.finish_request(connection, client)
         finally:
             self.shutdown_request(connection)
@@ -125,7 +127,7 @@ class Server(TCPServer):
                 del self._threads[connection]
 
 
-def _shake_hands(connection: socket.socket) -> None:
+def _begin_tls(connection: socket.socket) -> None:
     """Begin TLS, where there is TLS.
 
     Raises:

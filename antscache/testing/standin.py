@@ -12,7 +12,7 @@ from antscache import catalog
 from antscache.manifest import Manifest, fetchable, figshare_number
 from antscache.testing.figshare import ROUTES, Figshare
 from antscache.testing.server import Pace, Server
-from antscache.testing.storage import Shelf
+from antscache.testing.storage import StorageDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from antscache.testing.misbehaviour import Misbehaviour
 
 DEFAULT_SIZE = 2_000_000
-STORED = (200, 206)  # with which a download begins
+_WITH_BYTES = (200, 206)  # with which a download begins
 
 
 class StandIn:
@@ -64,12 +64,12 @@ class StandIn:
         tls: SSLContext | None = None,
     ) -> None:
         with ExitStack() as stack:
-            shelf = Shelf(catalog_files() if files is None else files, contents or {}, size, sizes or {})
-            stack.callback(shelf.close)  # after the server, whose threads read from it
+            directory = StorageDirectory(catalog_files() if files is None else files, contents or {}, size, sizes or {})
+            stack.callback(directory.close)  # after the server, whose threads read from it
             server = stack.enter_context(closing(Server(port, Pace(rate, latency), tls)))
             self.url = server.url
-            self._shelf = shelf
-            self._figshare = Figshare(shelf, server.url, signed_for)
+            self._directory = directory
+            self._figshare = Figshare(directory, server.url, signed_for)
             server.serve(self._figshare)
             self._open = stack.pop_all()
 
@@ -88,7 +88,7 @@ class StandIn:
     @property
     def files(self) -> Mapping[str, str]:
         """Figshare number to file name, for everything that it answers for."""
-        return dict(self._shelf.files)
+        return dict(self._directory.files)
 
     @property
     def origins(self) -> str:
@@ -123,7 +123,7 @@ class StandIn:
         Raises:
             KeyError: the stand-in does not answer for `number`.
         """
-        if number not in self._shelf.files:
+        if number not in self._directory.files:
             raise KeyError(number)
         self._figshare.schedule.set(number, hows)
 
@@ -133,7 +133,7 @@ class StandIn:
 
     def prepare(self) -> None:
         """Make every file now, so that no request has to wait for one to be made."""
-        self._shelf.prepare()
+        self._directory.prepare()
 
     def content(self, number: str) -> bytes:
         """The bytes that `number` stands for.
@@ -141,7 +141,7 @@ class StandIn:
         Raises:
             KeyError: the stand-in does not answer for `number`.
         """
-        return self._shelf.held(number).path.read_bytes()
+        return self._directory.file(number).path.read_bytes()
 
     @property
     def requests(self) -> list[Request]:
@@ -151,7 +151,7 @@ class StandIn:
     def downloads(self, number: str) -> int:
         """How many answers of the storage with bytes of `number` have begun, whole files and ranges alike."""
         return sum(
-            request.route == "storage" and request.number == number and request.status in STORED
+            request.route == "storage" and request.number == number and request.status in _WITH_BYTES
             for request in self.requests
         )
 
