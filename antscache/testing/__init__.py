@@ -1,7 +1,6 @@
-"""A stand-in for Figshare, for the tests of antscache and of whatever is built on it.
+"""A stand-in for Figshare: speak its protocol on a loopback port, count requests, and go wrong as origins do.
 
-It speaks Figshare's protocol on a loopback port, makes up valid files of the right types for every identifier that
-the shipped manifests name, counts what it is asked for, and goes wrong in the ways origins do:
+It answers for every identifier of the shipped manifests, with made-up valid files of the right types:
 
     from antscache.testing import Misbehaviour, StandIn
 
@@ -11,12 +10,22 @@ the shipped manifests name, counts what it is asked for, and goes wrong in the w
         ...  # what you test
         assert standin.downloads("34821874") == 2
 
-As a program, for other languages and for containers (`docs/standin.md`):
+For other languages and for containers, run `python -m antscache.testing` (`docs/standin.md`). It needs nothing that
+antscache does not need.
 
-    $ python -m antscache.testing --size 100000
-    export ANTSCACHE_ORIGINS='http://127.0.0.1:41234/v2/file/download/{id} ...'
+    __main__.py         the program
+    standin.py          `StandIn`: start it, set misbehaviours, read counters
+    misbehaviour.py     every way to go wrong by name, and the schedule of who does next
+    faults.py           what each misbehaviour does to an answer (pure)
+    figshare.py         the protocol without sockets: routes, redirects, signed URLs
+    storage.py          the files on disk, and the answers with their bytes
+    contents.py         made-up HDF5, NIfTI, ITK transforms and JPEG (pure)
+    ledger.py           every request with its answer, and the bytes sent
+    messages.py         requests and answers as values
+    connection.py       one client: read its requests, send the answers
+    server.py           the port: a thread for each connection, and closing them all
 
-It needs nothing that antscache does not need.
+Import from here, not from these files.
 """
 
 from antscache.testing.contents import content, hdf5_head, pieces

@@ -1,6 +1,6 @@
-"""The program `python -m antscache.testing`: the stand-in for other processes, until SIGINT or SIGTERM.
+"""The program `python -m antscache.testing`: serve other processes until SIGINT or SIGTERM.
 
-Its only line on stdout is for a shell to evaluate, and is written when it listens:
+It writes one line to stdout once it listens, for a shell to evaluate:
 
     export ANTSCACHE_ORIGINS='http://127.0.0.1:41234/v2/file/download/{id} ...'
 """
@@ -23,10 +23,14 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; the exit code is 0 then, and 2 where an option cannot be used."""
-    parser = _parser()
+    """Serve until SIGINT or SIGTERM, and return 0.
+
+    Raises:
+        SystemExit: 2, an option cannot be used; stderr says which.
+    """
+    parser = _make_parser()
     options = parser.parse_args(arguments)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before there are threads: the wait below is who gets them
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before threads start: only `sigwait` below receives them
     try:
         standin = StandIn(
             contents=dict(options.file),
@@ -35,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             rate=options.rate,
             latency=options.latency,
-            tls=_tls(options.certificate, options.key),
+            tls=_load_tls(options.certificate, options.key),
         )
     except (OSError, OverflowError, ValueError) as error:
         parser.error(str(error))
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m antscache.testing",
         description="A stand-in for Figshare on a loopback port, for every identifier of the shipped manifests.",
@@ -57,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=DEFAULT_SIZE, metavar="BYTES", help="of each file (%(default)s)")
     parser.add_argument(
         "--size-of",
-        type=_size,
+        type=_parse_size,
         action="append",
         default=[],
         metavar="ID=BYTES",
@@ -66,7 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="of each connection (default: no limit)")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer (0)")
     parser.add_argument(
-        "--file", type=_file, action="append", default=[], metavar="ID=PATH", help="the bytes of a Figshare number"
+        "--file",
+        type=_parse_file,
+        action="append",
+        default=[],
+        metavar="ID=PATH",
+        help="the bytes of a Figshare number",
     )
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="speak HTTPS, with this chain (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="of the certificate (default: in the same file)")
@@ -74,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _file(text: str) -> tuple[str, Path]:
+def _parse_file(text: str) -> tuple[str, Path]:
     """Read `ID=PATH`."""
     number, _, path = text.partition("=")
     if not (_is_number(number) and Path(path).is_file()):
@@ -82,7 +91,7 @@ def _file(text: str) -> tuple[str, Path]:
     return number, Path(path)
 
 
-def _size(text: str) -> tuple[str, int]:
+def _parse_size(text: str) -> tuple[str, int]:
     """Read `ID=BYTES`."""
     number, _, size = text.partition("=")
     if not (_is_number(number) and _is_number(size)):
@@ -94,12 +103,12 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """A server's context; None where there is no certificate.
+def _load_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Return a server's context with `certificate`; without one return None.
 
     Raises:
-        OSError: they cannot be read, or are no certificate and its key.
-        ValueError: a key alone.
+        OSError: the files cannot be read, or are no certificate with its key.
+        ValueError: there is a key and no certificate.
     """
     if certificate is None:
         if key is not None:

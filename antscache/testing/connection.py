@@ -1,6 +1,6 @@
-"""One client: its requests come in, and what a `Figshare` answers goes out, as fast or as slow as asked.
+"""One client: read its requests, and send the answers of a `Figshare`, as slowly as the server's `Pace` asks.
 
-Bytes of files leave in the clear straight from the file, with `sendfile`; or encrypted, piece by piece.
+In the clear, bytes go straight from the file to the socket (`sendfile`); with TLS, piece by piece.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from antscache.testing.server import Server
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: what is sent with it leaves in one packet with what follows
+_MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: send in one packet with the next bytes
 _TLS_PIECE_BYTES = 1 << 18
 
 
 class Connection(BaseHTTPRequestHandler):
-    """Answers one client's requests, one after the other, until one side closes."""
+    """A connection: answers one request after the other until one side closes it."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -38,12 +38,12 @@ class Connection(BaseHTTPRequestHandler):
     incoming: IncomingRequest
 
     def setup(self) -> None:
-        """Choose how bytes leave."""
+        """Choose the sender for this connection."""
         super().setup()
         self.sender = choose_sender(self.connection)
 
     def parse_request(self) -> bool:
-        """Read the head of a request whose first line is at hand; or say what is wrong with it, and close."""
+        """Read the request whose first line is `raw_requestline`; answer a bad one with its status, and close."""
         self.command, self.requestline, self.request_version = "", "", self.protocol_version
         try:
             self.incoming = read_request(self.raw_requestline, self.rfile)
@@ -62,7 +62,7 @@ class Connection(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's signature
-        """Say nothing: the ledger knows."""
+        """Log nothing: the ledger has every request."""
 
     def _answer(self) -> None:
         if self.server.pace.latency:
@@ -102,7 +102,7 @@ class Connection(BaseHTTPRequestHandler):
             self.sender.send(b"\r\n")
 
     def _send_and_count(self, piece: bytes | Span, number: str) -> None:
-        """Send `piece`; it is counted before a client can have it, and what a failure left unsent is counted back."""
+        """Count `piece` before a client can have it, and send it; take back the bytes that a failure left unsent."""
         ledger, sent = self.server.figshare.ledger, 0
         ledger.count_bytes(number, len(piece))
         try:
@@ -131,12 +131,12 @@ class Connection(BaseHTTPRequestHandler):
 
 @lru_cache(maxsize=2)
 def _http_date(second: int) -> str:
-    """A date of HTTP; it is the same for many answers."""
+    """Return the date as HTTP writes it. Many answers share a second."""
     return formatdate(second, usegmt=True)
 
 
 def _split(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
-    """`part` in pieces of at most `size` bytes."""
+    """Yield `part` in pieces of at most `size` bytes."""
     for start in range(0, len(part), size):
         if isinstance(part, Span):
             yield Span(part.path, part.start + start, min(size, len(part) - start))
@@ -145,13 +145,13 @@ def _split(part: bytes | Span, size: int) -> Iterator[bytes | Span]:
 
 
 class Sender(Protocol):
-    """Where an answer goes.
+    """Sends bytes to a client.
 
     Both methods raise ConnectionError or ssl.SSLError if the client went away.
     """
 
     def send(self, content: bytes, *, more: bool = False) -> None:
-        """Send all of `content`; with `more` it may wait for what is sent next."""
+        """Send all of `content`; with `more`, perhaps only together with the next bytes."""
 
     def send_file(self, file: int, start: int, length: int) -> int:
         """Send up to `length` bytes of the file descriptor `file` from `start`, and return how many.
@@ -162,7 +162,7 @@ class Sender(Protocol):
 
 
 def choose_sender(connection: socket.socket) -> Sender:
-    """The sender of `connection`."""
+    """Return the sender for `connection`, with or without TLS."""
     return _TlsSender(connection) if isinstance(connection, ssl.SSLSocket) else _PlainSender(connection)
 
 
@@ -196,5 +196,5 @@ class _TlsSender:
 
 def _require_progress(sent: int) -> int:
     if sent == 0:
-        raise EOFError("a file that stands in for an identifier became shorter while it was served")
+        raise EOFError("a file became shorter while it was served")
     return sent

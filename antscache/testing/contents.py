@@ -1,14 +1,14 @@
-"""Bytes to stand in for the files of ANTsPyNet: valid for their type, of any size, the same everywhere. Pure.
+"""Made-up files in place of ANTsPyNet's: valid for their type, of any size, the same everywhere. Pure.
 
-They depend on the identifier's number, the file's type and the size, and on nothing else (no clock, no version of
-Python, of zlib or of this host), so two processes agree on them without talking. Their bulk is pseudo-random, so that
-they do not compress, and different numbers give different bytes. A file of any size takes a few megabytes of memory.
+The bytes depend on the identifier's number, the file's type and the size alone (not on the clock, the host, or the
+version of Python or zlib), so two processes make the same ones. Most of them are pseudo-random: they do not compress,
+and different numbers give different bytes. A file of any size takes a few megabytes of memory.
 
-| file      | what it is                                                        | size               |
+| file      | content                                                           | size               |
 |-----------|-------------------------------------------------------------------|--------------------|
 | `.h5`     | HDF5, one dataset `content` of bytes (no Keras network)           | exact, from 2,048  |
 | `.nii.gz` | NIfTI-1 in gzip, one volume of unsigned bytes, nearly a cube      | exact, from 512    |
-| `.mat`    | an ITK affine transform (MAT level 4): a small translation        | 193 whatever asked |
+| `.mat`    | an ITK affine transform (MAT level 4): a small translation        | always 193         |
 | `.jpg`    | JPEG, one grey pixel, and comments                                | exact, from 256    |
 | others    | pseudo-random bytes                                               | exact, from 32     |
 """
@@ -32,25 +32,26 @@ _TURN_BYTES = 648_053  # odd, so that a terabyte goes by before a turn comes aga
 
 
 def content(number: str, file: str, size: int) -> bytes:
-    """The bytes that stand in for the identifier `number`, of the type `file` ends in, and about `size` long.
+    """Make up the bytes of the identifier `number`, of the type that the name `file` ends in.
 
-    Exactly `size` bytes, but not less than the type's minimum; `.mat` is as long as it is (the module's table).
+    They are `size` bytes, or the type's minimum if that is more; a `.mat` is always 193 bytes.
     """
     return b"".join(pieces(number, file, size))
 
 
 def pieces(number: str, file: str, size: int) -> Iterator[bytes]:
-    """The same bytes one after the other, in pieces of up to a megabyte or two, however many they are."""
+    """Make up the same bytes as `content`, in pieces of at most two megabytes."""
     for suffix, minimum, make in _TYPES:
         if file.endswith(suffix):
             return make(number, suffix, max(size, minimum))
-    raise AssertionError("every name ends in the empty suffix")
+    raise AssertionError("every name ends with the empty suffix")
 
 
 def _noise(number: str, suffix: str, size: int) -> Iterator[bytes]:
-    """Pseudo-random bytes: a megabyte of SHAKE128, which is the same everywhere, then the same megabyte turned.
+    """Yield `size` pseudo-random bytes: a megabyte of SHAKE128, then the same megabyte turned again and again.
 
-    Turning is as fast as memory, SHAKE128 slower than a disk; no two aligned blocks are the same either way.
+    SHAKE128 is the same everywhere, but slower than a disk; turning is as fast as memory. No two aligned blocks are
+    the same.
     """
     noise = hashlib.shake_128(f"antscache stand-in {number} {suffix}".encode()).digest(min(size, _NOISE_BYTES))
     twice = memoryview(noise + noise)
@@ -60,7 +61,7 @@ def _noise(number: str, suffix: str, size: int) -> Iterator[bytes]:
 
 
 def _blocks(parts: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """`parts` in blocks of `length` bytes; only the last may be shorter."""
+    """Yield the bytes of `parts` in blocks of `length`; only the last may be shorter."""
     rest = b""
     for part in parts:
         rest += part
@@ -72,7 +73,7 @@ def _blocks(parts: Iterable[bytes], length: int) -> Iterator[bytes]:
         yield rest
 
 
-# HDF5, in the smallest real file: one contiguous dataset of bytes, written without a library.
+# HDF5: the smallest real file, with one contiguous dataset of bytes, written without a library.
 #
 # Offsets and fields follow the HDF5 File Format Specification, version 3.0, in its oldest forms (superblock 0, object
 # header 1, B-tree 1), which every reader knows and which carry no checksums. All offsets are eight bytes wide:
@@ -100,7 +101,7 @@ def _hdf5(number: str, suffix: str, size: int) -> Iterator[bytes]:
 
 
 def hdf5_head(size: int) -> bytes:
-    """The start of an HDF5 file; the `size` bytes that follow are its root group's `content` (uint8).
+    """Return the beginning of an HDF5 file with one dataset: `content`, the `size` bytes (uint8) that follow.
 
     The superblock's end-of-file address is the length of both together.
     """
@@ -125,7 +126,7 @@ def _superblock(end_of_file: int) -> bytes:
 
 
 def _object_header(*messages: tuple[int, bytes]) -> bytes:
-    """An object header of (type, body) messages; bodies are padded to eight bytes, as version 1 asks."""
+    """Return an object header of (type, body) messages, with bodies padded to eight bytes, as version 1 asks."""
     packed = b""
     for kind, body in messages:
         padded = body + bytes(-len(body) % 8)
@@ -163,7 +164,7 @@ def _dataset_header(size: int) -> bytes:
 
 
 def _nifti_gz(number: str, suffix: str, size: int) -> Iterator[bytes]:
-    """A gzip of exactly `size` bytes; its header's comment takes up what a round number of voxels leaves over."""
+    """Yield a gzip of exactly `size` bytes; a comment in its header fills the bytes that the voxels leave over."""
     label = f"stands in for figshare:{number}".encode()
     available = size - _gzip_size(_NIFTI_HEADER_BYTES, len(label))
     voxels = available - 5 * (available // _DEFLATE_BLOCK_BYTES + 1)  # each stored block costs five bytes
@@ -177,7 +178,7 @@ def _nifti_gz(number: str, suffix: str, size: int) -> Iterator[bytes]:
 
 
 def _nifti(shape: tuple[int, int, int], voxels: Iterator[bytes]) -> Iterator[bytes]:
-    """A NIfTI-1 file (nifti1.h) of `voxels`: unsigned bytes, 1 mm apart, in scanner orientation."""
+    """Yield a NIfTI-1 file (nifti1.h) of `voxels`: unsigned bytes, 1 mm apart, in scanner orientation."""
     header = struct.pack(
         "<i35xB8h3f4h8f3fhcB4f2i80s24s2h6f4f4f4f16s4s",
         348,
@@ -204,7 +205,7 @@ def _nifti(shape: tuple[int, int, int], voxels: Iterator[bytes]) -> Iterator[byt
 
 
 def _gzip(parts: Iterator[bytes], size: int, comment: bytes) -> Iterator[bytes]:
-    """A gzip member (RFC 1952) of `parts`, `size` bytes, in stored blocks: the same bytes whatever zlib is at hand."""
+    """Yield a gzip member (RFC 1952) of `parts`, `size` bytes, in stored blocks: they are the same with any zlib."""
     yield b"".join([b"\x1f\x8b\x08\x10", bytes(4), b"\x00\xff", comment, b"\0"])  # FCOMMENT; mtime 0; no OS
     checksum, left = 0, size
     for block in _blocks(parts, _DEFLATE_BLOCK_BYTES):
@@ -215,7 +216,7 @@ def _gzip(parts: Iterator[bytes], size: int, comment: bytes) -> Iterator[bytes]:
 
 
 def _gzip_size(size: int, comment: int) -> int:
-    """How long `_gzip` of so many bytes is."""
+    """Return the length of a `_gzip` of `size` bytes with `comment` bytes of comment."""
     blocks = -(-size // _DEFLATE_BLOCK_BYTES)
     return 10 + comment + 1 + size + 5 * blocks + 8
 
@@ -224,14 +225,14 @@ def _gzip_size(size: int, comment: int) -> int:
 
 
 def _itk_affine(number: str, suffix: str, _: int) -> Iterator[bytes]:
-    """An affine transform as ITK writes it: the identity, and less than a millimetre that depends on `number`."""
+    """Yield an affine transform as ITK writes it: a shift of less than a millimetre that depends on `number`."""
     shift = [value / 2**32 for value in struct.unpack("<3I", b"".join(_noise(number, suffix, 12)))]
     parameters = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, *shift]
     yield _column(b"AffineTransform_double_3_3\0", parameters) + _column(b"fixed\0", [0.0, 0.0, 0.0])
 
 
 def _column(name: bytes, values: list[float]) -> bytes:
-    """A variable of MAT level 4: little-endian doubles, one column."""
+    """Return a variable of MAT level 4: one column of little-endian doubles."""
     header = struct.pack("<5i", 0, len(values), 1, 0, len(name))
     return header + name + struct.pack(f"<{len(values)}d", *values)
 
@@ -240,7 +241,7 @@ def _column(name: bytes, values: list[float]) -> bytes:
 
 
 def _jpeg(number: str, suffix: str, size: int) -> Iterator[bytes]:
-    """A baseline JPEG of one grey pixel, with comments after its first marker up to `size` bytes."""
+    """Yield a baseline JPEG of one grey pixel, with comments after its first marker to make it `size` bytes."""
     one_code = bytes([1, *[0] * 15, 0])  # a Huffman table with one code, one bit long, for the symbol 0
     start, end = b"\xff\xd8", b"\xff\xd9"
     image = (

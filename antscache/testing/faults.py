@@ -1,8 +1,12 @@
-"""What each misbehaviour does. Pure, but for the date of `busy-until` and for bytes that have to be read.
+"""The effect of each misbehaviour. Pure, but for the date of `busy-until` and for bytes read from a file.
 
-Each stands in exactly one of five tables: what the routes answer (`ROUTE_FAULTS`), what the storage holds
-(`CONTENT_FAULTS`), how it labels that (`LABEL_FAULTS`), how it answers for a range (`RANGE_FAULTS`), and how it sends
-the body (`BODY_FAULTS`).
+Each stands in one of five tables, by the place where it happens:
+
+    ROUTE_FAULTS        a route's answer
+    CONTENT_FAULTS      the bytes that the storage holds
+    LABEL_FAULTS        their ETag and date
+    RANGE_FAULTS        the storage's answer for a range
+    BODY_FAULTS         sending the body
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ from antscache.testing.contents import content
 from antscache.testing.messages import Answer, Ending, LabelledFile, Span, plain, redirect
 from antscache.testing.misbehaviour import Misbehaviour
 
-RouteFault: TypeAlias = Callable[[str], Answer]  # of the URL asked for
+RouteFault: TypeAlias = Callable[[str], Answer]  # of the requested URL
 ContentFault: TypeAlias = Callable[[bytes, str, str], bytes]  # of the right bytes, the number and the file's name
-LabelFault: TypeAlias = Callable[[str], "str | None"]  # of the file's MD5: the `ETag`; None for no label and no date
-RangeFault: TypeAlias = Callable[[LabelledFile, range], Answer]  # of the file, and the positions asked for
-BodyFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the honest answer, and its body
+LabelFault: TypeAlias = Callable[[str], "str | None"]  # the file's MD5 to its ETag; None for no ETag and no date
+RangeFault: TypeAlias = Callable[[LabelledFile, range], Answer]  # of the file and the requested positions
+BodyFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the sound answer and its body
 
 
 # At the routes
@@ -95,7 +99,7 @@ CONTENT_FAULTS: Mapping[Misbehaviour, ContentFault] = MappingProxyType(
 )
 
 
-# How it labels what it holds
+# Its labels
 
 
 def _other_md5(md5: str) -> str:
@@ -112,7 +116,7 @@ LABEL_FAULTS: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
 )
 
 
-# How it answers for a range
+# Its answer for a range
 
 _TOTAL_OFF_BYTES = 1000  # by which a total is wrong
 
@@ -130,7 +134,7 @@ def _mislabel(file: LabelledFile, asked: range) -> Answer:
 
 
 def _relabel(answer: Answer, label: str | None) -> Answer:
-    """`answer` with another `Content-Range`, or without one."""
+    """Return `answer` with another `Content-Range`, or without one."""
     return _set_header(answer, "Content-Range", label)
 
 
@@ -160,20 +164,20 @@ RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
 )
 
 
-# How it sends the body
+# Sending the body
 
-_LAST_BYTES = 1000  # bytes that leave together with what is too much
+_LAST_BYTES = 1000  # of a body that is too long, sent together with the extra ones
 _SLOW_PIECES, _SLOW_PAUSE = 5, 0.1  # seconds
 
 
 def _set_header(answer: Answer, header: str, value: str | None) -> Answer:
-    """`answer` with `header` as `value`, or without it."""
+    """Return `answer` with `value` as its `header`, or without that header."""
     kept = {name: value for name, value in answer.headers.items() if name != header}
     return replace(answer, headers=kept if value is None else {**kept, header: value})
 
 
 def _announce(answer: Answer, length: int | None) -> Answer:
-    """`answer` with another `Content-Length`, or without one."""
+    """Return `answer` with another `Content-Length`, or without one."""
     return _set_header(answer, "Content-Length", None if length is None else str(length))
 
 
@@ -190,7 +194,7 @@ def _frame_by_closing(answer: Answer) -> Answer:
 
 
 def _cut(framed: Callable[[Answer], Answer], at: Callable[[int], int]) -> BodyFault:
-    """Frame the body with `framed`, send its first `at(length)` bytes, and close the connection."""
+    """Return a fault: frame the body with `framed`, send its first `at(length)` bytes, close the connection."""
 
     def cut(answer: Answer, body: Span) -> Answer:
         return replace(framed(answer), body=(body.first(at(len(body))),), ending=Ending.CLOSE)
@@ -218,12 +222,12 @@ def _encode(answer: Answer, body: Span) -> Answer:
 
 def _send_too_much(answer: Answer, body: Span) -> Answer:
     most, last = body.split(max(0, len(body) - _LAST_BYTES))
-    # What is too much leaves in one packet with the end of the body: whoever has read the body can see it.
+    # The extra bytes leave in one packet with the body's end, so a client that has read the body can see them.
     return replace(answer, body=(most, last.read() + b"more" * 250), ending=Ending.CLOSE)
 
 
 def _announce_times(factor: float) -> BodyFault:
-    """Announce `factor` times the body's length, send the body whole, and close the connection."""
+    """Return a fault: announce `factor` times the body's length, send the body whole, close the connection."""
     return lambda answer, body: replace(_announce(answer, int(len(body) * factor)), ending=Ending.CLOSE)
 
 
@@ -234,7 +238,7 @@ def _send_slowly(answer: Answer, body: Span) -> Answer:
 
 
 def _stall(at: Callable[[int], int]) -> BodyFault:
-    """Send the first `at(length)` bytes of the body, then nothing."""
+    """Return a fault: send the first `at(length)` bytes of the body, then nothing."""
     return lambda answer, body: replace(answer, body=(body.first(at(len(body))),), ending=Ending.STALL)
 
 
@@ -260,9 +264,10 @@ BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
 )
 
 
-# What a request can show
+# Which of them a request can show
 
 ROUTE_MISBEHAVIOURS = frozenset(ROUTE_FAULTS)
+"""Those that requests to the routes show; all others are for requests to the storage."""
 
 _POSSIBLE_FOR_ALL = frozenset({None, *CONTENT_FAULTS, *LABEL_FAULTS, *BODY_FAULTS, Misbehaviour.RANGE_UNASKED})
 _POSSIBLE_FOR_A_RANGE = _POSSIBLE_FOR_ALL | RANGE_FAULTS.keys()
@@ -272,9 +277,10 @@ _POSSIBLE_FOR_AN_EMPTY_RANGE = frozenset(
 
 
 def possible_misbehaviours(asked: range | None) -> frozenset[Misbehaviour | None]:
-    """What a request to the storage for these positions can show; None among them stands for behaving.
+    """Return the misbehaviours that an answer of the storage for these positions can show; None means to behave.
 
-    A request for all of a file asks for None, and one whose range holds no byte for an empty range.
+    Args:
+        asked: None for a request for all of the file; empty if its range holds no byte.
     """
     if asked is None:
         return _POSSIBLE_FOR_ALL

@@ -1,12 +1,12 @@
-"""Figshare's protocol: three routes that lead to a signed, short-lived URL at a storage. No sockets here.
+"""Figshare's protocol, without sockets: three routes that lead to a signed, short-lived URL of a storage.
 
     api          /v2/file/download/<id>      302 to the storage      (api.figshare.com)
     ndownloader  /files/<id>                 302 to the storage      (ndownloader.figshare.com)
     figshare     /ndownloader/files/<id>     the bot challenge       (figshare.com)
     storage      /storage/<id>/<original name>?X-Expires=...&X-Signature=...
 
-Each of them may be prefixed with `/misbehaving/<how>`; the prefix stays on the URL that a route leads to, so that no
-state is needed. `GET /requests` is the ledger as JSON.
+A prefix `/misbehaving/<how>` on any of them lets it misbehave. The prefix stays on the URL that a route leads to, so
+this needs no state. `GET /requests` is the ledger as JSON.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ROUTE_NAMES = {path: name for name, path in ROUTES.items()} | {STORAGE: "storag
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """What a path names; `how` is its prefix."""
+    """The route and the identifier in a path, and the misbehaviour in its prefix."""
 
     route: str
     number: str
@@ -51,12 +51,12 @@ class _Target(msgspec.Struct, frozen=True):
 
 
 class Figshare:
-    """Answers calls for what `directory` holds; tests set its `schedule` and read its `ledger`.
+    """Figshare with the files of `directory`: it answers as `schedule` says, and keeps a `ledger`.
 
     Args:
-        directory: what the storage holds.
-        url: where the server can be reached, for the redirects.
-        signed_for: how long a redirect's URL is good, in seconds; with 0 it has expired when it arrives.
+        directory: the storage's files.
+        url: of the server, for redirects.
+        signed_for: seconds until a redirect's URL expires; with 0 it has expired when the client uses it.
     """
 
     def __init__(self, directory: StorageDirectory, url: str, signed_for: float) -> None:
@@ -69,10 +69,10 @@ class Figshare:
         self._secret = secrets.token_bytes(32)
 
     def answer(self, request: IncomingRequest) -> Answer:
-        """The answer to `request`, which is in the ledger when this returns.
+        """Return the answer to `request`, and enter both in the ledger.
 
         Raises:
-            OSError: the storage's own file cannot be written or read.
+            OSError: the storage's file cannot be written or read.
         """
         if request.path == "/requests":
             return plain(200, msgspec.json.encode(self.ledger.requests), {"Content-Type": "application/json"})
@@ -83,7 +83,7 @@ class Figshare:
             answer, how = self._at_storage(request, target)
         else:
             answer, how = self._at_route(request, target)
-        self.ledger.record(_logged(request, target, answer, how))
+        self.ledger.record(_ledger_entry(request, target, answer, how))
         return answer
 
     def _at_route(self, request: IncomingRequest, target: _Target) -> tuple[Answer, Misbehaviour | None]:
@@ -104,7 +104,7 @@ class Figshare:
         return self._storage.answer(request, target.number, target.how)
 
     def _signed_url(self, target: _Target) -> str:
-        """The URL at the storage, good for a while; a prefix stays with it."""
+        """Return the storage's URL of `target` with an expiry date and a signature; keep the prefix, if any."""
         prefix = f"/misbehaving/{target.how.value}" if target.how else ""
         path = f"{prefix}{STORAGE}{target.number}/{quote(self._directory.original_name(target.number))}"
         expires = f"{time.time() + self._signed_for:.6f}"
@@ -121,9 +121,9 @@ class Figshare:
         return hashlib.blake2b(f"{path}?{expires}".encode(), key=self._secret, digest_size=16).hexdigest()
 
 
-@lru_cache(maxsize=1 << 12)  # the same are asked for again and again
+@lru_cache(maxsize=1 << 12)  # clients ask for the same paths again and again
 def _parse_path(path: str) -> _Target | None:
-    """What `path` names; None where no origin would have it."""
+    """Read a path; return None for one that neither Figshare nor a prefix knows."""
     match = _PATH.fullmatch(path)
     if match is None or (match["route"] == STORAGE) != (match["name"] is not None):
         return None
@@ -134,7 +134,9 @@ def _parse_path(path: str) -> _Target | None:
     return _Target(_ROUTE_NAMES[match["route"]], match["number"], how)
 
 
-def _logged(request: IncomingRequest, target: _Target | None, answer: Answer, how: Misbehaviour | None) -> Request:
+def _ledger_entry(
+    request: IncomingRequest, target: _Target | None, answer: Answer, how: Misbehaviour | None
+) -> Request:
     return Request(
         method=request.method,
         path=request.path,
@@ -156,6 +158,6 @@ def _no_such_file() -> Answer:
 
 
 def _refuse(status: int, code: str) -> Answer:
-    """How the storage refuses."""
+    """Return an error of the storage, which speaks XML."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'.encode()
     return plain(status, body, {"Content-Type": "application/xml"})

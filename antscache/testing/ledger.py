@@ -1,4 +1,4 @@
-"""What was asked and what was sent: the counters that tests read. Safe between threads."""
+"""The ledger: every request with its answer, and the bytes sent, for tests to read. Safe between threads."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import msgspec
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request and how it was answered; `GET /requests` serves these as JSON.
+    """One request and its answer. `GET /requests` serves these as JSON.
 
     Attributes:
         method: `GET` or `HEAD`.
-        path: as asked for, without its query.
-        route: `api`, `ndownloader`, `figshare` or `storage`; empty where the path is none of these.
-        number: the identifier asked for; empty where there is none.
-        host: the `Host` header, whatever it names.
+        path: of the URL, without its query.
+        route: `api`, `ndownloader`, `figshare` or `storage`; empty for any other path.
+        number: the identifier in the path; empty without one.
+        host: the `Host` header, as sent.
         authorization: the `Authorization` header.
         range: the `Range` header.
         if_range: the `If-Range` header.
-        status: of the answer; 0 where there is none, not even headers.
-        misbehaviour: the one that this answer shows.
-        at: when it arrived, in seconds of the server's `time.monotonic`.
+        status: of the answer; 0 if not even headers were sent.
+        misbehaviour: the name of the one that the answer shows, if any.
+        at: the time of arrival, in seconds of the server's `time.monotonic`.
     """
 
     method: str
@@ -47,22 +47,22 @@ class Ledger:
         self._sent: Counter[str] = Counter()
 
     def record(self, request: Request) -> None:
-        """Count `request`; done before its answer is sent, so that a client with an answer finds it here."""
+        """Add `request`. Call this before its answer is sent: a client with an answer then finds its request here."""
         with self._lock:
             self._requests.append(request)
 
     def count_bytes(self, number: str, length: int) -> None:
-        """Count `length` bytes of `number` as sent; negative where they were counted and not sent after all."""
+        """Count `length` bytes of `number` as sent; a negative `length` takes back bytes that were not sent."""
         with self._lock:
             self._sent[number] += length
 
     @property
     def requests(self) -> list[Request]:
-        """All requests so far."""
+        """Every request so far."""
         with self._lock:
             return list(self._requests)
 
     def sent(self, number: str) -> int:
-        """The bytes of `number` handed to the network: never fewer than all clients together have received."""
+        """Return how many bytes of `number` were handed to the network: never fewer than all clients have received."""
         with self._lock:
             return self._sent[number]

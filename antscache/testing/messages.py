@@ -1,7 +1,7 @@
-"""Requests as they arrive and answers as they leave: values, and what reads a request's head.
+"""Requests as they arrive and answers before they are sent: values, and the reader of a request's head.
 
-http.server reads heads with the e-mail package, which takes more CPU than everything else the stand-in does for a
-request; and the stand-in shares its cores with what is measured against it.
+http.server reads heads with the e-mail package, which takes more CPU than all else that the stand-in does for a
+request, and a benchmark runs on the same cores.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MAX_FIELDS = 100
 
 
 class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request: `path` and `query` undecoded, and those of its headers that matter, or None.
+    """A request: `path` and `query` undecoded, and the headers that count here, None if absent.
 
     Attributes:
-        at: when it arrived, in seconds of `time.monotonic`.
+        at: the time of arrival, in seconds of `time.monotonic`.
         wants_close: the client wants the connection closed after the answer.
     """
 
@@ -46,9 +46,9 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_range(header: str | None, size: int) -> range | None:
-    """The positions that a `Range` header asks for in `size` bytes: None for all, empty where it holds none of them.
+    """Return the positions that a `Range` header asks for in `size` bytes: None for all, empty if it holds no byte.
 
-    What is no single range of bytes is ignored, as RFC 9110 (14.2) allows, and asks for all.
+    Anything but a single range of bytes is ignored, as RFC 9110 (14.2) allows, and asks for all.
     """
     match = _RANGE.fullmatch(header or "")
     if match is None or not (match[1] or match[2]):
@@ -62,10 +62,10 @@ def parse_range(header: str | None, size: int) -> range | None:
 
 
 class BadRequestError(Exception):
-    """What came is no request that can be answered.
+    """The stand-in cannot read a request.
 
     Attributes:
-        status: what to answer.
+        status: to answer with.
     """
 
     def __init__(self, status: int) -> None:
@@ -74,10 +74,10 @@ class BadRequestError(Exception):
 
 
 def read_request(line: bytes, rest: BufferedIOBase) -> IncomingRequest:
-    """The request that begins with `line` and arrives now; its fields are read from `rest`, and nothing after them.
+    """Read the request that begins with `line`: from `rest` its fields, and nothing after them.
 
     Raises:
-        BadRequestError: that is no request of HTTP/1.x, it has too many or too long fields, or a body.
+        BadRequestError: it is not HTTP/1.x, it has too many or too long fields, or a body.
     """
     at = time.monotonic()
     match = _REQUEST_LINE.fullmatch(line)
@@ -101,7 +101,7 @@ def read_request(line: bytes, rest: BufferedIOBase) -> IncomingRequest:
 
 
 def _read_fields(rest: BufferedIOBase) -> dict[str, str]:
-    """Names in lower case, and values; those of a name that comes twice are joined, as RFC 9110 (5.2) says."""
+    """Read fields up to the empty line: names in lower case; values of a repeated name joined (RFC 9110, 5.2)."""
     fields: dict[str, str] = {}
     while (line := rest.readline(_MAX_LINE_BYTES)) not in _EMPTY_LINES:
         name, colon, value = line.decode("latin-1").partition(":")
@@ -115,7 +115,7 @@ def _read_fields(rest: BufferedIOBase) -> dict[str, str]:
 
 
 class Ending(Enum):
-    """What becomes of the connection after the body."""
+    """The end of the connection, after the body."""
 
     KEEP = auto()
     """It stays open for the next request."""
@@ -128,7 +128,7 @@ class Ending(Enum):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Part of a file: `length` bytes from `start`; they go from the file to the socket without passing Python."""
+    """Part of a file: `length` bytes from `start`. They can be sent without passing through Python."""
 
     path: Path
     start: int
@@ -138,15 +138,15 @@ class Span(msgspec.Struct, frozen=True):
         return self.length
 
     def first(self, length: int) -> Span:
-        """The first `length` bytes of the span, or all where it has no more."""
+        """Return the first `length` bytes of the span, or all of a shorter one."""
         return Span(self.path, self.start, min(length, self.length))
 
     def split(self, at: int) -> tuple[Span, Span]:
-        """The first `at` bytes of the span, and the rest."""
+        """Return the first `at` bytes of the span, and the rest."""
         return self.first(at), Span(self.path, self.start + at, self.length - at)
 
     def read(self) -> bytes:
-        """The bytes themselves.
+        """Return the bytes themselves.
 
         Raises:
             OSError: the file cannot be read.
@@ -157,12 +157,13 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Status, headers as they are sent (a date is added, and an end that the client asked for), body, framing, ending.
+    """An answer before it is sent: status, headers, body, framing and ending.
 
     Attributes:
-        status: 0 is no answer at all, not even headers.
-        chunked: the body is framed in chunks; the last, empty chunk follows only if the connection is kept.
-        number: the identifier whose bytes these are; empty where they are nobody's.
+        status: 0 means no answer at all, not even headers.
+        headers: as they are sent; only `Date`, and `Connection: close` for a client that wants it, are added.
+        chunked: frame the body in chunks; the last, empty chunk follows only if the connection is kept.
+        number: the identifier whose bytes are in the body; empty for an error's or a page's.
         pause: seconds between the parts of the body.
     """
 
@@ -176,22 +177,22 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def plain(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-    """A well-formed answer with `body` and its length."""
+    """Return a well-formed answer with `body` and its length."""
     return Answer(status, {**(headers or {}), "Content-Length": str(len(body))}, (body,))
 
 
 def redirect(location: str, status: int = 302) -> Answer:
-    """`status` to `location`."""
+    """Return a redirect to `location`."""
     return plain(status, headers={"Location": location})
 
 
 class LabelledFile(msgspec.Struct, frozen=True):
-    """A file in the storage, and the honest answers about it.
+    """A file of the storage with its headers, and the sound answers with it.
 
     Attributes:
         number: the identifier.
         span: all of the file.
-        labels: the headers that go with its bytes, whether all or some of them are sent.
+        labels: headers of every answer with its bytes, all or some of them.
     """
 
     number: str
@@ -199,21 +200,21 @@ class LabelledFile(msgspec.Struct, frozen=True):
     labels: Mapping[str, str]
 
     def whole(self) -> Answer:
-        """200 with all of it."""
+        """Answer 200 with all of the file."""
         return self._answer(200, self.span)
 
     def part(self, positions: range) -> Answer:
-        """206 with the bytes at `positions`, of which there is at least one."""
+        """Answer 206 with the bytes at `positions`, at least one."""
         label = f"bytes {positions.start}-{positions.stop - 1}/{len(self.span)}"
         span = Span(self.span.path, self.span.start + positions.start, len(positions))
         return self._answer(206, span, {"Content-Range": label})
 
     def no_part(self) -> Answer:
-        """416 with the file's length."""
+        """Answer 416 with the file's length."""
         return plain(416, headers={"Content-Range": f"bytes */{len(self.span)}"})
 
     def has_validator(self, validator: str) -> bool:
-        """Whether an `If-Range` of `validator` holds: it is the `ETag` or the date, and not weak (RFC 9110, 13.1.5)."""
+        """Return whether an `If-Range` of `validator` holds: the `ETag` or the date, not weak (RFC 9110, 13.1.5)."""
         if validator.startswith("W/"):
             return False
         return validator in {self.labels.get("ETag"), self.labels.get("Last-Modified")}

@@ -1,6 +1,6 @@
-"""The names of the ways in which an origin goes wrong, what they mean, and which identifier goes wrong how.
+"""Every way for an origin to go wrong, by name and meaning; and the schedule of which identifier goes wrong next.
 
-What they do stands in `faults.py`.
+`faults.py` carries them out.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Misbehaviour(Enum):
     CORRUPT = "corrupt"
     """One byte in the file's last quarter is flipped; length, `ETag` and date are those of the sound file."""
 
-    # How it labels what it holds
+    # Its labels
 
     WRONG_ETAG = "wrong-etag"
     """The right bytes; the `ETag` is the MD5 of others."""
@@ -82,7 +82,7 @@ class Misbehaviour(Enum):
     NO_ETAG = "no-etag"
     """Not wrong, only unusual: neither `ETag` nor `Last-Modified`, so that no `If-Range` ever holds."""
 
-    # How it answers for a range; without one it behaves, but for RANGE_UNASKED
+    # Its answer for a range; without a range it behaves, but for RANGE_UNASKED
 
     RANGE_IGNORED = "range-ignored"
     """200 with the whole file."""
@@ -105,7 +105,7 @@ class Misbehaviour(Enum):
     RANGE_NONSENSE = "range-nonsense"
     """206 with the right bytes and `Content-Range: bytes x-y/z`."""
 
-    # How it sends the body
+    # Sending the body
 
     CHUNKED = "chunked"
     """Not wrong, only unusual: chunked, without `Content-Length`."""
@@ -156,24 +156,24 @@ class Misbehaviour(Enum):
 
 
 class Schedule:
-    """For each identifier the misbehaviours of its next requests, one after the other; None among them is to behave."""
+    """The misbehaviours of each identifier's next requests, one after the other; None means to behave."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._due: dict[str, tuple[Misbehaviour | None, Iterator[Misbehaviour | None]]] = {}
 
     def set(self, number: str, hows: Iterable[Misbehaviour | None]) -> None:
-        """Let `number` misbehave as `hows` say, in place of what was set before; it behaves after the last of them."""
+        """Let `number` misbehave as each of `hows` in turn, in place of all set before, and behave after the last."""
         with self._lock:
             self._advance(number, iter(hows))
 
     def is_set(self, number: str) -> bool:
-        """Whether anything is left for `number`."""
+        """Return whether anything is left for `number`."""
         return number in self._due
 
     def take(self, number: str, possible: Container[Misbehaviour | None]) -> Misbehaviour | None:
-        """What is next for `number`, if it is among `possible`; then it is counted. Otherwise None."""
-        if number not in self._due:  # nearly always, and worth no lock
+        """Use up and return the next misbehaviour of `number` if it is `possible`; else keep it and return None."""
+        if number not in self._due:  # nearly always: spare the lock
             return None
         with self._lock:
             if number not in self._due:

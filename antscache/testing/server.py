@@ -1,6 +1,6 @@
-"""HTTP/1.1 on a loopback socket: one thread a connection.
+"""The port: listen on loopback, give each connection a thread, and close them all at once.
 
-Closing the server shuts every connection down, which ends the threads that wait in one, and joins them.
+Closing shuts every connection down, which wakes the thread that waits in it, and joins the threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _CLOSE_POLL_SECONDS = 0.02  # until the accepting thread sees that the server cl
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How slow to be: `rate` in bytes a second on each connection (None: no limit), `latency` in seconds an answer.
+    """The slowness of answers.
+
+    Attributes:
+        rate: bytes a second on each connection; None means no limit.
+        latency: seconds before each answer.
 
     Raises:
         ValueError: the rate is not positive, or the latency is negative.
@@ -40,19 +44,19 @@ class Pace:
 
     @property
     def piece(self) -> int:
-        """How many bytes to send at once."""
+        """The bytes to send at once."""
         if self.rate is None:
             return _MAX_PIECE_BYTES
         return max(1, min(_MAX_PIECE_BYTES, int(self.rate / _PIECES_PER_SECOND)))
 
 
 class Server(TCPServer):
-    """Listens on 127.0.0.1 from its making until `close()`, and answers from `serve()` on.
+    """HTTP/1.1 on 127.0.0.1: listens from construction until `close()`, and answers from `serve()` on.
 
     Args:
-        port: 0 is any that is free.
-        pace: how slow to be.
-        tls: certificate and key, to speak HTTPS; None is plain HTTP.
+        port: 0 means any free port.
+        pace: of every answer.
+        tls: a context with certificate and key, to speak HTTPS; None means plain HTTP.
 
     Raises:
         OSError: the port is taken.
@@ -73,17 +77,17 @@ class Server(TCPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
         return "{}://{}:{}".format("https" if self._tls else "http", *self.socket.getsockname())
 
     def serve(self, figshare: Figshare) -> None:
-        """Answer what `figshare` answers, in threads, and return at once."""
+        """Send the answers of `figshare` from now on, in threads; return at once."""
         self.figshare = figshare
         self._accepting = Thread(target=self.serve_forever, args=(_CLOSE_POLL_SECONDS,), daemon=True)
         self._accepting.start()
 
     def close(self) -> None:
-        """Stop: every connection is shut down and no thread is left. A second call does nothing."""
+        """Shut every connection down and end every thread. A second call does nothing."""
         self.closing.set()
         if self._accepting is not None:
             self.shutdown()
@@ -92,12 +96,12 @@ class Server(TCPServer):
         with self._lock:
             threads = dict(self._threads)
         for connection, thread in threads.items():
-            with suppress(OSError):  # it has just been closed by its thread
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # ssl's takes the encryption off at once
+            with suppress(OSError):  # its thread has just closed it
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # ssl's own would drop the encryption at once
             thread.join()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a thread; called by the accepting thread only, so none is added after it has ended."""
+        """Give the connection a thread. Only the accepting thread calls this, so none is added after its end."""
         if self._tls is not None:
             try:
                 request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
@@ -109,14 +113,14 @@ class Server(TCPServer):
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
-        """Close the connection in order: with TLS's own end first, which tells a client that nothing was cut off."""
+        """Close the connection in order: with TLS, first tell the client that nothing was cut off."""
         if isinstance(request, ssl.SSLSocket) and request.fileno() != -1:
             with suppress(OSError, ValueError):
-                request.unwrap()  # waits for the client's; it ends when the client goes away or the server closes
+                request.unwrap()  # waits for the client to do the same, to go away, or for the server to close
         super().shutdown_request(request)
 
     def _serve_client(self, connection: socket.socket, client: tuple[str, int]) -> None:
-        """Speak until one side has enough; other errors than the network's are the stand-in's own, and are shown."""
+        """Answer until one side closes. Suppress the network's errors only: others are the stand-in's own."""
         try:
             with suppress(ConnectionError, ssl.SSLError):
                 _begin_tls(connection)
@@ -128,10 +132,10 @@ class Server(TCPServer):
 
 
 def _begin_tls(connection: socket.socket) -> None:
-    """Begin TLS, where there is TLS.
+    """Shake hands on a connection with TLS; leave any other alone.
 
     Raises:
-        ConnectionError: the client went away, does not trust the certificate, or speaks something else.
+        ConnectionError: the client went away, does not trust the certificate, or does not speak TLS.
     """
     if isinstance(connection, ssl.SSLSocket):
         try:

@@ -1,4 +1,4 @@
-"""The stand-in itself: storage, protocol and server put together, and what tests ask of them."""
+"""`StandIn`: the storage, the protocol and the server put together, and all that tests set and read."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     from antscache.testing.misbehaviour import Misbehaviour
 
 DEFAULT_SIZE = 2_000_000
-_WITH_BYTES = (200, 206)  # with which a download begins
+_DOWNLOAD_STATUSES = (200, 206)
 
 
 class StandIn:
-    """Figshare on a loopback port, from its making until `close()` or the end of its `with` block.
+    """Figshare on a loopback port, from construction until `close()` or the end of its `with` block.
 
     Args:
-        files: Figshare number to file name, whose suffix says what bytes are made; None is all that the shipped
-            manifests name. Any other number answers 404.
-        contents: bytes, or files with bytes, for numbers that shall have these and no made ones. A file is served
-            from where it is, and must not change.
-        size: of each file that is made, in bytes.
-        sizes: Figshare number to size, where it is another; files of gigabytes take disk, but no memory.
-        port: 0 is any that is free.
-        rate: bytes a second on each connection; None is as fast as possible.
+        files: Figshare number to file name. The name's suffix decides which bytes are made up. None means all files
+            of the shipped manifests. Any other number answers 404.
+        contents: Figshare number to the bytes to serve, or to a file with them, in place of made-up ones. The file
+            is served from its own path and must not change.
+        size: bytes of each made-up file.
+        sizes: Figshare number to bytes, for files of another size. Gigabytes take disk, but no memory.
+        port: 0 means any free port.
+        rate: bytes a second on each connection; None means no limit.
         latency: seconds before each answer.
-        signed_for: seconds for which the storage's URLs are good; with 0 they have expired when they arrive.
-        tls: certificate and key, to speak HTTPS instead of HTTP.
+        signed_for: seconds until a storage URL expires; with 0 it has expired when the client uses it.
+        tls: a context with certificate and key, to speak HTTPS instead of HTTP.
 
     Raises:
         OSError: the port is taken, or there is no room for temporary files.
-        ValueError: `rate` or `latency` make no sense, or `sizes` names what is not made.
+        ValueError: `rate` is not positive, `latency` is negative, or `sizes` names a file that is not made up.
     """
 
     def __init__(  # noqa: PLR0913  all but the first by name
@@ -82,29 +82,29 @@ class StandIn:
         self.close()
 
     def close(self) -> None:
-        """Stop at once: no thread, connection or temporary file is left. A second call does nothing."""
+        """Stop at once, and leave no thread, connection or temporary file. A second call does nothing."""
         self._open.close()
 
     @property
     def files(self) -> Mapping[str, str]:
-        """Figshare number to file name, for everything that it answers for."""
+        """Figshare number to file name, for every number with an answer other than 404."""
         return dict(self._directory.files)
 
     @property
     def origins(self) -> str:
-        """What to set `ANTSCACHE_ORIGINS` to: Figshare's three routes in their order, blank-separated."""
+        """The value for `ANTSCACHE_ORIGINS`: Figshare's three routes in their order, separated by blanks."""
         return self._templates("")
 
     def misbehaving_origins(self, how: Misbehaviour) -> str:
-        """The same, where every route misbehaves; nothing is remembered, so this works for other processes too."""
+        """Return the same with every route misbehaving: by the URL alone, so it works for other processes too."""
         return self._templates(f"/misbehaving/{how.value}")
 
     def misbehave(self, number: str, how: Misbehaviour, times: int | None = None) -> None:
-        """Let `number` misbehave on every route, for the next `times` requests that it can go wrong in, or for ever.
+        """Let `number` misbehave on every route: for the next `times` requests that can show it, or for ever.
 
-        What is set here replaces what was set for `number` before. A misbehaviour of the storage is counted in
-        requests to the storage, one of the routes in requests to the routes. While one is set, figshare.com's route
-        does not challenge but misbehaves like the others.
+        Replaces everything set for `number` before. Requests to the routes count for the misbehaviours of the routes
+        (`ROUTE_MISBEHAVIOURS`), requests to the storage for all others. While one is set, figshare.com's route
+        answers like the other routes, without its challenge.
 
         Raises:
             KeyError: the stand-in does not answer for `number`.
@@ -115,10 +115,10 @@ class StandIn:
         self.misbehave_in_turn(number, repeat(how) if times is None else repeat(how, times))
 
     def misbehave_in_turn(self, number: str, hows: Iterable[Misbehaviour | None]) -> None:
-        """Let `number` misbehave in another way each time: first as the first of `hows`, and after the last no more.
+        """Let `number` misbehave as each of `hows` in turn, and behave after the last.
 
-        Each is for one request that it can go wrong in, as with `misbehave`; one that needs a range waits for a
-        request that has one. None is to behave, for one request to the storage.
+        Each lasts for one request that can show it, as with `misbehave`; a misbehaviour of ranges waits for a request
+        with a range. None means: behave, for one request to the storage.
 
         Raises:
             KeyError: the stand-in does not answer for `number`.
@@ -128,15 +128,15 @@ class StandIn:
         self._figshare.schedule.set(number, hows)
 
     def behave(self, number: str) -> None:
-        """Let `number` behave again; figshare.com's route challenges again."""
+        """Let `number` behave again; figshare.com's route answers with its challenge again."""
         self._figshare.schedule.set(number, ())
 
     def prepare(self) -> None:
-        """Make every file now, so that no request has to wait for one to be made."""
+        """Make up every file now, so that no request waits for it."""
         self._directory.prepare()
 
     def content(self, number: str) -> bytes:
-        """The bytes that `number` stands for.
+        """Return the right bytes of `number`.
 
         Raises:
             KeyError: the stand-in does not answer for `number`.
@@ -145,18 +145,18 @@ class StandIn:
 
     @property
     def requests(self) -> list[Request]:
-        """Every request so far, in the order of the answers; a request is here before its answer is sent."""
+        """Every request so far, in the order of the answers. It is listed before its answer is sent."""
         return self._figshare.ledger.requests
 
     def downloads(self, number: str) -> int:
-        """How many answers of the storage with bytes of `number` have begun, whole files and ranges alike."""
+        """Count the storage's answers with bytes of `number`, whole files and ranges alike, once they have begun."""
         return sum(
-            request.route == "storage" and request.number == number and request.status in _WITH_BYTES
+            request.route == "storage" and request.number == number and request.status in _DOWNLOAD_STATUSES
             for request in self.requests
         )
 
     def sent(self, number: str) -> int:
-        """How many bytes of `number` were handed to the network: never fewer than clients have received."""
+        """Count the bytes of `number` handed to the network: never fewer than clients have received."""
         return self._figshare.ledger.sent(number)
 
     def _templates(self, prefix: str) -> str:
@@ -164,9 +164,9 @@ class StandIn:
 
 
 def catalog_files() -> dict[str, str]:
-    """Figshare number to file name for every identifier in `antscache/manifests/*.json`.
+    """Return Figshare number to file name for every identifier of the shipped manifests.
 
-    Where releases have several names for an identifier, the first in the order of the manifests' names is taken.
+    If releases name an identifier differently, take the name in the first manifest by file name.
 
     Raises:
         msgspec.DecodeError: a file there is no manifest.

@@ -1,11 +1,11 @@
-"""The storage: files made when they are first asked for, kept on disk; and the answers with them, sound or gone wrong.
+"""The storage behind the routes: its files on disk, and the answers with their bytes, sound or gone wrong.
 
-A temporary directory, removed on close:
+Files are made up when they are first asked for, in a temporary directory that `close()` removes:
 
     <directory>/<number>           the identifier's bytes
-    <directory>/<number>.<how>     the same, gone wrong as `Misbehaviour(<how>)` says
+    <directory>/<number>.<how>     the bytes of `Misbehaviour(<how>)` in their place
 
-Files that the caller names are served from where they are.
+A file given by the caller is served from its own path.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from antscache.testing.misbehaviour import Misbehaviour, Schedule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-LAST_MODIFIED = "Fri, 11 Mar 2022 09:30:00 GMT"
-CHANGED = "Sat, 12 Mar 2022 10:00:00 GMT"  # when an identifier came to stand for other bytes
-_READ_BYTES = 1 << 20  # bytes of a given file at a time
+_LAST_MODIFIED = "Fri, 11 Mar 2022 09:30:00 GMT"
+_CHANGED = "Sat, 12 Mar 2022 10:00:00 GMT"  # the date of other bytes under the same identifier
+_READ_BYTES = 1 << 20  # of a given file at a time
 
 
 class Storage:
-    """Answers for what `directory` holds, as `schedule` says."""
+    """Answers with the files of `directory`, as `schedule` says."""
 
     def __init__(self, directory: StorageDirectory, schedule: Schedule) -> None:
         self._directory = directory
@@ -51,13 +51,13 @@ class Storage:
     def answer(
         self, request: IncomingRequest, number: str, always: Misbehaviour | None
     ) -> tuple[Answer, Misbehaviour | None]:
-        """The answer to `request` for `number`, and the misbehaviour that it shows, if any.
+        """Return the answer to `request` for `number`, and the misbehaviour that it shows, if any.
 
-        It is `always`, or where that is None the next that is scheduled; but only one that this request can show: a
-        misbehaviour of ranges needs one, for instance.
+        That is `always`, or without it the next one scheduled, if this request can show it: a misbehaviour of ranges
+        needs a range, for instance.
 
         Raises:
-            OSError: the storage's own file cannot be written or read.
+            OSError: the file cannot be written or read.
         """
         sound = self._labelled_file(number, None)
         asked = _asked_positions(request, sound)
@@ -88,12 +88,12 @@ class Storage:
         }
         tag = LABEL_FAULTS[how](held.md5) if how is not None and how in LABEL_FAULTS else f'"{held.md5}"'
         if tag is not None:
-            labels |= {"ETag": tag, "Last-Modified": LAST_MODIFIED if held.md5 == sound.md5 else CHANGED}
+            labels |= {"ETag": tag, "Last-Modified": _LAST_MODIFIED if held.md5 == sound.md5 else _CHANGED}
         return LabelledFile(number, Span(held.path, 0, held.size), labels)
 
 
 def _asked_positions(request: IncomingRequest, file: LabelledFile) -> range | None:
-    """The positions that count: those of the range, unless an `If-Range` says that it is of another file."""
+    """Return the positions of the request's range; None without one, or if its `If-Range` is of another file."""
     if request.range is None or (request.if_range is not None and not file.has_validator(request.if_range)):
         return None
     return parse_range(request.range, len(file.span))
@@ -108,7 +108,7 @@ def _sound_answer(request: IncomingRequest, file: LabelledFile) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file in the storage; `md5` is what its `ETag` claims, in hexadecimal."""
+    """A file on disk; `md5` is the one that its `ETag` claims, in hexadecimal."""
 
     path: Path
     size: int
@@ -116,16 +116,16 @@ class StoredFile:
 
 
 class StorageDirectory:
-    """The storage of the identifiers in `files`; to be closed, which removes what it made.
+    """The storage's files, made up when they are first asked for, until `close()`. Safe between threads.
 
     Args:
         files: Figshare number to ANTsPyNet's file name.
-        contents: numbers whose bytes are given rather than made.
-        size: of each file that is made, in bytes.
-        sizes: of those whose size is another.
+        contents: Figshare number to given bytes, or to a file with them.
+        size: bytes of each made-up file.
+        sizes: Figshare number to bytes, for files of another size.
 
     Raises:
-        ValueError: a size is given for what is not made.
+        ValueError: `sizes` names a file that is not made up.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class StorageDirectory:
         self._contents = dict(contents)
         self._size = size
         self._sizes = dict(sizes)
-        self._locks = {number: RLock() for number in self.files}  # one each: a large file keeps nobody else waiting
+        self._locks = {number: RLock() for number in self.files}  # one each: no request waits for another's file
         self._stored: dict[tuple[str, Misbehaviour | None], StoredFile] = {}
         self._temporary = TemporaryDirectory(prefix="antscache-standin-")
 
     def original_name(self, number: str) -> str:
-        """The name under which `number` was uploaded: not ANTsPyNet's (field notes, "Figshare as an origin").
+        """Return the name of the uploaded file, which is not ANTsPyNet's (field notes, "Figshare as an origin").
 
         Raises:
             KeyError: there is no such identifier.
@@ -151,11 +151,13 @@ class StorageDirectory:
         return f"original_{self.files[number]}"
 
     def file(self, number: str, how: Misbehaviour | None = None) -> StoredFile:
-        """What is held of `number`, or what a misbehaviour of `CONTENT_FAULTS` makes of it; made when first asked for.
+        """Return the file of `number`, or with `how` (of `CONTENT_FAULTS`) the wrong one in its place.
+
+        The first call makes it.
 
         Raises:
             KeyError: there is no such identifier.
-            OSError: it cannot be written, or the given file cannot be read.
+            OSError: the file cannot be written, or the given one cannot be read.
         """
         found = self._stored.get((number, how))
         if found is not None:
@@ -166,12 +168,12 @@ class StorageDirectory:
             return self._stored[number, how]
 
     def prepare(self) -> None:
-        """Make every file now."""
+        """Make up every file now, several at once."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.file, self.files))
 
     def close(self) -> None:
-        """Remove what was made; a second call does nothing."""
+        """Remove every made-up file. A second call does nothing."""
         self._temporary.cleanup()
 
     def _make_sound(self, number: str) -> StoredFile:
@@ -183,7 +185,7 @@ class StorageDirectory:
         return self._write(number, pieces(number, self.files[number], self._sizes.get(number, self._size)))
 
     def _make_wrong(self, number: str, how: Misbehaviour) -> StoredFile:
-        """The sound file passes through memory here."""
+        """Write the file that `how` makes of the sound one, all of which is read into memory."""
         sound = self.file(number)
         wrong = CONTENT_FAULTS[how](sound.path.read_bytes(), number, self.files[number])
         held = self._write(f"{number}.{how.value}", [wrong])
@@ -208,5 +210,5 @@ def _describe(path: Path) -> StoredFile:
 
 
 def _names_of(contents: Mapping[str, bytes | Path]) -> dict[str, str]:
-    """A name for each of `contents`, should it have no other."""
+    """Return a file name for each number of `contents`, to use where the caller gives no other."""
     return {number: given.name if isinstance(given, Path) else number for number, given in contents.items()}
