@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from antscache.cache import Cache
-    from antscache.cli.options import Invocation
+    from antscache.cli import Invocation
     from antscache.manifest import Entry, Manifest
 
 ANTSXNET = "ANTsXNet"
@@ -105,7 +105,7 @@ def install(invocation: Invocation, found: argparse.Namespace) -> None:
     Raises:
         AntsCacheError: it is not; the message says why.
     """
-    from antscache.cli.actions import carry_out, say_how_linked
+    from antscache.cli import carry_out, say_how_linked
 
     directory = found.directory.absolute()
     cache = opened(directory)

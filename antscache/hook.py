@@ -3,7 +3,7 @@
     inject/sitecustomize.py                              on PYTHONPATH, in what `antscache run` starts
     <site-packages>/antscache_hook.pth                   in an environment where the hook is enabled
 
-What runs in other interpreters is in `inject/`. It asks by calling antscache: `cli/hooking.py`.
+What runs in other interpreters is in `inject/`. It asks by calling antscache: `cli/commands/hook.py`.
 """
 
 from __future__ import annotations

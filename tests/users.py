@@ -24,7 +24,6 @@ from pathlib import Path
 import antscache.gc, antscache.verify, antscache.fetch, antscache.walk
 from antscache import AntsCacheError
 from antscache.cache import Cache
-from antscache.cli import main
 from antscache.config import Settings
 from antscache.record import Selection
 from antscache.store import Store

@@ -1,71 +1,34 @@
-"""The command line: arguments in, exit code out. The only place that prints.
+"""The command line: arguments in, exit code out. The only package that prints.
 
 Data goes to stdout, talk to stderr. An error is what happened, to what, and a hint; a traceback only with --debug.
+
+    program.py     run a command, print its error, exit with the documented code
+    verbs.py       the command `antscache`, and how its verbs are found
+    commands/      the verbs, one file each
+    options.py     the flags that verbs share, and the invocation they add up to
+    progress.py    the progress of a fetch: bars, lines, or events as JSON
+    render.py      sizes, times, tables, JSON
 """
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from antscache.cli import actions, checkup, containers, hooking, queries, roots, upkeep
-from antscache.cli.group import antscache
 from antscache.cli.options import Invocation
-from antscache.errors import AntsCacheError
+from antscache.cli.program import finish, main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from antscache.cli.commands.prefetch import carry_out
+    from antscache.cli.render import say_how_linked
 
-__all__ = ["actions", "checkup", "containers", "finish", "hooking", "main", "queries", "roots", "upkeep"]
+__all__ = ["Invocation", "carry_out", "finish", "main", "say_how_linked"]
 
-INTERRUPTED = 130  # what shells expect of a program that ends on Ctrl-C
-
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with the code that `antscache.errors` documents."""
-
-    def command(invocation: Invocation) -> object:
-        return antscache.main(arguments, prog_name="antscache", standalone_mode=False, obj=invocation)
-
-    finish(command)
+# Imported when first used: a verb's module is imported by whoever calls the verb.
+_LAZY = {"carry_out": "antscache.cli.commands.prefetch", "say_how_linked": "antscache.cli.render"}
 
 
-def finish(command: Callable[[Invocation], object]) -> NoReturn:
-    """Run `command` and exit: 0, or with an error's message, hint and documented code."""
-    invocation = Invocation()
-    try:
-        code = command(invocation)
-        sys.stdout.flush()
-    except click.exceptions.Exit as exit_:
-        code = exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted", "what was fetched is kept: run the same command again to go on")
-        code = INTERRUPTED
-    except BrokenPipeError:  # `antscache list | head`; click exits so too
-        sys.stdout = None  # nothing left to flush at exit
-        code = 1
-    except AntsCacheError as error:
-        if invocation.debug:
-            raise
-        _say(f"error: {error}", error.hint)
-        code = error.exit_code
-    except Exception as error:
-        if invocation.debug:
-            raise
-        _say(
-            f"error: antscache failed in a way nobody has thought of: {type(error).__name__}: {error}",
-            "run the command again with --debug, and report what it prints",
-        )
-        code = AntsCacheError.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say(what: str, hint: str) -> None:
-    click.echo(what, err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The flags that commands share, and what they add up to."""
+"""The flags that verbs share, and the invocation they add up to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  
     name = "identifier"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The identifier that `value` writes."""
+        """Return the identifier that `value` writes."""
         from antscache.manifest import parse_identifier
 
         identifier = parse_identifier(value)
@@ -43,7 +43,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds that `value` writes."""
+        """Return the seconds that `value` writes."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a time like 90s, 15m, 2h or 1d", param, ctx)
@@ -59,13 +59,13 @@ class Invocation:
     debug: bool = False
 
     def cache(self) -> Cache:
-        """The cache that the flags name."""
+        """Open the cache that the flags name."""
         from antscache.cache import Cache
 
         return Cache.open(**self.flags)
 
     def say(self, text: str) -> None:
-        """Talk, unless --quiet."""
+        """Print `text` on stderr, unless --quiet."""
         if not self.quiet:
             click.echo(text, err=True)
 
@@ -86,13 +86,13 @@ def _option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
 
 
 def shared(function: Function) -> Function:
-    """The flags that every command takes, before or behind its name."""
+    """Add the flags that every verb takes, before or behind its name."""
     root = _option("--root", metavar="DIR", help="The root. [ANTSCACHE_DIR; else the user's cache directory]")
     return root(shared_but_root(function))
 
 
 def shared_but_root(function: Function) -> Function:
-    """The flags that every command takes, but for --root."""
+    """Add the flags that every verb takes, but for --root."""
     for option in reversed(
         (
             _option(
@@ -112,7 +112,7 @@ def shared_but_root(function: Function) -> Function:
 
 
 def fetching(function: Function) -> Function:
-    """The flags of commands that fetch and link."""
+    """Add the flags of verbs that fetch and link."""
     modes = click.Choice(["auto", "reflink", "hardlink", "symlink"])
     for option in reversed(
         (
@@ -136,7 +136,7 @@ def fetching(function: Function) -> Function:
 
 
 def one_release(function: Function) -> Function:
-    """The flags that name an installation or a source instead of a release."""
+    """Add the flags that name an installation or a source instead of a release."""
     for option in reversed(
         (
             click.option(
@@ -153,12 +153,12 @@ def one_release(function: Function) -> Function:
 
 
 def as_json(function: Function) -> Function:
-    """The flag of commands that print data."""
+    """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
 
 
 def manifest(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Manifest:
-    """The manifest of the release that RELEASE, --from or --python names; without any, of the current environment.
+    """Return the manifest of what RELEASE, --from or --python names; without any, of the current environment.
 
     Raises:
         ConfigError: more than one of them is given.
@@ -172,7 +172,7 @@ def manifest(cache: Cache, release: str | None, source: Path | None, python: Pat
 
 
 def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:
-    """As `manifest()`, where the name alone is enough: a release that is written out is not looked up."""
+    """Return the release as `manifest()` does, where its name is enough: one that is written out is not looked up."""
     from antscache.manifest import parse_release
 
     if release and source is None and python is None and release not in {"antspynet", "antspyx"}:

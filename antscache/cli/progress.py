@@ -1,4 +1,4 @@
-"""What people see of a fetch: bars on a terminal and a plain line a file everywhere, or events as JSON."""
+"""The progress of a fetch: bars on a terminal and a plain line a file everywhere, or events as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTED = 1.0  # seconds: a shorter wait is not worth a line; and between two even
 
 @contextmanager
 def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> Iterator[Listener]:
-    """A listener that shows how `wanted` is fetched."""
+    """Yield a listener that shows how `wanted` is fetched."""
     if json:
         events = Events()
         yield events.listen
@@ -46,7 +46,7 @@ def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> It
 
 @contextmanager
 def read(invocation: Invocation, size: int) -> Iterator[Callable[[int], object]]:
-    """What to tell how many bytes were read, of about `size`: a bar on a terminal."""
+    """Yield a function that takes numbers of bytes read, of about `size`, and shows them: a bar on a terminal."""
     if invocation.quiet or not is_terminal():
         yield lambda _: None
         return
@@ -66,7 +66,7 @@ class Events:
         self._told: dict[Identifier, float] = {}
 
     def listen(self, event: Event) -> None:
-        """Tell `event`."""
+        """Print `event`."""
         if isinstance(event, Received):
             self._received[event.identifier] += event.count
             now = time.monotonic()
@@ -78,7 +78,7 @@ class Events:
 
 
 def print_event(kind: str, facts: dict[str, Any]) -> None:
-    """One line of JSON."""
+    """Print one event as a line of JSON."""
     click.echo(msgspec.json.encode({"event": kind} | facts))
 
 
@@ -92,7 +92,7 @@ class Lines:
         self._bytes: Counter[str] = Counter()
 
     def listen(self, event: Event) -> None:
-        """Tell `event`, if it is worth a line."""
+        """Say `event`, if it is worth a line."""
         match event:
             case Fetched():
                 self._files[event.origin] += 1
@@ -117,7 +117,7 @@ class Lines:
                 pass
 
     def sum_up(self) -> None:
-        """Say what came from where."""
+        """Say how much came from which origin."""
         for origin, count in self._files.most_common():
             self._say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
 
@@ -127,7 +127,7 @@ class Lines:
 
 @contextmanager
 def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
-    """One bar for all files and one for each that is under way; what is said meanwhile stands above them."""
+    """Draw a bar for all files and one for each that is under way; what is said meanwhile stands above them."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -186,5 +186,5 @@ def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
 
 
 def expected(known: Collection[int], count: int) -> int:
-    """The bytes of `count` files, of which the sizes of some are `known`: the others are taken to be like them."""
+    """Estimate the bytes of `count` files, of which the sizes of some are `known`, by their mean."""
     return sum(known) * count // len(known)

@@ -1,4 +1,4 @@
-"""Values as people and programs read them."""
+"""Values as people and programs read them: sizes, times, tables, JSON."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from antscache.cli.options import Invocation
+    from antscache.view import Linked
+
 KILO = 1000
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def size(count: float) -> str:
-    """`count` bytes in decimal units, as Figshare shows them."""
+    """Write `count` bytes in decimal units, as Figshare shows them."""
     for unit in UNITS:
         if count < KILO or unit == UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -26,7 +29,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`seconds` as people say it."""
+    """Write `seconds` as people say it."""
     if seconds < MINUTE:
         return f"{seconds:.0f} s"
     for length, unit in ((DAY, "day"), (HOUR, "hour")):
@@ -38,17 +41,17 @@ def duration(seconds: float) -> str:
 
 
 def files(count: int) -> str:
-    """`count` files, in words."""
+    """Write `count` files in words."""
     return f"{count} file" if count == 1 else f"{count} files"
 
 
 def print_json(value: Any) -> None:
-    """`value` as indented JSON on stdout."""
+    """Print `value` as indented JSON on stdout."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
-    """`rows` in aligned columns on stdout."""
+    """Print `rows` in aligned columns on stdout."""
     rows = [list(row) for row in rows]
     if not rows:
         return
@@ -58,5 +61,16 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody watches what is said."""
+    """Return whether stderr is a terminal, so that somebody watches."""
     return sys.stderr.isatty()
+
+
+def say_how_linked(invocation: Invocation, linked: Linked) -> None:
+    """Say where bytes are not shared as well as they could be."""
+    why = linked.refusal or "as asked"
+    if linked.modes["symlink"]:
+        invocation.say(f"linked by symlinks ({why}): mount the view together with its root")
+    if linked.below:
+        invocation.say(f"{files(linked.below)} used where lower caches have them: mount these with the view")
+    if linked.modes["copy"]:
+        invocation.say(f"{files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")

@@ -1,4 +1,4 @@
-"""The verb that has containers use this host's cache: container-args."""
+"""`antscache container-args`: print the options with which a container uses this cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.group import antscache
 from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
 from antscache.containers import ENGINES, Host, hides
 from antscache.errors import StoreError
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from antscache.presence import Located
 
 
-@antscache.command("container-args")
+@click.command("container-args")
 @click.argument("engine", type=click.Choice(list(ENGINES)))
 @click.argument("release", required=False)
 @one_release
@@ -67,17 +66,17 @@ def container_args(
 
 
 def _named(release: str | None, source: Path | None, python: Path | None) -> str:
-    """How the release was named, for another command."""
+    """Return the arguments that name the release, for another command."""
     if source:
         return f"--from {shlex.quote(str(source))}"
     return f"--python {shlex.quote(str(python))}" if python else release or ""
 
 
 def _root(cache: Cache, prefetch: str, *, needed: bool) -> Path | None:
-    """The root; None if there is none, and none is needed.
+    """Return the root; None if there is none, and none is needed.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is none, and one is needed.
     """
     root = cache.store.layout.root
     try:
@@ -92,12 +91,12 @@ def _root(cache: Cache, prefetch: str, *, needed: bool) -> Path | None:
 
 
 def _is_reached(located: Located, lowers: Iterable[Path]) -> bool:
-    """Whether a container finds the file as well."""
+    """Return whether a container finds the file as well."""
     return located.path is not None and _astray(located.path, lowers) is None
 
 
 def _astray(path: Path, lowers: Iterable[Path]) -> Path | None:
-    """The cache that a view's `path` leads into, if a container has nothing under that name."""
+    """Return the cache that a view's `path` leads into, if a container has nothing under that name."""
     target = path.readlink() if path.is_symlink() else Path()
     if not target.is_absolute() or any(target.is_relative_to(lower) for lower in lowers):
         return None
@@ -113,7 +112,7 @@ def _warn(
     fetching: bool,
     prefetch: str,
 ) -> None:
-    """Say what of a release a container will not find."""
+    """Warn of the files of a release that a container will not find."""
     release = missing[0].release
     if astray := next((found for each in missing if each.path and (found := _astray(each.path, lowers))), None):
         what = f"files of {release} are links into {astray}, which is not mounted: no lower cache is named so"
@@ -125,7 +124,7 @@ def _warn(
 
 
 def _working_directory(invocation: Invocation, caches: Iterable[Path | None]) -> Path | None:
-    """The working directory as the shell names it, if a container can have it."""
+    """Return the working directory as the shell names it, if a container can have it."""
     try:
         directory = Path.cwd()
     except OSError:
@@ -144,7 +143,7 @@ def _working_directory(invocation: Invocation, caches: Iterable[Path | None]) ->
 
 
 def _groups(paths: Iterable[Path | None]) -> tuple[int, ...]:
-    """Your groups, but for the first one, that some of `paths` belong to."""
+    """Return your groups that some of `paths` belong to, but for your first one."""
     others = {*os.getgroups()} - {os.getegid()}
     return tuple(sorted({path.stat().st_gid for path in paths if path} & others))
 

@@ -1,12 +1,9 @@
-"""The verbs that make an unmodified ANTsPyNet use its view, run and hook; and what it asks, hook entries and fetch."""
+"""`antscache hook`: switch the hook on or off in an environment; answer what it asks (hidden: entries, fetch)."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.group import Verbs, antscache
 from antscache.cli.options import Invocation, as_json, fetching, shared
+from antscache.cli.verbs import Verbs
 from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 from antscache.manifest import PACKAGES, parse_release
 
@@ -26,82 +23,23 @@ if TYPE_CHECKING:
     from antscache.hook import Hooked
     from antscache.manifest import Manifest, Package, Release
 
-IGNORED = ("SIGPIPE", "SIGXFSZ")
-NOT_EXECUTABLE, NOT_FOUND = 126, 127  # what shells and env(1) exit with
 
-
-class Run(click.Command):
-    """A command line of two: what is behind `--`, or from the first word that is no option on, is another's."""
-
-    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        """Click's own, for what is ours."""
-        if "--" in arguments:
-            at = arguments.index("--")
-            context.meta["command"] = arguments[at + 1 :]
-            return super().parse_args(context, arguments[:at])
-        context.allow_interspersed_args = False
-        return super().parse_args(context, arguments)
-
-    def format_usage(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """How it is written, which click cannot know."""
-        formatter.write_usage(context.command_path, "[OPTIONS] [RELEASE] -- CMD...")
-
-
-@antscache.command(cls=Run)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Note in FILE what is asked for.")
-@fetching
-@shared
-@click.pass_context
-def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> None:
-    """Run CMD, whose ANTsPyNet uses its own view, as do all processes that it starts.
-
-    Nothing else changes: CMD takes the place of this process, with its exit code and its signals. A file that is not
-    there is fetched when it is asked for, or with --offline named. Without RELEASE, the view is that of the
-    installation that is imported, whichever that is. %p in FILE becomes the number of each process.
-
-    `--` may be left out where there is no RELEASE.
-    """
-    from antscache import hook
-
-    invocation: Invocation = context.obj
-    command = context.meta.get("command")
-    if command is None:
-        release, command = None, list(words)
-    else:
-        if len(words) > 1:
-            raise click.UsageError(f"one RELEASE stands before --, not {' '.join(words)}")
-        release = parse_release(words[0]) if words else None
-    if not command:
-        raise click.UsageError("no CMD to run")
-    environment = hook.environment(invocation.flags, release=release, record=record)
-    sys.stdout.flush()
-    for name in IGNORED:  # by Python, and not by whoever started it
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-    try:
-        os.execvpe(command[0], command, environment)  # noqa: S606  it is what was asked for
-    except (OSError, ValueError) as error:
-        found = isinstance(error, OSError) and error.errno != errno.ENOENT  # no name at all is a ValueError
-        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
-        click.echo(f"error: cannot run {command[0]}: {why}", err=True)
-        raise click.exceptions.Exit(NOT_EXECUTABLE if found else NOT_FOUND) from None
-
-
-@antscache.group("hook", cls=Verbs)
-def of_environment() -> None:
+@click.group("hook", cls=Verbs)
+def group() -> None:
     """Have a whole environment's ANTsPyNet use its own view, whoever starts it.
 
     One file in its site-packages does it, which `disable` removes. ANTSCACHE_HOOK=0 switches it off for a process.
     """
 
 
-def _of_one(function: Any) -> Any:
+def _environment_flags(function: Any) -> Any:
+    """Add the flags that enable, disable and status share."""
     python = click.option("--python", type=click.Path(path_type=Path), help="The Python of the environment.")
     return python(as_json(shared(click.pass_obj(function))))
 
 
-@of_environment.command()
-@_of_one
+@group.command()
+@_environment_flags
 def enable(invocation: Invocation, python: Path | None, json: bool) -> None:
     """Switch the hook on in an environment: that of --python, or the current one."""
     from antscache import hook
@@ -109,8 +47,8 @@ def enable(invocation: Invocation, python: Path | None, json: bool) -> None:
     _tell(invocation, hook.enable(_python(python)), json=json)
 
 
-@of_environment.command()
-@_of_one
+@group.command()
+@_environment_flags
 def disable(invocation: Invocation, python: Path | None, json: bool) -> None:
     """Switch the hook off in an environment, and leave nothing of it."""
     from antscache import hook
@@ -118,8 +56,8 @@ def disable(invocation: Invocation, python: Path | None, json: bool) -> None:
     _tell(invocation, hook.disable(_python(python)), json=json)
 
 
-@of_environment.command()
-@_of_one
+@group.command()
+@_environment_flags
 def status(invocation: Invocation, python: Path | None, json: bool) -> None:
     """Say whether the hook is on in an environment, and which antscache it calls."""
     from antscache import hook
@@ -128,7 +66,7 @@ def status(invocation: Invocation, python: Path | None, json: bool) -> None:
 
 
 def _python(python: Path | None) -> Path:
-    """The interpreter that is meant: the one given, or that of the current environment."""
+    """Return `python` if it is given, else the interpreter of the current environment."""
     from antscache.environment import current
 
     return python or current()
@@ -149,7 +87,7 @@ def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
 # What the hook asks
 
 
-@of_environment.command(hidden=True)
+@group.command(hidden=True)
 @click.argument("package", type=click.Choice(PACKAGES))
 @click.argument("directory", type=click.Path(path_type=Path))
 @shared
@@ -160,7 +98,7 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
     _print(cache.located(_asked_for(cache, package, directory)))
 
 
-@of_environment.command(hidden=True)
+@group.command(hidden=True)
 @click.argument("package", type=click.Choice(PACKAGES))
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("kind", type=click.Choice(["data", "network"]))
@@ -189,13 +127,13 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
 
 
 def _print(located: Iterable[Located]) -> None:
-    """What `inject/antscache_getters.py` reads."""
+    """Print, as JSON, what `inject/antscache_getters.py` reads."""
     facts = ({**asdict(each), "release": str(each.release), "path": each.path and str(each.path)} for each in located)
     render.print_json(list(facts))
 
 
 def _asked_for(cache: Cache, package: Package, directory: Path) -> Manifest:
-    """The manifest of the release that the user has named, or of the installation in `directory`."""
+    """Return the manifest of the release that the user has named, or of the installation in `directory`."""
     named = _named()
     if named and named.package == package:
         return cache.manifest(named)

@@ -1,4 +1,4 @@
-"""The verbs that make things present: prefetch, path, link."""
+"""`antscache prefetch`: fetch and verify a release's files, and print its view's home."""
 
 from __future__ import annotations
 
@@ -8,31 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.group import antscache
-from antscache.cli.options import (
-    KINDS,
-    IdentifierType,
-    Invocation,
-    as_json,
-    fetching,
-    manifest,
-    one_release,
-    release_of,
-    shared,
-    shared_but_root,
-)
+from antscache.cli.options import KINDS, IdentifierType, Invocation, as_json, fetching, manifest, one_release, shared
 from antscache.errors import ManifestError
-from antscache.manifest import home_directory
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Prefetched
     from antscache.manifest import Release
     from antscache.plan import Plan
     from antscache.uses import Use
-    from antscache.view import Linked
 
 
-@antscache.command()
+@click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
 @one_release
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
@@ -101,7 +87,11 @@ def prefetch(
 
 
 def _noted(records: tuple[Path, ...]) -> dict[Release, list[Use]]:
-    """What is noted in `records`, by release."""
+    """Read the uses that `records` note, by release.
+
+    Raises:
+        ManifestError: a record cannot be read.
+    """
     from antscache.uses import read_uses
 
     noted: dict[Release, list[Use]] = {}
@@ -141,36 +131,8 @@ def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = 
     did = f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
     never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
     invocation.say(f"{plan.release}: {render.files(total)} present, {did}{never}")
-    say_how_linked(invocation, result.linked)
+    render.say_how_linked(invocation, result.linked)
     return result
-
-
-def _told_size(cache: Cache, plan: Plan) -> str:
-    """How many bytes are to be fetched, as far as it is known."""
-    if not plan.fetch:
-        return ""
-    need = cache.need(plan)
-    known = len(plan.fetch) - need.unknown
-    if not known:
-        return " (of unknown size)"
-    return f" ({render.size(need.download)}{f', and {need.unknown} of unknown size' if need.unknown else ''})"
-
-
-def _told_pace(cache: Cache, plan: Plan) -> str:
-    """What politeness costs in time."""
-    seconds = cache.pace(plan) if plan.fetch else 0.0
-    return f", which takes at least {render.duration(seconds)} at Figshare's pace" if seconds > 1 else ""
-
-
-def say_how_linked(invocation: Invocation, linked: Linked) -> None:
-    """Say where bytes are not shared as well as they could be."""
-    why = linked.refusal or "as asked"
-    if linked.modes["symlink"]:
-        invocation.say(f"linked by symlinks ({why}): mount the view together with its root")
-    if linked.below:
-        invocation.say(f"{render.files(linked.below)} used where lower caches have them: mount these with the view")
-    if linked.modes["copy"]:
-        invocation.say(f"{render.files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")
 
 
 def _plan_facts(cache: Cache, plan: Plan) -> dict[str, Any]:
@@ -205,72 +167,18 @@ def _print_plans(cache: Cache, plans: list[Plan], *, json: bool) -> None:
         click.echo(f"{plan.release}: {counts}{_told_pace(cache, plan)}")
 
 
-@antscache.command()
-@click.argument("release", required=False)
-@one_release
-@click.option("--keras", "level", flag_value=".keras", help="The view's .keras.")
-@click.option("--antsxnet", "level", flag_value=".keras/ANTsXNet", help="The view's .keras/ANTsXNet.")
-@click.option("--root", "root", is_flag=True, help="The root of the cache; needs no RELEASE.")
-@shared_but_root
-@click.pass_obj
-def path(
-    invocation: Invocation,
-    release: str | None,
-    source: Path | None,
-    python: Path | None,
-    level: str | None,
-    root: bool,
-) -> None:
-    """Print where a release's view is: the home to give to a process that runs ANTsPyNet.
-
-    To look into another root, write `antscache --root DIR path RELEASE`.
-    """
-    cache = invocation.cache()
-    if root:
-        click.echo(cache.store.layout.root)
-        return
-    named = release_of(cache, release, source, python)
-    view = cache.view(named)
-    if view.missing:
-        some = f"{len(view.missing)} of {render.files(view.selected)} missing from it, such as {view.missing[0]}"
-        invocation.say(f"warning: {some}\nhint: run `antscache prefetch {named}`")
-    click.echo(view.home / level if level else view.home)
+def _told_size(cache: Cache, plan: Plan) -> str:
+    """Say in a phrase how many bytes are to be fetched, as far as that is known."""
+    if not plan.fetch:
+        return ""
+    need = cache.need(plan)
+    known = len(plan.fetch) - need.unknown
+    if not known:
+        return " (of unknown size)"
+    return f" ({render.size(need.download)}{f', and {need.unknown} of unknown size' if need.unknown else ''})"
 
 
-@antscache.command()
-@click.argument("release", required=False)
-@one_release
-@click.option("--home", required=True, type=click.Path(path_type=Path), help="The directory to make a home of.")
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
-@click.option("--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="How to link.")
-@as_json
-@shared
-@click.pass_obj
-def link(
-    invocation: Invocation,
-    release: str | None,
-    source: Path | None,
-    python: Path | None,
-    home: Path,
-    names: tuple[str, ...],
-    kinds: tuple[str, ...],
-    mode: Any,
-    json: bool,
-) -> None:
-    """Materialise a release's view in DIR, for an image, a container's home or another host.
-
-    Nothing in DIR points out of it. What is there already is kept.
-    """
-    cache = invocation.cache()
-    named = release_of(cache, release, source, python)
-    home = home.absolute()
-    entries = cache.selected(named, names=names, kinds=[KINDS[kind] for kind in kinds])
-    linked = cache.link(entries, home / home_directory(named.package), mode)
-    made = sum(linked.modes.values())
-    invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
-    say_how_linked(invocation, linked)
-    if json:
-        render.print_json({"release": str(named), "home": str(home), "linked": made, "already": linked.intact})
-    else:
-        click.echo(home)
+def _told_pace(cache: Cache, plan: Plan) -> str:
+    """Say in a phrase how long the fetch takes at least, at the pace that Figshare's API asks for."""
+    seconds = cache.pace(plan) if plan.fetch else 0.0
+    return f", which takes at least {render.duration(seconds)} at Figshare's pace" if seconds > 1 else ""

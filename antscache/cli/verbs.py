@@ -1,4 +1,4 @@
-"""The command and how its verbs are found."""
+"""The command `antscache`, and how its verbs are found."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import difflib
 import click
 
 from antscache import __version__
+from antscache.cli.commands import VERBS, load
 from antscache.cli.options import shared
 
 # What people type who know other tools, or this one's architecture by heart.
@@ -27,16 +28,16 @@ ALIASES = {"prune": "gc"}
 
 
 class Verbs(click.Group):
-    """A group that knows some verbs by another name, and says what was probably meant."""
+    """A group that knows some verbs by another name, and says which verb was probably meant."""
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Click's own, also by an alias; help lists each verb once."""
+        """Return the verb of this name or alias; help lists each verb once."""
         return super().get_command(context, ALIASES.get(name, name))
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Click's own, with a hint for a verb that does not exist."""
+        """Find the verb as click does, with a hint where there is none of that name."""
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
@@ -57,3 +58,7 @@ def antscache() -> None:
     RELEASE is written like antspynet==0.3.2, or just 0.3.2; without one, the antspynet of the current environment
     is meant.
     """
+
+
+for verb in VERBS:
+    antscache.add_command(load(verb))

@@ -1,4 +1,4 @@
-"""The verbs that make a root: init, export."""
+"""`antscache export`: write releases to a root for images or for hosts without network."""
 
 from __future__ import annotations
 
@@ -9,53 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.group import antscache
 from antscache.cli.options import KINDS, Invocation, as_json, release_of, shared
-from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
     from antscache.export import Contents, Format, Target
 
 
-@antscache.command()
-@click.option("--shared", "with_group", is_flag=True, help="Share it: a group adds and uses, everybody else reads.")
-@click.option("--group", metavar="NAME", help="The group; else the one that the directory has.")
-@as_json
-@shared
-@click.pass_obj
-def init(invocation: Invocation, with_group: bool, group: str | None, json: bool) -> None:
-    """Make the root, and print where it is. One that is there stays as it is, but for --shared, which opens it.
-
-    Other commands make a root of your own when they need one. In a shared one members trust each other with what their
-    programs load: see docs/sharing.md.
-    """
-    from antscache import durable, sharing
-
-    if group and not with_group:
-        raise ConfigError("--group goes with --shared", hint="add --shared, or leave --group out")
-    store = invocation.cache().store
-    root, others = store.layout.root, []
-    if with_group:
-        others = store.share(sharing.group_number(group) if group else None)
-    else:
-        store.create()
-    named = durable.group(root.stat().st_gid) if store.layout.shared else None
-    if json:
-        render.print_json({"root": str(root), "shared": store.layout.shared, "group": named})
-    else:
-        click.echo(root)
-    if named:
-        invocation.say(f"shared with the group {named}: its members trust each other with what their programs load")
-    if others:
-        owners = ", ".join(sorted({durable.owner(path) for path in others}))
-        told = f"{render.files(len(others))} of others stay as they are, such as {others[0]}"
-        invocation.say(f"warning: {told}\nhint: they are shared already, or {owners} can chmod them")
-    if named and (above := sharing.closed(root)):
-        invocation.say(f"warning: the group cannot pass {above}\nhint: run `chmod g+x {above}`, or choose another root")
-
-
-@antscache.command()
+@click.command()
 @click.argument("arguments", metavar="RELEASE... FILE", nargs=-1)
 @click.option(
     "--format",
@@ -149,14 +110,14 @@ def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target:
 
 
 def _told(contents: Contents, target: Target) -> str:
-    """What is exported, and how large it becomes."""
+    """Say in a phrase how much is exported, and how large it becomes."""
     made = "directory" if target.format == "dir" else "image"
     files = f"{render.files(len(contents.names))}, {render.size(contents.size)}"
     return f"{files}; the {made} will have {render.size(target.size_of(contents))}"
 
 
 def _say_digests(invocation: Invocation, contents: Contents) -> None:
-    """Say by what one tells that an export is of the same files as another."""
+    """Say the digest of each release, by which two exports of the same files are recognised."""
     for part in contents.parts:
         invocation.say(f"{part.release} is {part.digest}")
 

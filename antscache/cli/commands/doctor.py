@@ -1,4 +1,4 @@
-"""The verb that looks at the machine: doctor."""
+"""`antscache doctor`: check this machine's set-up, and name a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from antscache.cli import render
-from antscache.cli.group import antscache
 from antscache.cli.options import Invocation, as_json, shared
 
 WIDTH = 9  # of a level's column
 
 
-@antscache.command()
+@click.command()
 @click.option("--python", type=click.Path(path_type=Path), help="The Python whose antspynet is meant.")
 @click.option("--deep", is_flag=True, help="Read all of the files in ~/.keras/ANTsXNet, gigabytes or not.")
 @as_json

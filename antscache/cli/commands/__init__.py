@@ -1,0 +1,44 @@
+"""The verbs: one file each, named like its verb, with `_` for `-`.
+
+A file holds the verb's flags, its help and what it prints; the work is done elsewhere, mostly by `antscache.Cache`.
+A new verb is a file here and a line in `VERBS`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["VERBS", "load"]
+
+# Verb -> its module here, and the command therein.
+VERBS = {
+    "adopt": "adopt.adopt",
+    "container-args": "container_args.container_args",
+    "diff": "diff.diff",
+    "doctor": "doctor.doctor",
+    "export": "export.export",
+    "gc": "gc.gc",
+    "hook": "hook.group",
+    "init": "init.init",
+    "link": "link.link",
+    "list": "list.list_",
+    "path": "path.path",
+    "prefetch": "prefetch.prefetch",
+    "releases": "releases.releases",
+    "rm": "rm.rm",
+    "run": "run.run",
+    "show": "show.show",
+    "status": "status.status",
+    "verify": "verify.verify",
+}
+
+
+def load(verb: str) -> click.Command:
+    """Import the module of `verb` and return its command."""
+    module, name = VERBS[verb].split(".")
+    command: click.Command = getattr(import_module(f"{__name__}.{module}"), name)
+    return command

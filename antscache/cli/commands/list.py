@@ -1,0 +1,87 @@
+"""`antscache list`: list what is held, or the entries of one release."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from antscache.cli import render
+from antscache.cli.options import KINDS, Invocation, as_json, manifest, one_release, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from antscache.cache import Usage
+
+
+@click.command(name="list")
+@click.argument("release", required=False)
+@one_release
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@as_json
+@shared
+@click.pass_obj
+def list_(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    kinds: tuple[str, ...],
+    json: bool,
+) -> None:
+    """List what is held; with RELEASE, everything the release asks for and whether it is present."""
+    cache = invocation.cache()
+    if release is None and source is None and python is None:
+        usages = cache.usages()
+        if json:
+            render.print_json([_usage_facts(usage) for usage in usages])
+        else:
+            print_usages(usages)
+        return
+    wanted = {KINDS[kind] for kind in kinds or KINDS}
+    found = cache.statuses(manifest(cache, release, source, python))
+    rows = [(entry, status) for entry, status in found if entry.kind in wanted]
+    if json:
+        keys = ("kind", "name", "file", "identifier")
+        render.print_json([{key: getattr(entry, key) for key in keys} | {"status": status} for entry, status in rows])
+        return
+    render.print_table(
+        (
+            entry.kind,
+            entry.name,
+            entry.file,
+            entry.identifier or "-",
+            f"{status}: {entry.reason}" if entry.reason else status,
+        )
+        for entry, status in rows
+    )
+
+
+def _usage_facts(usage: Usage) -> dict[str, Any]:
+    return {
+        "release": str(usage.release),
+        "entries": usage.entries,
+        "present": usage.present,
+        "size": usage.size,
+        "own": usage.own,
+        "shared": usage.shared,
+        "below": usage.below,
+        "home": str(usage.home),
+    }
+
+
+def print_usages(usages: Iterable[Usage]) -> None:
+    """Print a line for each release in use: the files it has, and the bytes they take alone and shared."""
+    render.print_table(
+        (
+            str(usage.release),
+            f"{usage.present} of {render.files(usage.entries)}",
+            render.size(usage.size),
+            f"{render.size(usage.own)} of its own",
+            f"{render.size(usage.shared)} shared",
+            f"{render.size(usage.below)} in lower caches" if usage.below else "",
+        )
+        for usage in usages
+    )

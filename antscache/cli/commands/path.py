@@ -1,0 +1,45 @@
+"""`antscache path`: print the home of a release's view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antscache.cli import render
+from antscache.cli.options import Invocation, one_release, release_of, shared_but_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("release", required=False)
+@one_release
+@click.option("--keras", "level", flag_value=".keras", help="The view's .keras.")
+@click.option("--antsxnet", "level", flag_value=".keras/ANTsXNet", help="The view's .keras/ANTsXNet.")
+@click.option("--root", "root", is_flag=True, help="The root of the cache; needs no RELEASE.")
+@shared_but_root
+@click.pass_obj
+def path(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    level: str | None,
+    root: bool,
+) -> None:
+    """Print where a release's view is: the home to give to a process that runs ANTsPyNet.
+
+    To look into another root, write `antscache --root DIR path RELEASE`.
+    """
+    cache = invocation.cache()
+    if root:
+        click.echo(cache.store.layout.root)
+        return
+    named = release_of(cache, release, source, python)
+    view = cache.view(named)
+    if view.missing:
+        some = f"{len(view.missing)} of {render.files(view.selected)} missing from it, such as {view.missing[0]}"
+        invocation.say(f"warning: {some}\nhint: run `antscache prefetch {named}`")
+    click.echo(view.home / level if level else view.home)

@@ -1,0 +1,54 @@
+"""`antscache rm`: take a release out of use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antscache.cli import render
+from antscache.cli.options import Invocation, as_json, one_release, release_of, shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("release", required=False)
+@one_release
+@click.option("-f", "--force", is_flag=True, help="Take away what other users selected as well.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed, and do nothing.")
+@as_json
+@shared
+@click.pass_obj
+def rm(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    force: bool,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Take a release out of use: its view goes, and a later gc frees what no other release needs.
+
+    Files in the view that antscache did not put there are kept and named.
+    """
+    cache = invocation.cache()
+    named = release_of(cache, release, source, python)
+    removed = cache.remove(named, force=force, dry_run=dry_run)
+    for name in removed.kept:
+        invocation.say(f"kept {removed.home / name}, which is not yours to remove, or not antscache's")
+    if removed.others:
+        invocation.say(f"{named} stays in use: others selected it ({removed.others})")
+    if json:
+        facts = {"release": str(named), "removed": removed.names, "kept": removed.kept, "own": removed.own}
+        render.print_json(facts)
+        return
+    if dry_run:
+        render.print_table(("remove", name) for name in removed.names)
+    did = "would be removed" if dry_run else "removed"
+    click.echo(f"{named}: {render.files(len(removed.names))} {did} from its view")
+    if removed.own:
+        can = "could then free" if dry_run else "can free"
+        invocation.say(f"hint: `antscache gc` {can} {render.size(removed.own)} that nothing else in use shares")

@@ -1,0 +1,46 @@
+"""`antscache status`: show the root, its lower caches and the releases in use."""
+
+from __future__ import annotations
+
+import click
+
+from antscache.cli import render
+from antscache.cli.commands.list import print_usages
+from antscache.cli.options import Invocation, as_json, shared
+
+
+@click.command()
+@as_json
+@shared
+@click.pass_obj
+def status(invocation: Invocation, json: bool) -> None:
+    """Show the root, its lower caches, the releases in use, and what they cost alone and shared."""
+    from antscache.space import free
+
+    cache = invocation.cache()
+    usages, (blobs, size), root = cache.usages(), cache.store.stored(), cache.store.layout.root
+    space = free(root)
+    if json:
+        releases = [
+            {
+                "release": str(u.release),
+                "size": u.size,
+                "own": u.own,
+                "shared": u.shared,
+                "below": u.below,
+                "missing": u.entries - u.present,
+            }
+            for u in usages
+        ]
+        lowers = [{"root": str(lower.layout.root), "unused": None} for lower in cache.store.lowers]
+        lowers += [{"root": str(each.directory), "unused": each.why} for each in cache.unused]
+        facts = {"root": str(root), "blobs": blobs, "size": size, "free": space, "lowers": lowers, "releases": releases}
+        render.print_json(facts)
+        return
+    click.echo(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
+    for lower in cache.store.lowers:
+        click.echo(f"below  {lower.layout.root}: {', '.join(map(str, lower.refs.releases())) or 'no release in use'}")
+    for unused in cache.unused:
+        click.echo(f"below  {unused.directory}: not used, {unused.why}")
+    click.echo(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
+    print_usages(usages)

@@ -1,0 +1,78 @@
+"""`antscache verify`: compare files with their checksums, and repair damaged ones."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from antscache.cli import render
+from antscache.cli.options import Invocation, as_json, fetching, shared
+from antscache.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from antscache.cache import Cache
+    from antscache.verify import Verified
+
+
+@click.command()
+@click.argument("releases", metavar="[RELEASE...]", nargs=-1)
+@click.option("--deep", is_flag=True, help="Repeat the checks of form as well: whole images are inflated.")
+@click.option("--repair", is_flag=True, help="Move what is damaged aside, fetch it again, and make views anew.")
+@click.option("--sums", is_flag=True, help="Print a list for `sha256sum -c`, and read nothing.")
+@as_json
+@fetching
+@shared
+@click.pass_obj
+def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair: bool, sums: bool, json: bool) -> None:
+    """Read everything again, or what RELEASEs use, and compare it with what it should be.
+
+    Exits with 5 if anything is not.
+    """
+    from antscache.cli.progress import read, shown
+    from antscache.digest import hexadecimal
+    from antscache.manifest import parse_release
+
+    if sums and (deep or repair or json):
+        raise click.UsageError("--sums reads nothing: give it alone, or with RELEASEs")
+    cache = invocation.cache()
+    named = [parse_release(release) for release in releases]
+    if sums:
+        for digest, path in cache.sums(named):
+            click.echo(_sum(hexadecimal(digest), os.fsencode(path)))
+        return
+    size = cache.store.stored()[1] if render.is_terminal() else 0
+    with read(invocation, size) as heard, shown(invocation, (), json=False) as listen:
+        verified = cache.verify(named, deep=deep, repair=repair, heard=heard, listen=listen)
+    if json:
+        render.print_json(verified)
+    else:
+        for finding in verified.repaired:
+            click.echo(f"repaired {finding.part} {finding.path}: {finding.problem}")
+        for finding in verified.findings:
+            click.echo(f"{finding.part} {finding.path}: {finding.problem}")
+        invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
+    if verified.findings:
+        raise _unsound(verified, cache, repair=repair)
+    for told in verified.refused:
+        invocation.say(f"warning: {told}")
+
+
+def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityError:
+    """Make the error that counts the findings that are not repaired, with what to do next."""
+    count = len(verified.findings)
+    told = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
+    if not repair:
+        hint = "run `antscache verify --repair`"
+    elif cache.settings.offline:
+        hint = "run `antscache verify --repair` where there is network access"
+    else:
+        hint = "what is listed could not be repaired; an origin that did not deliver may do so later"
+    return IntegrityError("\n".join([told, *verified.refused]), hint=hint)
+
+
+def _sum(digits: str, path: bytes) -> bytes:
+    r"""Format a line for `sha256sum -c`, escaped as sha256sum does it where a name has a backslash or a line break."""
+    escaped = path.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
+    return (b"\\" if escaped != path else b"") + digits.encode() + b"  " + escaped

@@ -1,0 +1,65 @@
+"""The program: run a command, print what went wrong, and exit with the code that `antscache.errors` documents."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from antscache.cli.options import Invocation
+from antscache.cli.verbs import antscache
+from antscache.errors import AntsCacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+INTERRUPTED = 130  # what shells expect of a program that ends on Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with the code that `antscache.errors` documents."""
+
+    def command(invocation: Invocation) -> object:
+        return antscache.main(arguments, prog_name="antscache", standalone_mode=False, obj=invocation)
+
+    finish(command)
+
+
+def finish(command: Callable[[Invocation], object]) -> NoReturn:
+    """Run `command` and exit: 0, or with an error's message, hint and documented code."""
+    invocation = Invocation()
+    try:
+        code = command(invocation)
+        sys.stdout.flush()
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted", "what was fetched is kept: run the same command again to go on")
+        code = INTERRUPTED
+    except BrokenPipeError:  # `antscache list | head`; click exits so too
+        sys.stdout = None  # nothing left to flush at exit
+        code = 1
+    except AntsCacheError as error:
+        if invocation.debug:
+            raise
+        _say(f"error: {error}", error.hint)
+        code = error.exit_code
+    except Exception as error:
+        if invocation.debug:
+            raise
+        _say(
+            f"error: antscache failed in a way nobody has thought of: {type(error).__name__}: {error}",
+            "run the command again with --debug, and report what it prints",
+        )
+        code = AntsCacheError.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(what: str, hint: str) -> None:
+    click.echo(what, err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
