@@ -131,6 +131,7 @@ def main(arguments: Sequence[str]) -> None:
     if not found.install:
         sys.exit(0)
     try:
+        import antscache.cache  # noqa: F401  what it needs may be missing or broken
         from antscache.cli import finish
     except ImportError as error:
         sys.exit(f"error: antscache cannot be imported: {error}\nhint: run `pip install antscache` for this Python")

@@ -184,3 +184,10 @@ def test_in_an_image_without_a_mounted_cache_what_is_fetched_stays_beside_the_di
     antscache("verify", "--root", root).succeeded()
     again = script(*arguments, *options, "--release", "0.3.2", ANTSCACHE_OFFLINE="1", **environ).succeeded()
     assert "nothing to fetch" in again.err
+
+
+def test_a_broken_installation_is_told_with_its_remedy(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "msgspec.py").write_text("raise ImportError('no _core')")
+    ran = script(tmp_path / ".keras", PYTHONPATH=tmp_path)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: antscache cannot be imported: no _core\nhint: run `pip install antscache`")

@@ -43,6 +43,39 @@ def test_what_needs_no_network_imports_no_http(antscache: AntsCache) -> None:
         assert found.isdisjoint(HEAVY), arguments
 
 
+VERBS_IMPORTED = """
+import sys
+from antscache.cli import main
+try:
+    main() if sys.argv[1:] else None
+finally:
+    print(*sorted(name for name in sys.modules if name.startswith("antscache.cli.commands.")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verbs"),
+    [
+        ([], []),
+        (["--version"], []),
+        (["path", "--root"], ["path"]),
+        (["prune", "--dry-run"], ["gc"]),
+        (["container-args", "--help"], ["container_args"]),
+        (["hook", "status"], ["hook"]),
+        (["status"], ["list", "status"]),  # whose lines it prints
+    ],
+)
+def test_a_verb_is_imported_when_it_is_called(antscache: AntsCache, arguments: list[str], verbs: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", VERBS_IMPORTED, *arguments],
+        env=antscache.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.split() == [f"antscache.cli.commands.{verb}" for verb in verbs]
+
+
 @pytest.mark.slow
 @pytest.mark.timed
 def test_the_hook_costs_a_process_that_never_imports_antspynet_less_than_five_milliseconds() -> None:

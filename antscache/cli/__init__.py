@@ -4,7 +4,7 @@ Data goes to stdout, talk to stderr. An error is what happened, to what, and a h
 
     program.py     run a command, print its error, exit with the documented code
     verbs.py       the command `antscache`, and how its verbs are found
-    commands/      the verbs, one file each
+    commands/      the verbs, one file each, imported when called
     options.py     the flags that verbs share, and the invocation they add up to
     progress.py    the progress of a fetch: bars, lines, or events as JSON
     render.py      sizes, times, tables, JSON

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 from antscache import __version__
@@ -27,12 +25,8 @@ MEANT = {
 ALIASES = {"prune": "gc"}
 
 
-class Verbs(click.Group):
-    """A group that knows some verbs by another name, and says which verb was probably meant."""
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Return the verb of this name or alias; help lists each verb once."""
-        return super().get_command(context, ALIASES.get(name, name))
+class HintingGroup(click.Group):
+    """A group that says which verb was probably meant where there is none of that name."""
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -41,15 +35,34 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
-            close = difflib.get_close_matches(arguments[0], self.commands, 1)
-            meant = MEANT.get(arguments[0]) or (close[0] if close else None)
+            meant = MEANT.get(arguments[0]) or _closest(arguments[0], self.list_commands(context))
             if not meant:
                 raise
             said = f"No such command {arguments[0]!r}: did you mean `antscache {meant}`?"
             raise click.UsageError(said, error.ctx) from None
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def _closest(name: str, verbs: list[str]) -> str | None:
+    """Return the verb that is written most like `name`, if any is."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, verbs, 1)), None)
+
+
+class LazyGroup(HintingGroup):
+    """The group of all verbs, which imports a verb's module only when the verb is called or described."""
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names of all verbs, and import none."""
+        return sorted(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """Import the verb of this name or alias; help lists each verb once."""
+        verb = ALIASES.get(name, name)
+        return load(verb) if verb in VERBS else None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="antscache %(version)s")
 @shared
 def antscache() -> None:
@@ -58,7 +71,3 @@ def antscache() -> None:
     RELEASE is written like antspynet==0.3.2, or just 0.3.2; without one, the antspynet of the current environment
     is meant.
     """
-
-
-for verb in VERBS:
-    antscache.add_command(load(verb))

@@ -1,7 +1,8 @@
 """The verbs: one file each, named like its verb, with `_` for `-`.
 
 A file holds the verb's flags, its help and what it prints; the work is done elsewhere, mostly by `antscache.Cache`.
-A new verb is a file here and a line in `VERBS`.
+A new verb is a file here and a line in `VERBS`. Importing this package imports no verb: `antscache path` answers in a
+tenth of a second, and does not wait for what others need.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.cli.verbs import Verbs
+from antscache.cli.verbs import HintingGroup
 from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 from antscache.manifest import PACKAGES, parse_release
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from antscache.manifest import Manifest, Package, Release
 
 
-@click.group("hook", cls=Verbs)
+@click.group("hook", cls=HintingGroup)
 def group() -> None:
     """Have a whole environment's ANTsPyNet use its own view, whoever starts it.
 
