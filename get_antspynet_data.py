@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from antscache.cache import Cache
     from antscache.cli import Invocation
-    from antscache.manifest import Entry, Manifest
+    from antscache.core import Entry, Manifest
 
 ANTSXNET = "ANTsXNet"
 
@@ -79,7 +79,7 @@ def chosen(manifest: Manifest, data: list[str] | None, networks: list[str] | Non
     Raises:
         ManifestError: the release has no such name, or cannot fetch it.
     """
-    from antscache.plan import select
+    from antscache.core import select
 
     if data is None and networks is None:
         return select(manifest)
@@ -90,7 +90,7 @@ def chosen(manifest: Manifest, data: list[str] | None, networks: list[str] | Non
 def opened(directory: Path) -> Cache:
     """The cache of whoever calls; in an image that has none mounted, one beside `directory`, which stays there."""
     from antscache.cache import Cache
-    from antscache.mounts import outlives
+    from antscache.disk import outlives
 
     cache = Cache.open()
     if cache.settings.mounted and not outlives(cache.store.layout.root):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.cache import Cache
+    from antscache.core import Kind
     from antscache.errors import AntsCacheError
-    from antscache.manifest import Kind
 
 
 def activate(release: str | None = None, *, record: str | os.PathLike[str] | None = None, **flags: Any) -> None:
@@ -45,7 +45,7 @@ def activate(release: str | None = None, *, record: str | os.PathLike[str] | Non
     from pathlib import Path
 
     from antscache import hook
-    from antscache.manifest import parse_release
+    from antscache.core import parse_release
 
     hook.activate(flags, release=parse_release(release) if release else None, record=Path(record) if record else None)
 

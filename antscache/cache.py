@@ -12,35 +12,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from antscache import config, gc, removal
+from antscache import config, operations
 from antscache.catalog import Catalog
+from antscache.core import (
+    Entry,
+    Identifier,
+    Kind,
+    Listener,
+    Manifest,
+    Package,
+    Plan,
+    Release,
+    Status,
+    check_usage,
+    ignore_events,
+    parse_release,
+    select,
+)
 from antscache.errors import StoreError
-from antscache.events import Listener, nobody
-from antscache.gc import GRACE
-from antscache.manifest import Entry, Identifier, Kind, Manifest, Package, Release, parse_release
-from antscache.plan import Plan, Status, select
-from antscache.prefetching import Prefetched, Prefetching
-from antscache.presence import Located, Presence, Usage, View
-from antscache.removal import Removed
+from antscache.operations import GRACE, Prefetched, Prefetching, Removed
 from antscache.store import Store
-from antscache.uses import check_uses
+from antscache.views import EntryLocation, Presence, ReleaseUsage, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from antscache.adopt import Judged
     from antscache.config import LinkMode, Settings
-    from antscache.digest import Descriptor, Digest
+    from antscache.core import Descriptor, Digest, Record, UsageRecord
     from antscache.export import Contents, Target
-    from antscache.gc import Garbage
-    from antscache.record import Record
-    from antscache.repair import Repair
-    from antscache.space import Need
-    from antscache.uses import Use
-    from antscache.verify import Verified
-    from antscache.view import Linked
+    from antscache.fetch import Need
+    from antscache.operations import Garbage, Judged, Repair, Verified
+    from antscache.views import Linked
 
-__all__ = ["Cache", "Located", "Prefetched", "Removed", "Unused", "Usage", "View"]
+__all__ = ["Cache", "EntryLocation", "Prefetched", "ReleaseUsage", "Removed", "Unused", "View"]
 
 TRIES = 3  # times that a name is linked whose blob a garbage collection may just have taken
 
@@ -155,7 +159,7 @@ class Cache:
         """
         return self._prefetching.plan(manifest, entries, accepted, told)
 
-    def plan_uses(self, uses: Mapping[Release, Collection[Use]]) -> list[Plan]:
+    def plan_uses(self, uses: Mapping[Release, Collection[UsageRecord]]) -> list[Plan]:
         """How what was asked for becomes present, with the same bytes.
 
         Raises:
@@ -164,17 +168,17 @@ class Cache:
         """
         return [self._plan_uses(release, each) for release, each in uses.items()]
 
-    def _plan_uses(self, release: Release, uses: Collection[Use]) -> Plan:
+    def _plan_uses(self, release: Release, uses: Collection[UsageRecord]) -> Plan:
         entries = tuple(sorted({use.entry for use in uses}))
         manifest = self.catalog.at_hand(release) or Manifest(release, entries)
-        check_uses(uses, manifest.entries, release)
+        check_usage(uses, manifest.entries, release)
         return self.plan_entries(manifest, entries, told={use.identifier: use.blob for use in uses})
 
     def pace(self, plan: Plan) -> float:
         """The seconds that `plan` takes at least, because an origin asks not to be asked more often."""
         return self._prefetching.pace(plan)
 
-    def prefetch(self, plan: Plan, listen: Listener = nobody) -> Prefetched:
+    def prefetch(self, plan: Plan, listen: Listener = ignore_events) -> Prefetched:
         """What `plan` selects is present, verified, and in the release's view.
 
         The selection is written first, so that nothing of it is ever deleted; then bytes, records, links, and the
@@ -228,14 +232,14 @@ class Cache:
         """
         return self._presence.selected(release, names=names, kinds=kinds)
 
-    def located(self, manifest: Manifest) -> tuple[Located, ...]:
+    def located(self, manifest: Manifest) -> tuple[EntryLocation, ...]:
         """Each entry of `manifest` that can be fetched, and where its file is in a view, here or in a lower cache.
 
         Whether the file is whole is told by its size.
         """
         return self._presence.located(manifest)
 
-    def brought(self, manifest: Manifest, kind: Kind, name: str) -> Located | None:
+    def brought(self, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
         """The file of an entry where ANTsPyNet itself would look: in the user's own home, as a container may have it.
 
         It is whole, and has the bytes that are recorded, if any are. None if there is no such file.
@@ -264,7 +268,7 @@ class Cache:
         move: bool = False,
         dry_run: bool = False,
         heard: Callable[[int], object] = lambda _: None,
-        listen: Listener = nobody,
+        listen: Listener = ignore_events,
     ) -> tuple[Judged, ...]:
         """The files in `directory` that are of a release are in the store, recorded, and in the release's view.
 
@@ -284,22 +288,22 @@ class Cache:
         Raises:
             StoreError, ViewError: the disk refused; or the files to move are antscache's already.
         """
-        from antscache import adopt  # which nobody else needs
-        from antscache.walk import Walker, at_hand
+        from antscache import operations  # which nobody else needs
+        from antscache.formats import Hdf5Scanner, is_h5py_installed
 
         package = manifest.release.package
-        paths = adopt.files(directory, package)
+        paths = operations.files_to_adopt(directory, package)
         if move:
-            adopt.refuse_root(directory, package)
-        judged = adopt.judge(adopt.look(paths, heard), manifest, self._records())
-        with closing(Walker()) as walker:
-            judged = tuple(adopt.walked(judged, walker if at_hand() else None, listen))
+            operations.refuse_root(directory, package)
+        judged = operations.judge(operations.look(paths, heard), manifest, self._records())
+        with closing(Hdf5Scanner()) as walker:
+            judged = tuple(operations.walked(judged, walker if is_h5py_installed() else None, listen))
         if dry_run:
             return judged
         if any(each.entries for each in judged):
             self.store.create()
             self.catalog.keep(manifest, self.store.layout.staging)
-            judged = tuple(adopt.adopt(self.store, manifest, judged, move=move, heard=heard))
+            judged = tuple(operations.adopt_files(self.store, manifest, judged, move=move, heard=heard))
         if self.store.refs.selections(manifest.release):
             self._link_adopted(manifest.release, judged)
         return judged
@@ -386,7 +390,7 @@ class Cache:
             StoreError: all of it is selected by others, or theirs to take away, or a selection cannot be read, and
                 nothing was changed; or the disk refused.
         """
-        return removal.remove(self.store, release, force=force, dry_run=dry_run)
+        return operations.remove_release(self.store, release, force=force, dry_run=dry_run)
 
     def verify(
         self,
@@ -395,7 +399,7 @@ class Cache:
         deep: bool = False,
         repair: bool = False,
         heard: Callable[[int], object] = lambda _: None,
-        listen: Listener = nobody,
+        listen: Listener = ignore_events,
     ) -> Verified:
         """Everything is read again, or what `releases` use, and compared with what it should be.
 
@@ -424,7 +428,7 @@ class Cache:
         return self._repair().sums(releases)
 
     def _repair(self) -> Repair:
-        from antscache.repair import Repair  # it reads with several threads, which nobody else needs
+        from antscache.operations import Repair  # it reads with several threads, which nobody else needs
 
         return Repair(self.settings, self.store, self.catalog, self._presence, self._prefetching)
 
@@ -440,8 +444,8 @@ class Cache:
         """
         now = time.time()
         if dry_run or not self.store.exists():
-            return gc.plan_for(self.store, now=now, grace=grace)
-        return gc.collect(self.store, now=now, grace=grace)
+            return operations.plan_collection(self.store, now=now, grace=grace)
+        return operations.collect_garbage(self.store, now=now, grace=grace)
 
     # What is there
 
@@ -449,7 +453,7 @@ class Cache:
         """Each entry of `manifest`, and whether its bytes are in the store."""
         return self._presence.statuses(manifest)
 
-    def usages(self) -> tuple[Usage, ...]:
+    def usages(self) -> tuple[ReleaseUsage, ...]:
         """What is held of each release in use."""
         return self._presence.usages()
 

@@ -29,21 +29,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import platformdirs
 
+from antscache.core import FIGSHARE_ROUTES, Layout
+from antscache.disk import is_mounted, outlives
 from antscache.errors import ConfigError
-from antscache.layout import Layout
-from antscache.mounts import is_mounted, outlives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LinkMode = Literal["auto", "reflink", "hardlink", "symlink", "copy"]
 
-# Figshare's routes in the order in which they answer programs (field notes, "Figshare as an origin").
-FIGSHARE_ROUTES = (
-    "https://api.figshare.com/v2/file/download/{id}",
-    "https://ndownloader.figshare.com/files/{id}",
-    "https://figshare.com/ndownloader/files/{id}",
-)
 VARIABLES = {
     "root": "ANTSCACHE_DIR",
     "site_dirs": "ANTSCACHE_SITE_DIRS",

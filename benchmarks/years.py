@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from antscache.cache import Cache
-from antscache.manifest import Manifest, Release, entry
-from antscache.record import Record
+from antscache.core import Manifest, Record, Release, entry
 
 if TYPE_CHECKING:
     from pathlib import Path

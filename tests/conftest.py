@@ -1,103 +1,24 @@
-"""What tests share: a stand-in for Figshare, a root of one's own, and antscache as a process."""
+"""Fixtures that all tests share: a stand-in for Figshare, a root of one's own, and antscache as a process."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
+from support import SIZE, AntsCache, cannot, hard_links_work
 
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-REPOSITORY = Path(__file__).parent.parent
-SIZE = 4_000  # bytes of a file that the stand-in makes
-
-# A few entries of antspynet==0.3.2, so that most tests fetch little: two networks, a template, a transform.
-BRAIN, LUNG, TEMPLATE, TRANSFORM = (
-    "brainExtractionRobustT1",
-    "xrayLungExtraction",
-    "S_template3",
-    "magetCerebellumxTemplate0GenericAffine",
-)
-FEW = {"34821874": f"{BRAIN}.h5", "41965818": f"{LUNG}.h5", "22597175": f"{TEMPLATE}.nii.gz"}
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """A shell that runs the tests in the background has its processes ignore Ctrl-C, and theirs with them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@dataclass
-class Ran:
-    """A process that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    def succeeded(self) -> Ran:
-        assert self.code == 0, self.err
-        return self
-
-
-@dataclass
-class AntsCache:
-    """antscache as a process of its own, with nothing of the developer's own set-up in its environment."""
-
-    root: Path
-    home: Path
-    origins: str = ""
-    environ: dict[str, str] = field(default_factory=dict)
-
-    def environment(self, **more: str | Path) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "COVERAGE_PROCESS_CONFIG") if key in os.environ}
-        return {
-            **kept,
-            "HOME": str(self.home),
-            "ANTSCACHE_DIR": str(self.root),
-            "ANTSCACHE_ORIGINS": self.origins,
-            "PIP_NO_INDEX": "1",
-            "PYTHONFAULTHANDLER": "1",
-            "no_proxy": "*",
-            **self.environ,
-            **{key: str(value) for key, value in more.items()},
-        }
-
-    def unmeasured(self, **more: str | Path) -> dict[str, str]:
-        """The environment of another user's process, which cannot write coverage's data where ours does."""
-        return {key: value for key, value in self.environment(**more).items() if not key.startswith("COVERAGE")}
-
-    def command(self, *arguments: str | Path) -> list[str]:
-        return [sys.executable, "-m", "antscache", *map(str, arguments)]
-
-    def __call__(self, *arguments: str | Path, timeout: float = 60, **environ: str | Path) -> Ran:
-        done = subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment(**environ),
-            cwd=self.home,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -122,48 +43,9 @@ def antscache(tmp_path: Path, figshare: StandIn) -> AntsCache:
     return AntsCache(tmp_path / "root", home, figshare.origins)
 
 
-def require(program: str) -> str:
-    """The path of `program`; without it the test is skipped, or fails where everything is required (in CI)."""
-    found = shutil.which(program)
-    if found is None:
-        cannot(f"{program} is not installed (`make test-all` installs it on Debian)")
-    return found
-
-
-def cannot(reason: str) -> NoReturn:
-    """Skip the test for `reason`; fail where everything is required: ANTSCACHE_TESTS_REQUIRED=1, as in CI."""
-    if os.environ.get("ANTSCACHE_TESTS_REQUIRED") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def hard_links_work(directory: Path) -> bool:
-    """Whether the filesystem of `directory` makes hard links."""
-    (one := directory / "one").touch()
-    try:
-        (directory / "two").hardlink_to(one)
-    except OSError:
-        return False
-    (directory / "two").unlink()
-    return True
-
-
 @pytest.fixture(autouse=True)
 def _hard_links(request: pytest.FixtureRequest) -> None:
     """What is about hard links needs them: `@pytest.mark.hard_links`."""
     marked = request.node.get_closest_marker("hard_links")
     if marked and not hard_links_work(request.getfixturevalue("tmp_path_factory").mktemp("links")):
         cannot("hard links are refused here")
-
-
-def snapshot(root: Path) -> dict[str, bytes | str]:
-    """Every file below `root` with its content, to tell whether anything changed; but for locks, which hold nothing."""
-    found: dict[str, bytes | str] = {}
-    for path in sorted(root.rglob("*")):
-        if path.parent.name == "locks":
-            continue
-        if path.is_symlink():
-            found[str(path.relative_to(root))] = str(path.readlink())
-        elif path.is_file():
-            found[str(path.relative_to(root))] = path.read_bytes()
-    return found

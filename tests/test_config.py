@@ -9,7 +9,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from antscache.config import FIGSHARE_ROUTES, VARIABLES, Settings, load
+from antscache.config import VARIABLES, Settings, load
+from antscache.core.figshare import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
 
 

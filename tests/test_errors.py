@@ -10,10 +10,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, Ran, cannot, require, snapshot
+from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, Ran, cannot, require, snapshot
 
 from antscache.cache import Cache
-from antscache.manifest import Release
+from antscache.core.manifest import Release
 from antscache.testing import Misbehaviour, StandIn, content
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import upstreams
-from conftest import REPOSITORY, AntsCache
+from support import REPOSITORY, AntsCache, upstreams
 
 from antscache.testing import StandIn
 

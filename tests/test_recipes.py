@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, cannot, require
+from support import REPOSITORY, cannot, require
 
 RECIPES = (REPOSITORY / "docker/Dockerfile", REPOSITORY / "docker/with-data.Dockerfile")
 SCRIPTS = sorted((REPOSITORY / "docker/scripts").glob("*.sh"))

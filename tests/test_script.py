@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, LUNG, REPOSITORY, TEMPLATE, AntsCache, Ran
+from support import BRAIN, LUNG, REPOSITORY, TEMPLATE, AntsCache, Ran
 
 from antscache.testing import Misbehaviour, StandIn
 

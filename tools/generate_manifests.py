@@ -13,9 +13,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from antscache.catalog import SHIPPED, encoded, read_artifact
-from antscache.index import downloaded
-from antscache.manifest import parse_release
+from antscache.catalog import SHIPPED, download, encode_manifest, read_artifact
+from antscache.core import parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +31,10 @@ def main(releases: Sequence[str]) -> None:
     """Write the manifest of each of `releases`."""
     for text in releases:
         release = parse_release(text)
-        with downloaded(release, *(ANTSPYX.split() if release.package == "antspyx" else ())) as artifact:
+        with download(release, *(ANTSPYX.split() if release.package == "antspyx" else ())) as artifact:
             manifest = read_artifact(artifact, release)
         path = SHIPPED / f"{release.slug}.json"
-        content = encoded(manifest)
+        content = encode_manifest(manifest)
         said = "unchanged" if path.exists() and path.read_bytes() == content else "written"
         path.write_bytes(content)
         print(f"{release}: {len(manifest.entries)} entries from {artifact.name}, {said}")

@@ -8,7 +8,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tests=(tests/test_{adopt,errors,gc,ingest,layers,oci_tools,prefetch,refs,rm,script,store,trash,verify,view}.py)
+tests=(
+    tests/test_{errors,script}.py tests/store/test_{ingest,oci,refs,store,trash}.py tests/views/test_links.py
+    tests/operations/test_{adopt,gc,lower_caches,prefetch,remove,verify}.py
+)
 kinds=("$@")
 [ ${#kinds[@]} -gt 0 ] || kinds=(ext4 tmpfs overlay btrfs xfs nolinks)
 # shellcheck disable=SC2054  # commas are of strace

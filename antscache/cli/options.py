@@ -14,7 +14,7 @@ from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
-    from antscache.manifest import Kind, Manifest, Release
+    from antscache.core import Kind, Manifest, Release
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -29,7 +29,7 @@ class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the identifier that `value` writes."""
-        from antscache.manifest import parse_identifier
+        from antscache.core import parse_identifier
 
         identifier = parse_identifier(value)
         if identifier is None:
@@ -173,7 +173,7 @@ def manifest(cache: Cache, release: str | None, source: Path | None, python: Pat
 
 def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:
     """Return the release as `manifest()` does, where its name is enough: one that is written out is not looked up."""
-    from antscache.manifest import parse_release
+    from antscache.core import parse_release
 
     if release and source is None and python is None and release not in {"antspynet", "antspyx"}:
         return parse_release(release)

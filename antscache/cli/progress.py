@@ -11,14 +11,13 @@ import click
 import msgspec
 
 from antscache.cli.render import duration, files, is_terminal, size
-from antscache.events import Event, Failed, Fetched, Listener, Present, Received, Refused, Remarked, Started, Waiting
+from antscache.core import Event, Failed, Fetched, Listener, Present, Received, Refused, Remarked, Started, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from antscache.cli.options import Invocation
-    from antscache.manifest import Identifier
-    from antscache.plan import Wanted
+    from antscache.core import Identifier, Wanted
 
 NOTED = 1.0  # seconds: a shorter wait is not worth a line; and between two events of bytes of one file in JSON
 

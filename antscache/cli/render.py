@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from antscache.cli.options import Invocation
-    from antscache.view import Linked
+    from antscache.views import Linked
 
 KILO = 1000
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from antscache import config
-from antscache.doctor.abilities import check_abilities
+from antscache.doctor.filesystem import check_abilities
 from antscache.doctor.finding import Finding, error, plain
-from antscache.doctor.homes import check_home
+from antscache.doctor.home import check_home
 from antscache.doctor.host import Host
-from antscache.doctor.lowers import check_lowers
-from antscache.doctor.owners import check_owners
+from antscache.doctor.installation import check_installation, check_versions
+from antscache.doctor.lower_caches import check_lowers
+from antscache.doctor.origins import check_origins
 from antscache.doctor.patience import outcomes
-from antscache.doctor.reach import check_origins
+from antscache.doctor.permissions import check_owners
 from antscache.doctor.root import check_leftovers, check_root, check_space
-from antscache.doctor.software import check_installation, check_versions
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:

@@ -7,16 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.catalog import Catalog
-from antscache.environment import find_installation
-from antscache.layout import Layout
-from antscache.manifest import home_directory
-from antscache.source import read_source
+from antscache.catalog import Catalog, find_installation, read_source
+from antscache.core import Layout, home_directory
 
 if TYPE_CHECKING:
+    from antscache.catalog import Installation
     from antscache.config import Settings
-    from antscache.environment import Installation
-    from antscache.manifest import Manifest
+    from antscache.core import Manifest
 
 
 class Host:

@@ -9,27 +9,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache import durable
+from antscache import disk
 from antscache.cache import Cache
+from antscache.core import Description, Manifest
 from antscache.doctor.finding import error, note, ok, size, warning
 from antscache.doctor.host import nearest
-from antscache.gc import GRACE
-from antscache.layout import Description
-from antscache.leftovers import abandoned
-from antscache.manifest import Manifest
-from antscache.space import need
-from antscache.store import Store
-from antscache.trash import Trash
+from antscache.fetch import need
+from antscache.operations import GRACE
+from antscache.store import Store, Trash, stale_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from antscache.core import Layout, Wanted
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
-    from antscache.layout import Layout
-    from antscache.plan import Wanted
-    from antscache.space import Need
+    from antscache.fetch import Need
 
 FEW_BYTES = 1_000_000_000  # a release of ANTsPyNet is many times as large
 FEW_INODES = 1_000  # a release's files, its records and the links of its view are about as many
@@ -53,8 +49,8 @@ def check_root(host: Host) -> Iterator[Finding]:
 def is_shared(layout: Layout) -> bool:
     """Whether the root is one for a group, as far as that can be read."""
     try:
-        return msgspec.json.decode(durable.read(layout.description), type=Description).shared
-    except (OSError, *durable.DAMAGED):
+        return msgspec.json.decode(disk.read(layout.description), type=Description).shared
+    except (OSError, *disk.DAMAGED):
         return False
 
 
@@ -73,7 +69,7 @@ def _ingests(layout: Layout) -> Iterator[Finding]:
                     files[entry.path] = entry.stat(follow_symlinks=False).st_size
                 else:
                     others.append(entry.path)
-    old = {str(path) for path in abandoned(layout)} & files.keys()
+    old = {str(path) for path in stale_files(layout)} & files.keys()
     if old:
         told = f"{len(old)} of {len(files)} files in ingest/ ({size(sum(files[path] for path in old))})"
         yield note(f"{told} have been written to by nobody for a day", "antscache gc")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from antscache import durable
+from antscache import disk
 from antscache.errors import AntsCacheError, StoreError
 from antscache.export import filesystems, tree
 from antscache.export.contents import Contents, Part, plan, tree_of
@@ -149,7 +149,7 @@ def _publish_directory(made: Path, file: Path, seconds: int) -> None:
     """
     if not file.is_dir():
         made.rename(file)
-        durable.sync_directory(file.parent)
+        disk.sync_directory(file.parent)
         return
     file.chmod(tree.DIRECTORY)
     moved: list[str] = []
@@ -161,7 +161,7 @@ def _publish_directory(made: Path, file: Path, seconds: int) -> None:
         for name in moved:
             (file / name).rename(made / name)
         raise
-    durable.sync_directory(file)
+    disk.sync_directory(file)
     shutil.rmtree(made.parent, ignore_errors=True)
     os.utime(file, (seconds, seconds))
 
@@ -175,9 +175,9 @@ def _publish_image(image: Path, file: Path) -> None:
     """
     with image.open("rb") as written:
         os.fsync(written.fileno())
-    if not durable.move_new(image, file):
+    if not disk.move_new(image, file):
         raise StoreError(f"{file} came to be there meanwhile", hint="remove it, or name another FILE")
-    durable.sync_directory(file.parent)
+    disk.sync_directory(file.parent)
 
 
 @contextmanager

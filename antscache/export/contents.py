@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import catalog
-from antscache.digest import Descriptor, Digest, descriptor_of
-from antscache.errors import SHOWN, AntsCacheError, ManifestError, ViewError
-from antscache.layout import (
+from antscache.core import (
     CACHEDIR_TAG,
-    EMPTY,
-    OCI_LAYOUT,
     VERSION,
     Description,
+    Descriptor,
+    Digest,
     Layout,
-    artifact,
-    index,
+    Record,
+    Selection,
+    descriptor_of,
+    home_directory,
+    unknown_names,
 )
-from antscache.manifest import home_directory
-from antscache.plan import unknown_names
-from antscache.presence import prefetch_hint
-from antscache.record import Record, Selection
+from antscache.errors import SHOWN, AntsCacheError, ManifestError, ViewError
+from antscache.store import EMPTY, OCI_LAYOUT, artifact_manifest, index_document
+from antscache.views import prefetch_hint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from antscache.catalog import Catalog
-    from antscache.manifest import Entry, Kind, Manifest, Release
-    from antscache.presence import Presence
+    from antscache.core import Entry, Kind, Manifest, Release
     from antscache.store import Store
+    from antscache.views import Presence
 
     Selected = Mapping[Release, tuple[Entry, ...]]
 
@@ -64,7 +64,7 @@ class Part:
     @property
     def document(self) -> bytes:
         """The artifact manifest of the release."""
-        return artifact((entry.file, record.descriptor) for entry, record in self.files)
+        return artifact_manifest((entry.file, record.descriptor) for entry, record in self.files)
 
     @property
     def digest(self) -> Digest:
@@ -261,7 +261,7 @@ def _refuse_adopted(contents: Contents) -> None:
 
 def _unshipped(manifest: Manifest | None) -> Manifest | None:
     """`manifest`, unless any antscache brings it."""
-    return manifest if manifest and catalog.shipped(manifest.release) != manifest else None
+    return manifest if manifest and catalog.shipped_manifest(manifest.release) != manifest else None
 
 
 # What it becomes
@@ -275,7 +275,7 @@ def tree_of(contents: Contents) -> Tree:
         layout.tag: len(CACHEDIR_TAG),
         layout.description: len(_line(Description(VERSION))),
         layout.oci: len(OCI_LAYOUT),
-        layout.index: len(index(documents.items())),
+        layout.index: len(index_document(documents.items())),
     }
     files |= {layout.blob(blob.digest): blob.size for blob in (EMPTY, *documents.values(), *contents.names)}
     files |= {layout.record(record.identifier): len(_line(record)) for record in contents.records}
@@ -283,7 +283,7 @@ def tree_of(contents: Contents) -> Tree:
         selection, kept = part.selection, part.manifest
         files[layout.selections(part.release) / f"{selection.name}.json"] = len(selection.encoded())
         if kept:
-            files[layout.catalog / f"{kept.release.slug}.json"] = len(catalog.encoded(kept))
+            files[layout.catalog / f"{kept.release.slug}.json"] = len(catalog.encode_manifest(kept))
     return Tree(files, {link: size for part in contents.parts for link, size in _links(layout, part)})
 
 

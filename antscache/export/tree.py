@@ -9,21 +9,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache import durable, space
+from antscache import disk
 from antscache.catalog import Catalog
+from antscache.core import Layout
+from antscache.disk import hash_file
 from antscache.errors import IntegrityError, StoreError, ViewError
 from antscache.export.contents import layer_of
-from antscache.hashing import hashed
-from antscache.layout import Layout
-from antscache.presence import Presence
 from antscache.store import Store
+from antscache.views import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from antscache.digest import Descriptor
+    from antscache.core import Descriptor
     from antscache.export.contents import Contents, Part
-    from antscache.ingest import Way
+    from antscache.store import CopyMethod
 
 IN_IMAGES = "/opt/antscache"  # where images have their lower cache: /opt is for what no distribution brings
 DIRECTORY, FILE = 0o755, 0o444  # modes
@@ -136,7 +136,7 @@ def _place(store: Store, blob: Descriptor, name: str) -> Path:
 
 def _take(
     path: Path, made: Store, blob: Descriptor, *, share: bool, heard: Callable[[int], object]
-) -> tuple[Way, Descriptor]:
+) -> tuple[CopyMethod, Descriptor]:
     """The file at `path` is in `made` if it is `blob`: how it came there, and what it is.
 
     Raises:
@@ -144,7 +144,7 @@ def _take(
     """
     try:
         if share and _link(path, link := made.layout.blob(blob.digest)):
-            return "hardlink", hashed(link, lambda chunk: heard(len(chunk)))
+            return "hardlink", hash_file(link, lambda chunk: heard(len(chunk)))
         with made.ingest() as ingest:
             way = ingest.take(path, move=False, heard=heard)
             if ingest.descriptor == blob:
@@ -170,7 +170,7 @@ def check_room(directory: Path, needed: int) -> None:
     Raises:
         StoreError: it has not.
     """
-    free = space.free(directory)
+    free = disk.free_space(directory)
     if free is not None and needed > free:
         raise StoreError(
             f"{needed:,} bytes are to be written, and the disk has {free:,}: {needed - free:,} bytes more are needed",
@@ -217,7 +217,7 @@ def settle(tree: Path, seconds: int) -> None:
             if not path.is_symlink():
                 path.chmod(DIRECTORY if path == place else FILE)
             os.utime(path, (seconds, seconds), follow_symlinks=False)
-        durable.sync_directory(place)
+        disk.sync_directory(place)
 
 
 def _raise(error: OSError) -> None:

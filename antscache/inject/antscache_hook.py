@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# Module: package, kind and function, as `antscache.extract` has them.
+# Module: package, kind and function, as `antscache/catalog/getters.py` has them.
 GETTERS = {
     "antspynet.utilities.get_antsxnet_data": ("antspynet", "data", "get_antsxnet_data"),
     "antspynet.utilities.get_pretrained_network": ("antspynet", "network", "get_pretrained_network"),

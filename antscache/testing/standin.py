@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import catalog
-from antscache.manifest import Manifest, fetchable, figshare_number
+from antscache.core import Manifest, fetchable, figshare_number
 from antscache.testing.figshare import ROUTES, Figshare
 from antscache.testing.server import Pace, Server
 from antscache.testing.storage import StorageDirectory

@@ -57,8 +57,8 @@ CUT_NUMBER, CUT_SIZE = "25516358", 1_200_000  # smaller ones are not gone on fro
 FIGSHARE = f"""
 import gzip, json, sys
 from pathlib import Path
-from authority import Authority
-from proxy import Proxy
+from support.authority import Authority
+from support.proxy import Proxy
 from antscache.testing import Misbehaviour, StandIn, content
 place = Path(sys.argv[1])
 image = gzip.decompress(content("{CUT_NUMBER}", "{CUT}.nii.gz", {CUT_SIZE}))

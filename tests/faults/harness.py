@@ -308,7 +308,7 @@ def _unsynced(scene: Scene, start: Tree, inodes: dict[str, int], operations: Seq
 
 def _reboot() -> None:
     """The system of this process is another than the one that wrote what is there."""
-    from antscache import transfer
+    from antscache.fetch import transfer
 
     transfer.boot = lambda: "after the power cut"  # type: ignore[assignment]
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from antscache import durable, ingest
-from antscache.layout import EMPTY
-from antscache.record import Record
-from antscache.store import Store
-from antscache.transfer import Draft, Transfer
+from antscache import disk
+from antscache.core.record import Record
+from antscache.disk import files
+from antscache.fetch.transfer import Transfer
+from antscache.store import ingest
+from antscache.store.oci import EMPTY
+from antscache.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from antscache.origin import Origin
+    from antscache.core import Staging
+    from antscache.fetch.draft import Draft
+    from antscache.fetch.origins import Origin
 
 
 def _plant(place: object, name: str, defect: object) -> None:
@@ -28,7 +32,8 @@ def nothing() -> None:
 
 def no_sync_of_directories() -> None:
     """Names are never made durable."""
-    _plant(durable, "sync_directory", lambda _: None)
+    for place in disk, files:
+        _plant(place, "sync_directory", lambda _: None)
 
 
 def no_sync_of_blobs() -> None:
@@ -44,14 +49,14 @@ def no_sync_of_blobs() -> None:
 def written_in_place() -> None:
     """Small files are written under their own names."""
 
-    def publish(path: Path, content: bytes, staging: durable.Staging, *, mode: int = 0) -> bool:
+    def publish(path: Path, content: bytes, staging: Staging, *, mode: int = 0) -> bool:
         del staging, mode
         if path.exists():
             return False
         path.write_bytes(content)
         return True
 
-    _plant(durable, "publish", publish)
+    _plant(disk, "publish", publish)
 
 
 def record_first() -> None:

@@ -8,9 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REPOSITORY, Ran, cannot
 from hypothesis import given
 from hypothesis import strategies as st
+from support import REPOSITORY, Ran, cannot
 
 from faults.__main__ import IMPOSSIBLE
 from faults.disk import Directory, Disk, File, Operation, Tree, shape

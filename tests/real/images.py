@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BRAIN, LUNG, REPOSITORY, TEMPLATE, Ran, cannot
+from support import BRAIN, LUNG, REPOSITORY, TEMPLATE, Ran, cannot
 
 from antscache.testing import StandIn
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REPOSITORY, Ran, cannot, require
 from images import ASK, BUILDING, NAMES, RUNNING
+from support import REPOSITORY, Ran, cannot, require
 
 if TYPE_CHECKING:
     from images import Image

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import BRAIN, LUNG, TEMPLATE, AntsCache, Ran, snapshot
 from images import ASK, NAMES, OTHER, Docker, Image, docker, files, mounted, plain, with_data
+from support import BRAIN, LUNG, TEMPLATE, AntsCache, Ran, snapshot
 from upstream import HERE, RELEASE, cut_off, python, weights
 
 from antscache.cache import Cache

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REPOSITORY, AntsCache
 from images import AUTHORITIES, Image, docker, files, plain
 from sifs import place, sif, sif_with_data
+from support import REPOSITORY, AntsCache
 from upstream import cut_off, python, weights
 
 if TYPE_CHECKING:

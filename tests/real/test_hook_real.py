@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from conftest import BRAIN, REPOSITORY, TEMPLATE, AntsCache, Ran, require, snapshot
 from hooked.parent import PATIENCE, Answer, Crowd, Group, children, until
 from hooked.table import CASES, HEAD, READ_ONLY, SIZE, Case, Side, is_right, measure, row
+from support import BRAIN, REPOSITORY, TEMPLATE, AntsCache, Ran, require, snapshot
 from upstream import HERE, RELEASE, cut_off, python
 
 from antscache.testing import Misbehaviour, StandIn

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from authority import Authority
-from conftest import BRAIN, LUNG, REPOSITORY
 from images import AUTHORITIES, BASE, NAMES, Docker, Image, docker, files
+from support import BRAIN, LUNG, REPOSITORY
+from support.authority import Authority
 from upstream import python, weights
 
 from antscache.testing import Misbehaviour, StandIn

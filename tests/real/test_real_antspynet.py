@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from conftest import BRAIN, LUNG, TEMPLATE
+from support import BRAIN, LUNG, TEMPLATE
 from upstream import HERE, RELEASE, VENV, ANTsPyNet, antspynet, cut_off, figshare, python, run, weights
 
 if TYPE_CHECKING:
-    from conftest import AntsCache
     from numpy.typing import NDArray
+    from support import AntsCache
 
     from antscache.testing import StandIn
 

@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import BRAIN, TEMPLATE, AntsCache, Ran
+from support import BRAIN, TEMPLATE, AntsCache, Ran
 from upstream import HERE, PATIENCE, TENSORFLOW, VENV, cut_off, ensure, environment, pip, python, run
 
 from antscache.testing import StandIn

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import BRAIN, LUNG, TEMPLATE, AntsCache
 from images import NAMES, docker, files, plain
 from sifs import NOBODY, Sif, built, place, sif, sif_with_data
+from support import BRAIN, LUNG, TEMPLATE, AntsCache
 from upstream import HERE, RELEASE, cut_off, python, weights
 
 from antscache.cache import Cache

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import REPOSITORY, Ran, cannot, require
 from filelock import FileLock
+from support import REPOSITORY, Ran, cannot, require
 
 from antscache.testing import StandIn
 

@@ -12,7 +12,7 @@ from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
 
 if TYPE_CHECKING:
-    from antscache.adopt import Judged
+    from antscache.operations import Judged
 
 
 @click.command()
@@ -40,13 +40,15 @@ def adopt(
     are called. Others are taken for what the release calls so, on your word, if they look like it. What is cut, or not
     the release's, is named and left alone.
     """
-    from antscache.adopt import files, shown, size_of
     from antscache.cli import progress
+    from antscache.operations import files_to_adopt, shown, size_of_files
 
     cache = invocation.cache()
     meant = manifest(cache, release, source, python)
     directory = directory.absolute()
-    size = size_of(files(directory, meant.release.package)) * (1 if dry_run else 2)  # what is taken is read again
+    size = size_of_files(files_to_adopt(directory, meant.release.package)) * (
+        1 if dry_run else 2
+    )  # what is taken is read again
     with progress.read(invocation, size) as heard, progress.shown(invocation, (), json=False) as listen:
         judged = cache.adopt(directory, meant, move=move, dry_run=dry_run, heard=heard, listen=listen)
     counts = Counter(each.fate for each in judged)
@@ -68,7 +70,7 @@ def adopt(
 
 
 def _judgement(judged: Judged) -> dict[str, Any]:
-    from antscache.adopt import shown
+    from antscache.operations import shown
 
     keys = ("kind", "name", "file", "identifier")
     return {

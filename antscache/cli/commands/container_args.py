@@ -11,14 +11,14 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
-from antscache.containers import ENGINES, Host, hides
 from antscache.errors import StoreError
+from antscache.hook import ENGINES, Host, hides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from antscache.cache import Cache
-    from antscache.presence import Located
+    from antscache.views import EntryLocation
 
 
 @click.command("container-args")
@@ -90,7 +90,7 @@ def _root(cache: Cache, prefetch: str, *, needed: bool) -> Path | None:
     return root.resolve() if ".." in root.parts else root
 
 
-def _is_reached(located: Located, lowers: Iterable[Path]) -> bool:
+def _is_reached(located: EntryLocation, lowers: Iterable[Path]) -> bool:
     """Return whether a container finds the file as well."""
     return located.path is not None and _astray(located.path, lowers) is None
 
@@ -105,8 +105,8 @@ def _astray(path: Path, lowers: Iterable[Path]) -> Path | None:
 
 def _warn(
     invocation: Invocation,
-    located: Sequence[Located],
-    missing: Sequence[Located],
+    located: Sequence[EntryLocation],
+    missing: Sequence[EntryLocation],
     lowers: Sequence[Path],
     *,
     fetching: bool,

@@ -16,7 +16,7 @@ from antscache.cli.options import Invocation, as_json, manifest, shared
 @click.pass_obj
 def diff(invocation: Invocation, old: str, new: str, json: bool) -> None:
     """Show which names RELEASE_B adds (+), removes (-) or gives other bytes (~)."""
-    from antscache.manifest import changes
+    from antscache.core import changes
 
     cache = invocation.cache()
     found = changes(manifest(cache, old, None, None), manifest(cache, new, None, None))

@@ -10,7 +10,7 @@ from antscache.cli import render
 from antscache.cli.options import Duration, Invocation, as_json, shared
 
 if TYPE_CHECKING:
-    from antscache.gc import Garbage
+    from antscache.operations import Garbage
 
 
 @click.command()

@@ -13,15 +13,15 @@ import click
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, fetching, shared
 from antscache.cli.verbs import HintingGroup
+from antscache.core import PACKAGES, parse_release
 from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
-from antscache.manifest import PACKAGES, parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from antscache.cache import Cache, Located
+    from antscache.cache import Cache, EntryLocation
+    from antscache.core import Manifest, Package, Release
     from antscache.hook import Hooked
-    from antscache.manifest import Manifest, Package, Release
 
 
 @click.group("hook", cls=HintingGroup)
@@ -67,9 +67,9 @@ def status(invocation: Invocation, python: Path | None, json: bool) -> None:
 
 def _python(python: Path | None) -> Path:
     """Return `python` if it is given, else the interpreter of the current environment."""
-    from antscache.environment import current
+    from antscache.catalog import current_python
 
-    return python or current()
+    return python or current_python()
 
 
 def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
@@ -126,7 +126,7 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
     _print([each for each in cache.located(manifest) if (each.kind, each.name) == (kind, name)])
 
 
-def _print(located: Iterable[Located]) -> None:
+def _print(located: Iterable[EntryLocation]) -> None:
     """Print, as JSON, what `inject/antscache_getters.py` reads."""
     facts = ({**asdict(each), "release": str(each.release), "path": each.path and str(each.path)} for each in located)
     render.print_json(list(facts))

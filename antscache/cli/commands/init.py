@@ -21,17 +21,18 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
     Other commands make a root of your own when they need one. In a shared one members trust each other with what their
     programs load: see docs/sharing.md.
     """
-    from antscache import durable, sharing
+    from antscache.disk import group_name, owner_of
+    from antscache.store import closed, group_number
 
     if group and not with_group:
         raise ConfigError("--group goes with --shared", hint="add --shared, or leave --group out")
     store = invocation.cache().store
     root, others = store.layout.root, []
     if with_group:
-        others = store.share(sharing.group_number(group) if group else None)
+        others = store.share(group_number(group) if group else None)
     else:
         store.create()
-    named = durable.group(root.stat().st_gid) if store.layout.shared else None
+    named = group_name(root.stat().st_gid) if store.layout.shared else None
     if json:
         render.print_json({"root": str(root), "shared": store.layout.shared, "group": named})
     else:
@@ -39,8 +40,8 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
     if named:
         invocation.say(f"shared with the group {named}: its members trust each other with what their programs load")
     if others:
-        owners = ", ".join(sorted({durable.owner(path) for path in others}))
+        owners = ", ".join(sorted({owner_of(path) for path in others}))
         told = f"{render.files(len(others))} of others stay as they are, such as {others[0]}"
         invocation.say(f"warning: {told}\nhint: they are shared already, or {owners} can chmod them")
-    if named and (above := sharing.closed(root)):
+    if named and (above := closed(root)):
         invocation.say(f"warning: the group cannot pass {above}\nhint: run `chmod g+x {above}`, or choose another root")

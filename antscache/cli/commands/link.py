@@ -9,7 +9,7 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import KINDS, Invocation, as_json, one_release, release_of, shared
-from antscache.manifest import home_directory
+from antscache.core import home_directory
 
 
 @click.command()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from antscache.cache import Usage
+    from antscache.cache import ReleaseUsage
 
 
 @click.command(name="list")
@@ -59,7 +59,7 @@ def list_(
     )
 
 
-def _usage_facts(usage: Usage) -> dict[str, Any]:
+def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:
     return {
         "release": str(usage.release),
         "entries": usage.entries,
@@ -72,7 +72,7 @@ def _usage_facts(usage: Usage) -> dict[str, Any]:
     }
 
 
-def print_usages(usages: Iterable[Usage]) -> None:
+def print_usages(usages: Iterable[ReleaseUsage]) -> None:
     """Print a line for each release in use: the files it has, and the bytes they take alone and shared."""
     render.print_table(
         (

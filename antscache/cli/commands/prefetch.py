@@ -13,9 +13,7 @@ from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Prefetched
-    from antscache.manifest import Release
-    from antscache.plan import Plan
-    from antscache.uses import Use
+    from antscache.core import Plan, Release, UsageRecord
 
 
 @click.command()
@@ -86,21 +84,21 @@ def prefetch(
             click.echo(result.home)
 
 
-def _noted(records: tuple[Path, ...]) -> dict[Release, list[Use]]:
+def _noted(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
     """Read the uses that `records` note, by release.
 
     Raises:
         ManifestError: a record cannot be read.
     """
-    from antscache.uses import read_uses
+    from antscache.core import read_usage_log
 
-    noted: dict[Release, list[Use]] = {}
+    noted: dict[Release, list[UsageRecord]] = {}
     for path in records:
         try:
             content = path.read_bytes()
         except OSError as error:
             raise ManifestError(f"cannot read {path}: {error.strerror}", hint="give a file that is there") from None
-        for release, uses in read_uses(content, str(path)).items():
+        for release, uses in read_usage_log(content, str(path)).items():
             noted.setdefault(release, []).extend(uses)
     return noted
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from antscache.cli.options import Invocation, fetching, shared
-from antscache.manifest import parse_release
+from antscache.core import parse_release
 
 IGNORED = ("SIGPIPE", "SIGXFSZ")
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # what shells and env(1) exit with

@@ -15,7 +15,7 @@ from antscache.cli.options import Invocation, as_json, shared
 @click.pass_obj
 def show(invocation: Invocation, name: str, json: bool) -> None:
     """Show what NAME is in every release at hand."""
-    from antscache.plan import unknown_names
+    from antscache.core import unknown_names
 
     catalog = invocation.cache().catalog
     manifests = [found for found in map(catalog.at_hand, catalog.releases()) if found]

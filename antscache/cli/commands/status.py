@@ -15,11 +15,11 @@ from antscache.cli.options import Invocation, as_json, shared
 @click.pass_obj
 def status(invocation: Invocation, json: bool) -> None:
     """Show the root, its lower caches, the releases in use, and what they cost alone and shared."""
-    from antscache.space import free
+    from antscache.disk import free_space
 
     cache = invocation.cache()
     usages, (blobs, size), root = cache.usages(), cache.store.stored(), cache.store.layout.root
-    space = free(root)
+    space = free_space(root)
     if json:
         releases = [
             {

@@ -13,7 +13,7 @@ from antscache.errors import IntegrityError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
-    from antscache.verify import Verified
+    from antscache.operations import Verified
 
 
 @click.command()
@@ -31,8 +31,7 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
     Exits with 5 if anything is not.
     """
     from antscache.cli.progress import read, shown
-    from antscache.digest import hexadecimal
-    from antscache.manifest import parse_release
+    from antscache.core import hexadecimal, parse_release
 
     if sums and (deep or repair or json):
         raise click.UsageError("--sums reads nothing: give it alone, or with RELEASEs")

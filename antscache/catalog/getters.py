@@ -1,0 +1,246 @@
+"""Source text in, entries out: what a release's own getters ask for, read by `ast`, never imported. Pure.
+
+A getter (`get_antsxnet_data`, `get_pretrained_network`, antspyx's `get_data`) is read as the function it is:
+
+    def getter(file_id, target_file_name, ...):
+        def switch(argument):
+            switcher = {name: URL, ...}                    -> the URLs
+            return switcher.get(argument, "Invalid argument.")
+        valid_list = (name, ..., "show")                   -> the names it accepts
+        url = switch(file_id)
+        if target_file_name is None: ...                   -> the file name, evaluated for each name
+
+The form holds for all published releases (field notes, "What ANTsPyNet asks for"). Anything else, such as a URL outside
+the dictionary, is an error that names file and line: an identifier that is guessed is worse than none.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from antscache.core import FIGSHARE_FILE_URL, Entry, Kind, Package, entry
+from antscache.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What ast.parse raises: ValueError for NUL bytes, the last two for what is nested beyond reason.
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+Node = TypeVar("Node", bound=ast.AST)
+
+
+@dataclass(frozen=True, slots=True)
+class Getter:
+    """A function that fetches: where its source is, what it is called, what kind of entry it serves.
+
+    Attributes:
+        module: the file, relative to the directory that holds the package.
+        directory: the parameter that names the cache directory as a prefix of the file name, if one does.
+    """
+
+    kind: Kind
+    module: str
+    function: str
+    directory: str | None = None
+
+
+GETTERS: dict[Package, tuple[Getter, ...]] = {
+    "antspynet": (
+        Getter("data", "antspynet/utilities/get_antsxnet_data.py", "get_antsxnet_data"),
+        Getter("network", "antspynet/utilities/get_pretrained_network.py", "get_pretrained_network"),
+    ),
+    "antspyx": (Getter("data", "ants/utils/get_ants_data.py", "get_data", "antsx_cache_directory"),),
+}
+
+
+def extract(package: Package, sources: Mapping[str, str]) -> tuple[Entry, ...]:
+    """The entries of a release of `package` whose getters' source is `sources` (module path -> text).
+
+    Returns:
+        All entries, sorted by kind and name. Names the release refuses or has no usable URL for are among them,
+        with the reason instead of an identifier.
+
+    Raises:
+        ManifestError: a source is not understood; the message names file and line.
+    """
+    found: dict[tuple[Kind, str], Entry] = {}
+    for getter in GETTERS[package]:
+        reading = _Reading(getter, sources[getter.module])
+        found |= {(each.kind, each.name): each for each in reading.entries()}
+    return tuple(found[key] for key in sorted(found))
+
+
+class _Reading:
+    """One getter's source while it is read."""
+
+    def __init__(self, getter: Getter, text: str) -> None:
+        self.getter = getter
+        try:
+            tree = ast.parse(text)
+        except UNPARSABLE as error:
+            line = error.lineno if isinstance(error, SyntaxError) else 1
+            raise self.not_understood(f"not Python: {str(error) or 'nested too deeply'}", line or 1) from None
+        self.function = self.only(
+            [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == getter.function],
+            f"the function {getter.function}",
+        )
+        self.naming = self.naming_statements()
+
+    def entries(self) -> list[Entry]:
+        """Each name the getter knows, with its identifier or the reason why it has none."""
+        switcher, urls = self.urls()
+        valid = self.valid_names()
+        self.check_url_is_looked_up(switcher)
+        lines = valid | {name: line for name, (_, line) in urls.items()}
+        return [self.entry(name, urls.get(name, (None, 0))[0], name in valid, line) for name, line in lines.items()]
+
+    def entry(self, name: str, url: str | None, accepted: bool, line: int) -> Entry:  # noqa: FBT001
+        match = FIGSHARE_FILE_URL.match(url or "")
+        identifier, reason = f"figshare:{match[1]}" if match else None, None
+        if not accepted:
+            identifier = None
+            reason = f"not in valid_list: the release refuses this name (its URL is {url!r})"
+        elif url is None:
+            reason = "in valid_list, but the release has no URL for it"
+        elif not url:
+            reason = "the release has an empty URL for it"
+        elif not match:
+            reason = f"not a Figshare file identifier: {url}"
+        file = self.file_name(name)
+        try:
+            return entry(self.getter.kind, name, file, identifier=identifier, reason=reason)
+        except msgspec.ValidationError as error:
+            raise self.not_understood(f"not a usable name: {name!r} with file {file!r} ({error})", line) from None
+
+    def urls(self) -> tuple[ast.Assign, dict[str, tuple[str, int]]]:
+        """The dictionary literal `switcher`: name -> (URL, line); a later duplicate wins, as in Python."""
+        assign = self.assignment("switcher")
+        if not isinstance(assign.value, ast.Dict):
+            raise self.not_understood("switcher is not a dictionary literal", assign)
+        urls = {}
+        for key, value in zip(assign.value.keys, assign.value.values, strict=True):
+            urls[self.text(key or assign)] = (self.text(value), value.lineno)
+        return assign, urls
+
+    def valid_names(self) -> dict[str, int]:
+        """The names the getter accepts, less "show", with their lines."""
+        assign = self.assignment("valid_list")
+        if not isinstance(assign.value, ast.Tuple | ast.List):
+            raise self.not_understood("valid_list is not a literal", assign)
+        names = {self.text(item): item.lineno for item in assign.value.elts}
+        return {name: line for name, line in names.items() if name != "show"}
+
+    def check_url_is_looked_up(self, switcher: ast.Assign) -> None:
+        """`url` comes from the literal dictionary alone, nothing changes either, and there is no other URL."""
+        within = {id(node) for node in ast.walk(switcher)}
+        docstring = ast.get_docstring(self.function, clean=False)
+        for node in ast.walk(self.function):
+            match node:
+                case ast.Constant(value=str() as text) if (
+                    "://" in text and text != docstring and id(node) not in within
+                ):
+                    raise self.not_understood("a URL outside of switcher", node)
+                case ast.Attribute(value=ast.Name(id="switcher"), attr="get"):
+                    pass
+                case ast.Attribute(value=ast.Name(id="switcher")) | ast.Subscript(value=ast.Name(id="switcher")):
+                    raise self.not_understood("switcher is used for more than switcher.get()", node)
+        url = self.assignment("url")
+        if not (isinstance(url.value, ast.Call) and isinstance(url.value.func, ast.Name)):
+            raise self.not_understood("url is not looked up in switcher", url)
+
+    def naming_statements(self) -> list[ast.If]:
+        """Where the getter decides what a file is called: `if target_file_name is None: ...`."""
+        naming = []
+        for statement in self.function.body:
+            if isinstance(statement, ast.If) and "target_file_name" in _names(statement.test):
+                naming.append(statement)
+            elif any("target_file_name" in _assigned(node) for node in ast.walk(statement)):
+                raise self.not_understood("target_file_name is set outside of `if target_file_name is None`", statement)
+        return naming
+
+    def file_name(self, name: str) -> str:
+        """What the getter calls the file of `name` where the caller gives no target_file_name."""
+        values: dict[str, str | None] = {"file_id": name, "target_file_name": None}
+        if self.getter.directory:
+            values[self.getter.directory] = ""
+        for statement in self.naming:
+            self.run(statement, values)
+        file = values["target_file_name"]
+        if file is None:
+            raise self.not_understood(f"no file name for {name!r}", self.function)
+        return file
+
+    def run(self, statement: ast.stmt, values: dict[str, str | None]) -> None:
+        """Carry out the few statements that getters build a file name with."""
+        if isinstance(statement, ast.If):
+            for inner in statement.body if self.evaluate(statement.test, values) else statement.orelse:
+                self.run(inner, values)
+        elif isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            value = self.evaluate(statement.value, values)
+            if not isinstance(value, str):
+                raise self.not_understood("a file name is not text", statement)
+            values[statement.targets[0].id] = value
+        else:
+            raise self.not_understood("a statement antscache does not know where the file name is built", statement)
+
+    def evaluate(self, node: ast.expr, values: Mapping[str, str | None]) -> str | bool | None:
+        match node:
+            case ast.Constant(value=str() | None as value):
+                return value
+            case ast.Name(id=name) if name in values:
+                return values[name]
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                parts = self.evaluate(left, values), self.evaluate(right, values)
+                if isinstance(parts[0], str) and isinstance(parts[1], str):
+                    return parts[0] + parts[1]
+            case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
+                return self.evaluate(left, values) == self.evaluate(right, values)
+            case ast.Compare(left=left, ops=[ast.NotEq() | ast.IsNot()], comparators=[right]):
+                return self.evaluate(left, values) != self.evaluate(right, values)
+            case ast.BoolOp(op=ast.Or(), values=alternatives):
+                return any(self.evaluate(each, values) for each in alternatives)
+        raise self.not_understood("an expression antscache does not know where the file name is built", node)
+
+    def assignment(self, name: str) -> ast.Assign:
+        """The one assignment to `name` in the function, nested functions included."""
+        found = [node for node in ast.walk(self.function) if name in _assigned(node)]
+        assignment = self.only(found, f"an assignment to {name}")
+        if not isinstance(assignment, ast.Assign):
+            raise self.not_understood(f"{name} is not simply assigned", assignment)
+        return assignment
+
+    def only(self, found: list[Node], what: str) -> Node:
+        if len(found) != 1:
+            raise self.not_understood(f"{what} is expected once, found {len(found)} times", found[1] if found else 1)
+        return found[0]
+
+    def text(self, node: ast.AST) -> str:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        raise self.not_understood("text is expected", node)
+
+    def not_understood(self, what: str, where: ast.AST | int) -> ManifestError:
+        line = where if isinstance(where, int) else getattr(where, "lineno", 1)
+        return ManifestError(
+            f"{self.getter.module}, line {line}: {what}",
+            hint="this source is of a form antscache does not know; a newer antscache may",
+        )
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _assigned(node: ast.AST) -> set[str]:
+    """The plain names that `node` itself (not what is nested in it) assigns to."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr):
+        targets = [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}

@@ -1,0 +1,117 @@
+"""Values and decisions, without I/O: they are tested without any.
+
+manifest.py      what a release asks for: releases, entries, manifests
+identifiers.py   origins' immutable names for bytes
+figshare.py      all that is known of Figshare: its routes, its URLs, its numbers
+digest.py        digests and descriptors
+record.py        what is remembered of identifiers, of ingests, and of releases in use
+layout.py        where things are below a root
+plan.py          what to do to make a release's entries present
+events.py        what happens meanwhile, for whoever shows progress
+usage_log.py     the file that `antscache run --record` writes
+"""
+
+from __future__ import annotations
+
+from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
+from antscache.core.events import (
+    Event,
+    Failed,
+    Fetched,
+    Listener,
+    Present,
+    Received,
+    Refused,
+    Remarked,
+    Started,
+    Waiting,
+    ignore_events,
+)
+from antscache.core.figshare import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
+from antscache.core.identifiers import Identifier, parse_identifier
+from antscache.core.layout import CACHEDIR_TAG, TOP_LEVEL, VERSION, Description, Layout, Staging
+from antscache.core.manifest import (
+    PACKAGES,
+    Artifact,
+    Change,
+    Entry,
+    Kind,
+    Manifest,
+    Name,
+    Package,
+    Release,
+    Version,
+    changes,
+    entry,
+    fetchable,
+    home_directory,
+    parse_release,
+)
+from antscache.core.plan import Plan, Status, Wanted, plan_prefetch, select, unknown_names, with_sizes
+from antscache.core.record import RANK, Check, Partial, Record, Selection, Trust, union
+from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
+
+__all__ = [
+    "CACHEDIR_TAG",
+    "FIGSHARE_FILE_URL",
+    "FIGSHARE_ROUTES",
+    "PACED_ROUTES",
+    "PACKAGES",
+    "RANK",
+    "TOP_LEVEL",
+    "VERSION",
+    "Artifact",
+    "Change",
+    "Check",
+    "Description",
+    "Descriptor",
+    "Digest",
+    "Entry",
+    "Event",
+    "Failed",
+    "Fetched",
+    "Identifier",
+    "Kind",
+    "Layout",
+    "Listener",
+    "Manifest",
+    "Name",
+    "Package",
+    "Partial",
+    "Plan",
+    "Present",
+    "Received",
+    "Record",
+    "Refused",
+    "Release",
+    "Remarked",
+    "Selection",
+    "Size",
+    "Staging",
+    "Started",
+    "Status",
+    "Trust",
+    "UsageRecord",
+    "Version",
+    "Waiting",
+    "Wanted",
+    "changes",
+    "check_usage",
+    "descriptor_of",
+    "digest_from_hex",
+    "digest_of",
+    "entry",
+    "fetchable",
+    "figshare_number",
+    "hexadecimal",
+    "home_directory",
+    "ignore_events",
+    "parse_identifier",
+    "parse_release",
+    "plan_prefetch",
+    "read_usage_log",
+    "select",
+    "union",
+    "unknown_names",
+    "with_sizes",
+]

@@ -1,0 +1,134 @@
+"""Where things are below a root: paths, computed from values that are safe path components.
+
+<root>/
+  CACHEDIR.TAG                      backup tools skip it
+  antscache.json                    the root's description: layout version, shared or not
+  oci-layout, index.json            the root is a valid OCI image layout; index.json is recomputed from refs/
+  blobs/sha256/<hex>                a blob
+  identifiers/figshare/<id>.json    a record
+  refs/<package>/<version>/<hex>.json   a selection
+  views/<package>-<version>/        a view
+  ingest/                           being written
+  trash/                            condemned, and not gone yet
+  catalog/                          manifests read on this host that are not shipped
+  locks/                            who is fetching what, and when the next start at a paced origin is free
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from antscache.core.digest import Digest, hexadecimal
+from antscache.core.figshare import figshare_number
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from antscache.core.identifiers import Identifier
+    from antscache.core.manifest import Release
+
+VERSION = 1  # of the layout; a root with a higher one was made by a newer antscache
+CACHEDIR_TAG = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n"  # fixed by https://bford.info/cachedir/
+    b"# This directory holds what antscache can fetch again.\n"
+)
+
+
+class Description(msgspec.Struct, frozen=True):
+    """The root's own description, `antscache.json`."""
+
+    layout: int
+    shared: bool = False
+
+
+class Staging(NamedTuple):
+    """Where files are made before they get their names: a directory of a root.
+
+    Attributes:
+        shared: whether modes are those of a root that a group shares.
+    """
+
+    directory: Path
+    shared: bool = False
+
+
+class Layout:
+    """The paths below one root; computed from values that are safe path components, never from anything else.
+
+    Attributes:
+        shared: whether a group shares the root, as its description says once that has been read.
+    """
+
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
+        self.root = root
+        self.shared = shared
+        self.description = root / "antscache.json"
+        self.tag = root / "CACHEDIR.TAG"
+        self.oci = root / "oci-layout"
+        self.index = root / "index.json"
+        self.blobs = root / "blobs" / "sha256"
+        self.records = root / "identifiers" / "figshare"
+        self.refs = root / "refs"
+        self.views = root / "views"
+        self.ingest = root / "ingest"
+        self.trash = root / "trash"
+        self.catalog = root / "catalog"
+        self.locks = root / "locks"
+        self.identifier_locks = self.locks / "identifiers"
+        self.pace = self.locks / "pace"
+
+    @property
+    def staging(self) -> Staging:
+        """Where files are made, and with which modes."""
+        return Staging(self.ingest, self.shared)
+
+    @property
+    def shared_root(self) -> Path | None:
+        """The root, if a group shares it."""
+        return self.root if self.shared else None
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """The directories that every root has, each after the one it is in."""
+        return (self.root, self.ingest, self.blobs, self.records, self.refs, self.views, self.locks)
+
+    @property
+    def later(self) -> tuple[Path, ...]:
+        """Those that a root has once something comes there."""
+        return (self.trash, self.catalog)
+
+    def blob(self, digest: Digest) -> Path:
+        """Where the bytes named `digest` are."""
+        return self.blobs / hexadecimal(digest)
+
+    def record(self, identifier: Identifier) -> Path:
+        """Where the record of `identifier` is."""
+        return self.records / f"{figshare_number(identifier)}.json"
+
+    def selections(self, release: Release) -> Path:
+        """The directory of the selections of `release`."""
+        return self.refs / release.package / release.version
+
+    def view(self, release: Release) -> Path:
+        """The view of `release`: a directory in the shape of a home."""
+        return self.views / release.slug
+
+
+TOP_LEVEL = frozenset(
+    [
+        "CACHEDIR.TAG",
+        "antscache.json",
+        "oci-layout",
+        "index.json",
+        "blobs",
+        "identifiers",
+        "refs",
+        "views",
+        "ingest",
+        "trash",
+        "catalog",
+        "locks",
+    ]
+)

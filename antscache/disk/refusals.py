@@ -1,0 +1,40 @@
+"""What a disk says when it refuses, as a StoreError with what to do about it."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from antscache.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_full(error: StoreError) -> bool:
+    """Whether `error` says that there is no room: on the disk, or in a quota."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """Where the disk refuses, `what` could not be done. Wraps calls that touch the disk and nothing else."""
+    try:
+        yield
+    except OSError as error:
+        raise _store_error(what, error) from error
+
+
+def _store_error(what: str, error: OSError) -> StoreError:
+    hints: dict[Any, str] = {
+        errno.ENOSPC: "the disk is full: free some space, or name another root with --root; then run the command again",
+        errno.EDQUOT: "your quota is used up: free some space, or name another root with --root",
+        errno.EROFS: "the root is on a read-only filesystem: name another with --root or ANTSCACHE_DIR",
+        errno.EACCES: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
+        errno.EPERM: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
+        errno.ENOTDIR: "name a directory with --root or ANTSCACHE_DIR",
+        errno.EEXIST: "name a directory with --root or ANTSCACHE_DIR",
+    }
+    hint = hints.get(error.errno, "check the disk, or name another root with --root or ANTSCACHE_DIR")
+    return StoreError(f"{what}: {error.strerror or error}", hint=hint)

@@ -1,0 +1,36 @@
+"""What bytes of a kind look like: whether a file can be what its name says.
+
+forms.py          checks of form while bytes pass: HDF5, NIfTI, ITK transforms, JPEG
+hdf5_scanner.py   looks through networks for what leads out of them, in a subprocess
+hdf5_worker.py    the subprocess; it knows nothing of antscache
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from antscache.formats.forms import Form, FormError, Hdf5, ItkTransform, NiftiGz, NoFile, form_of
+from antscache.lazy import lazily
+
+if TYPE_CHECKING:
+    from antscache.formats.hdf5_scanner import Hdf5Scanner, ScannerError, is_h5py_installed
+
+__all__ = [
+    "Form",
+    "FormError",
+    "Hdf5",
+    "Hdf5Scanner",
+    "ItkTransform",
+    "NiftiGz",
+    "NoFile",
+    "ScannerError",
+    "form_of",
+    "is_h5py_installed",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "hdf5_scanner": ("Hdf5Scanner", "ScannerError", "is_h5py_installed"),
+    },
+)

@@ -1,0 +1,41 @@
+"""The verbs: each is a file, which help and completion find."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from antscache.cli import commands
+
+if TYPE_CHECKING:
+    from support import AntsCache
+
+
+def test_each_file_is_a_verb() -> None:
+    files = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    assert files == [verb.replace("-", "_") for verb in sorted(commands.VERBS)]
+
+
+@pytest.mark.parametrize("verb", commands.VERBS)
+def test_a_command_has_the_name_of_its_verb(verb: str) -> None:
+    assert commands.load(verb).name == verb
+
+
+def test_help_lists_each_verb_once(antscache: AntsCache) -> None:
+    listed = antscache("--help").succeeded().out.partition("\nCommands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == sorted(commands.VERBS)
+
+
+@pytest.mark.parametrize(("word", "verbs"), [("", sorted(commands.VERBS)), ("p", ["path", "prefetch"])])
+def test_completion_knows_all_verbs(antscache: AntsCache, word: str, verbs: list[str]) -> None:
+    asked = antscache.environment(_ANTSCACHE_COMPLETE="bash_complete", COMP_WORDS=f"antscache {word}", COMP_CWORD="1")
+    done = subprocess.run(antscache.command(), env=asked, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [f"plain,{verb}" for verb in verbs]
+
+
+def test_a_misspelt_verb_is_recognised(antscache: AntsCache) -> None:
+    ran = antscache("prefech")
+    assert (ran.code, "No such command 'prefech': did you mean `antscache prefetch`?" in ran.err) == (2, True)

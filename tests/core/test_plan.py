@@ -1,0 +1,70 @@
+"""Plans: decided before anything is done."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antscache.core.digest import Descriptor, descriptor_of
+from antscache.core.manifest import Entry, Manifest, Release
+from antscache.core.plan import plan_prefetch, select
+from antscache.errors import ManifestError
+
+RELEASE = Release("antspynet", "0.3.2")
+NEVER = Entry("network", "never", "never.h5", reason="the release has an empty URL for it")
+ENTRIES = (
+    *(Entry("network" if n % 2 else "data", f"n{n}", f"n{n}.h5", f"figshare:{n // 2 + 1}") for n in range(8)),
+    NEVER,
+)
+MANIFEST = Manifest(RELEASE, ENTRIES)
+BLOBS = {f"figshare:{number}": descriptor_of(str(number).encode()) for number in range(1, 6)}
+
+
+@given(
+    st.sets(st.sampled_from(sorted(BLOBS))),
+    st.sets(st.sampled_from(sorted(BLOBS.values()))),
+    st.sets(st.sampled_from(ENTRIES)),
+)
+def test_each_entry_has_one_status_and_each_missing_identifier_is_fetched_once(
+    recorded: set[str], held: set[Descriptor], entries: set[Entry]
+) -> None:
+    known = {identifier: BLOBS[identifier] for identifier in recorded}
+    plan = plan_prefetch(MANIFEST, sorted(entries), known, held)
+    present = {entry for entry, _ in plan.present}
+    assert present | set(plan.missing) | set(plan.unavailable) == entries
+    assert len(present) + len(plan.missing) + len(plan.unavailable) == len(entries)
+    assert set(plan.entries) == present | set(plan.missing)
+    assert all(known[str(entry.identifier)] == blob and blob in held for entry, blob in plan.present)
+    fetched = [wanted.identifier for wanted in plan.fetch]
+    assert sorted(fetched) == sorted({str(entry.identifier) for entry in plan.missing})
+    assert all(wanted.known == known.get(wanted.identifier) for wanted in plan.fetch)
+
+
+def test_all_entries_are_selected_unless_some_are_named() -> None:
+    assert select(MANIFEST) == ENTRIES
+    assert [entry.name for entry in select(MANIFEST, ["n3", "n0"])] == ["n0", "n3"]
+    assert {entry.kind for entry in select(MANIFEST, kinds=["data"])} == {"data"}
+    assert [entry.name for entry in select(MANIFEST, ["n3"], ["network"])] == ["n3"]
+
+
+def test_every_unknown_name_is_listed_with_what_was_probably_meant() -> None:
+    manifest = Manifest(RELEASE, (Entry("network", "brainExtractionT1", "brainExtractionT1.h5", "figshare:1"),))
+    with pytest.raises(ManifestError, match=r"antspynet==0\.3\.2: BRAINextractionT1, zzz") as caught:
+        select(manifest, ["BRAINextractionT1", "zzz"])
+    assert caught.value.hint == "did you mean brainExtractionT1?"
+
+
+def test_a_kind_of_which_the_release_has_nothing_is_an_error() -> None:
+    with pytest.raises(ManifestError, match="nothing of kind network"):
+        select(Manifest(RELEASE, ENTRIES[:1]), kinds=["network"])
+
+
+def test_a_name_of_another_kind_is_unknown() -> None:
+    with pytest.raises(ManifestError):
+        select(MANIFEST, ["n0"], ["network"])
+
+
+def test_asking_for_what_can_never_be_fetched_is_an_error_with_the_reason() -> None:
+    with pytest.raises(ManifestError, match="never: the release has an empty URL for it"):
+        select(MANIFEST, ["never"])

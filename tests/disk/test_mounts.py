@@ -1,0 +1,170 @@
+"""In a container nothing is fetched to where it is gone with the container, and a user's own mount is used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import BRAIN, SIZE, AntsCache, Ran, cannot, require
+from support.upstreams import make
+
+from antscache.cache import Cache
+from antscache.disk.mounts import Mount, mount_of, mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from antscache.testing import StandIn
+
+TABLE = r"""22 1 0:20 / / rw,relatime - overlay overlay rw,lowerdir=a
+23 22 0:21 / /proc rw,nosuid - proc proc rw
+24 22 8:1 /srv /home/user/my\040data rw master:1 shared:2 - ext4 /dev/sda1 rw
+25 22 0:22 / /run rw - tmpfs tmpfs rw
+26 24 0:23 / /home/user/my\040data rw - nfs4 host:/srv rw
+nothing of the kind
+"""
+
+
+def test_a_table_of_mounts_is_read_as_the_kernel_writes_it() -> None:
+    assert mounts(TABLE)[2] == Mount("/home/user/my data", "ext4")
+    assert len(mounts(TABLE)) == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "point", "type_"),
+    [
+        ("/etc", "/", "overlay"),
+        ("/", "/", "overlay"),
+        ("/run", "/run", "tmpfs"),
+        ("/running", "/", "overlay"),
+        ("/home/user/my data/below", "/home/user/my data", "nfs4"),  # the one mounted over the other
+        ("/home/user", "/", "overlay"),
+    ],
+)
+def test_a_path_is_on_the_last_mount_that_covers_it(path: str, point: str, type_: str) -> None:
+    assert mount_of(path, TABLE) == Mount(point, type_)
+
+
+@given(st.text(max_size=300))
+def test_no_table_however_odd_is_an_error(table: str) -> None:
+    assert mount_of("/a", table) is None or table
+
+
+# For real: what stands for a container is a mount namespace whose directories are mounted as an engine mounts them.
+
+
+@pytest.fixture
+def contained(antscache: AntsCache, tmp_path: Path) -> Callable[..., Ran]:
+    """antscache in a mount namespace: `mount` runs first, in a shell, and knows $HOME and $DIR, a host's directory."""
+    require("unshare")
+    probe = subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True)
+    if os.geteuid() != 0 or probe.returncode:
+        cannot("no mount namespace can be made here")
+    (tmp_path / "host").mkdir()
+    (antscache.home / ".keras").mkdir()
+
+    def run(mount: str, *arguments: str, **environ: str) -> Ran:
+        environment = {**antscache.environment(ANTSCACHE_MOUNTED="1", DIR=tmp_path / "host", **environ)}
+        if "ANTSCACHE_DIR" not in environ:
+            del environment["ANTSCACHE_DIR"]
+        command = ["unshare", "--mount", "sh", "-ec", f'{mount}\nexec "$@"', "sh", *antscache.command(*arguments)]
+        done = subprocess.run(
+            command, env=environment, cwd=antscache.home, capture_output=True, text=True, check=False, timeout=60
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def test_what_a_user_mounts_over_keras_ends_with_verified_files_in_it(
+    contained: Callable[..., Ran], antscache: AntsCache, tmp_path: Path
+) -> None:
+    ran = contained("mount --bind $DIR $HOME/.keras", "prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    assert ran.out.strip() == f"{antscache.home}/.keras/antscache/views/antspynet-0.3.2"
+    kept = tmp_path / "host/antscache"
+    assert (kept / f"views/antspynet-0.3.2/.keras/ANTsXNet/{BRAIN}.h5").stat().st_size == 4000
+    assert list((antscache.home / ".keras").iterdir()) == []  # in the container's own layer there is nothing
+    again = contained("mount --bind $DIR $HOME/.keras", "prefetch", "0.3.2", "--name", BRAIN, "--offline").succeeded()
+    assert again.out == ran.out
+    (path,) = [path for path in (kept / "blobs/sha256").iterdir() if path.stat().st_size == 4000]
+    path.chmod(0o644)
+    path.write_bytes(b"x" * 4000)
+    assert contained("mount --bind $DIR $HOME/.keras", "verify").code == 5
+
+
+@pytest.mark.parametrize("mount", ["true", "mount -t tmpfs tmpfs $ANTSCACHE_DIR"])
+def test_nothing_is_fetched_to_where_it_is_gone_with_the_container(contained: Callable[..., Ran], mount: str) -> None:
+    root = Path(f"/antscache-test-{os.urandom(4).hex()}")  # on the mount at /, as a container's own layer is
+    if not os.access("/", os.W_OK):
+        cannot("/ cannot be written to")
+    made = subprocess.run(["findmnt", "-no", "TARGET", "-T", "/"], capture_output=True, text=True, check=False)
+    assert made.stdout.strip() == "/"
+    root.mkdir()
+    try:
+        ran = contained(mount, "prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_DIR=str(root))
+        assert ran.code == 6
+        assert f"{BRAIN}.h5" in ran.err
+        assert f"`docker run -v DIR:{root} ...`" in ran.err
+        assert list(root.iterdir()) == []
+        mounted = f"mount --bind $DIR {root}"
+        contained(mounted, "prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_DIR=str(root)).succeeded()
+        assert list(root.iterdir()) == []
+    finally:
+        root.rmdir()
+
+
+@pytest.mark.parametrize("writable", ["", "mount -o remount,bind,ro $HOME/.keras"])
+def test_what_a_user_has_mounted_and_is_whole_is_used_where_nothing_can_be_fetched(
+    contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path, writable: str
+) -> None:
+    mount = f"mount --bind $DIR $HOME/.keras; {writable}"
+    upstream = make(tmp_path / "upstream", "0.3.2")
+
+    def ask() -> Ran:
+        return contained(mount, "hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline")
+
+    assert ask().code == 9
+    theirs = tmp_path / f"host/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir()
+    content = figshare.content("34821874")
+    theirs.write_bytes(content[:-1])
+    assert ask().code == 9  # it is cut
+    theirs.write_bytes(content)
+    ran = ask().succeeded()
+    path = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
+    assert [(each["path"], each["size"]) for each in ran.json] == [(str(path), SIZE)]
+    assert f"note: {path} is used as it is" in ran.err
+
+
+def test_what_a_user_has_mounted_is_not_used_for_other_bytes_than_are_recorded(
+    contained: Callable[..., Ran], figshare: StandIn, tmp_path: Path
+) -> None:
+    lower, upstream = tmp_path / "lower", make(tmp_path / "upstream", "0.3.2")
+    cache = Cache.open(lower, origins=figshare.origins.split())
+    cache.prefetch(cache.plan("0.3.2", names=[BRAIN]))
+    [blob] = [path for path in (lower / "blobs/sha256").iterdir() if path.stat().st_size == SIZE]
+    blob.unlink()
+    theirs = tmp_path / f"host/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir()
+    ask = ["hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline"]
+    for number, code in ("34792930", 9), ("34821874", 0):  # as 0.1.7 has it; as it should be
+        theirs.write_bytes(figshare.content(number))
+        ran = contained("mount --bind $DIR $HOME/.keras", *ask, ANTSCACHE_SITE_DIRS=str(lower))
+        assert ran.code == code, ran.err
+
+
+def test_outside_a_container_only_what_antscache_has_verified_is_used(
+    antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    theirs = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(figshare.content("34821874"))
+    upstream = make(tmp_path / "upstream", "0.3.2")
+    ask = ["hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline"]
+    assert antscache(*ask).code == 9
+    antscache(*ask, ANTSCACHE_MOUNTED="1").succeeded()

@@ -1,0 +1,164 @@
+"""The client: what an answer must be to count as a file's bytes."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import ssl
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from antscache.fetch.http import Client
+from antscache.fetch.protocol import RangeRequest, Refusal
+from antscache.testing import Misbehaviour, StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NUMBER = "34821874"
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[StandIn]:
+    with StandIn({NUMBER: "brainExtractionRobustT1.h5"}, size=3_000_000) as running:
+        yield running
+
+
+def received(url: str, timeout: float = 5) -> bytes:
+    with closing(Client(timeout)) as client, client.open(url, RangeRequest()) as body:
+        return b"".join(bytes(chunk) for chunk in body)
+
+
+def refusal(url: str, timeout: float = 5) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        received(url, timeout)
+    return caught.value
+
+
+@pytest.mark.parametrize("how", [None, Misbehaviour.CHUNKED, Misbehaviour.UNANNOUNCED])
+def test_a_whole_file_arrives(standin: StandIn, how: Misbehaviour | None) -> None:
+    origins = standin.misbehaving_origins(how) if how else standin.origins
+    assert received(origins.split()[0].format(id=NUMBER)) == standin.content(NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "passing", "whole_origin"),
+    [
+        (Misbehaviour.CHALLENGE, "202 bot challenge", False, True),
+        (Misbehaviour.FORBIDDEN, "403 Forbidden", False, True),
+        (Misbehaviour.MISSING, "404 Not Found", False, False),
+        (Misbehaviour.BUSY, "429 Too Many Requests", True, False),
+        (Misbehaviour.BROKEN, "500 Internal Server Error", True, False),
+        (Misbehaviour.UNAVAILABLE, "503 Service Unavailable", True, False),
+        (Misbehaviour.HTML, "200 with an HTML page", False, False),
+        (Misbehaviour.EMPTY, "200 with an empty body", False, False),
+        (Misbehaviour.REDIRECT_FILE, "a redirect to file:, which is not http(s)", False, False),
+        (Misbehaviour.REDIRECT_FTP, "a redirect to ftp:, which is not http(s)", False, False),
+        (Misbehaviour.REDIRECT_NOWHERE, "a redirect to nowhere", False, False),
+        (Misbehaviour.REDIRECT_LOOP, "more than 5 redirects", False, False),
+        (Misbehaviour.GZIP_ENCODED, "Content-Encoding", False, False),
+        (Misbehaviour.CUT, "cut: 1500000 of 3000000 bytes", True, False),
+        (Misbehaviour.CUT_CHUNKED, "cut: before its end", True, False),
+        (Misbehaviour.RESET, "broken off", True, False),
+        (Misbehaviour.LONG, "longer than the 3000000 bytes announced", False, False),
+        (Misbehaviour.SHORT_ANNOUNCED, "longer than the 1500000 bytes announced", False, False),
+    ],
+)
+def test_an_answer_that_is_not_the_file_is_refused_and_named(
+    standin: StandIn, how: Misbehaviour, told: str, passing: bool, whole_origin: bool
+) -> None:
+    found = refusal(standin.misbehaving_origins(how).split()[0].format(id=NUMBER))
+    assert told in str(found)
+    assert (found.passing, found.whole_origin) == (passing, whole_origin)
+
+
+def test_an_origins_own_words_never_reach_the_terminal() -> None:
+    hostile = b"HTTP/1.1 404 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n"
+    with raw_server(hostile) as url:
+        assert str(refusal(url)) == "404 Not Found"
+
+
+def test_figshares_third_route_challenges_programs(standin: StandIn) -> None:
+    assert "bot challenge" in str(refusal(standin.origins.split()[2].format(id=NUMBER)))
+
+
+def test_silence_is_refused_after_the_timeout(standin: StandIn) -> None:
+    found = refusal(standin.misbehaving_origins(Misbehaviour.STALL).split()[0].format(id=NUMBER), timeout=0.2)
+    assert ("silence" in str(found), found.passing) == (True, True)
+
+
+def test_nobody_there_is_about_the_origin_as_a_whole() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        found = refusal(f"http://127.0.0.1:{unused.getsockname()[1]}/files/1")
+    assert (str(found), found.whole_origin) == ("no answer: Connection refused", True)
+
+
+def test_a_name_that_does_not_resolve_is_about_the_origin_as_a_whole() -> None:
+    found = refusal("http://nowhere.invalid/files/1")
+    assert found.whole_origin
+    assert "nowhere.invalid" not in str(found)
+
+
+def test_a_refusal_never_holds_the_url_that_was_asked(standin: StandIn) -> None:
+    for how in Misbehaviour:
+        told = ""
+        try:
+            received(standin.misbehaving_origins(how).split()[0].format(id=NUMBER) + "?token=secret", timeout=0.2)
+        except Refusal as found:
+            told = str(found)
+        assert "secret" not in told
+        assert NUMBER not in told
+
+
+@contextmanager
+def raw_server(answer: bytes) -> Iterator[str]:
+    """A server that sends exactly these bytes to whoever connects, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/files/1"
+        thread.join()
+
+
+def test_the_body_of_a_redirect_is_not_waited_for_however_long_it_is_said_to_be(standin: StandIn) -> None:
+    target = f"{standin.url}/files/{NUMBER}"
+    answer = f"HTTP/1.1 302 Found\r\nContent-Length: {10**12}\r\nLocation: {target}\r\n\r\nbytes"
+    with raw_server(answer.encode()) as url:
+        assert received(url) == standin.content(NUMBER)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"not HTTP at all\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nContent-Length: x\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_nonsense_from_an_origin_is_a_refusal_and_never_a_crash(answer: bytes) -> None:
+    with raw_server(answer) as url:
+        assert str(refusal(url))
+    gc.collect()  # urllib3 leaves the sockets of such answers to the garbage collector, which warns
+
+
+def test_a_server_without_the_tls_that_was_asked_for_is_refused_as_a_whole(standin: StandIn) -> None:
+    found = refusal(standin.url.replace("http:", "https:") + "/files/1")
+    assert found.whole_origin
+    assert ssl.SSLError.__name__ in str(found) or "TLS" in str(found) or "answer" in str(found)

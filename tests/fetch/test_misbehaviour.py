@@ -1,0 +1,263 @@
+"""Every way in which an origin goes wrong: it ends in the right bytes or in a clear error, and never in a wrong blob.
+
+docs/fetching.md prints the table that is here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from support import BRAIN, REPOSITORY, TEMPLATE
+
+from antscache.core.digest import Descriptor, descriptor_of
+from antscache.core.events import Event, Fetched, Refused, Started
+from antscache.core.manifest import Release
+from antscache.core.plan import Wanted
+from antscache.fetch.fetcher import Fetching
+from antscache.fetch.origins import parse_origins
+from antscache.fetch.pacer import Pacer
+from antscache.store.store import Store
+from antscache.testing import ROUTE_MISBEHAVIOURS, Misbehaviour, StandIn, content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from antscache.errors import Failure
+
+NUMBER, IMAGE = "34821874", "22597175"
+SIZE = 2_500_000
+RIGHT = "the right bytes"
+
+# What becomes of a file of which every answer is wrong in this way, or how the error begins.
+ENDS: dict[Misbehaviour, str] = {
+    Misbehaviour.CHALLENGE: "202 bot challenge (no file)",
+    Misbehaviour.UNAUTHORIZED: "401 Unauthorized",
+    Misbehaviour.FORBIDDEN: "403 Forbidden",
+    Misbehaviour.MISSING: "404 Not Found",
+    Misbehaviour.UNSATISFIABLE: "416 Requested Range Not Satisfiable",
+    Misbehaviour.BUSY: "429 Too Many Requests",
+    Misbehaviour.BUSY_UNTIL: "429 Too Many Requests",
+    Misbehaviour.BUSY_LONG: "429 Too Many Requests",
+    Misbehaviour.BROKEN: "500 Internal Server Error",
+    Misbehaviour.UNAVAILABLE: "503 Service Unavailable",
+    Misbehaviour.HTML: "200 with an HTML page",
+    Misbehaviour.HTML_AS_BINARY: "an HTML page",
+    Misbehaviour.EMPTY: "200 with an empty body",
+    Misbehaviour.REDIRECT_FILE: "a redirect to file:, which is not http(s)",
+    Misbehaviour.REDIRECT_FTP: "a redirect to ftp:, which is not http(s)",
+    Misbehaviour.REDIRECT_HTTP: "more than 5 redirects",
+    Misbehaviour.REDIRECT_LOOP: "more than 5 redirects",
+    Misbehaviour.REDIRECT_LOOP_301: "more than 5 redirects",
+    Misbehaviour.REDIRECT_NOWHERE: "a redirect to nowhere",
+    Misbehaviour.TRUNCATED: "a cut HDF5 file",
+    Misbehaviour.OTHER: "bytes that only a known digest refuses",
+    Misbehaviour.WRONG_TYPE: "not an HDF5 file",
+    Misbehaviour.CORRUPT: "damaged: the MD5",
+    Misbehaviour.WRONG_ETAG: "damaged: the MD5",
+    Misbehaviour.MULTIPART_ETAG: RIGHT,
+    Misbehaviour.WEAK_ETAG: RIGHT,
+    Misbehaviour.NO_ETAG: RIGHT,
+    Misbehaviour.RANGE_UNASKED: "206 with a part, where the whole was asked for",
+    **{how: RIGHT for how in Misbehaviour if how.value.startswith("range-") and how.value != "range-unasked"},
+    Misbehaviour.CHUNKED: RIGHT,
+    Misbehaviour.UNANNOUNCED: RIGHT,
+    Misbehaviour.SLOW: RIGHT,
+    Misbehaviour.GZIP_ENCODED: "200 with a Content-Encoding that was not asked for",
+    Misbehaviour.CUT: "cut: ",
+    Misbehaviour.CUT_CHUNKED: "cut: before its end",
+    Misbehaviour.CUT_UNANNOUNCED: "damaged: the MD5",
+    Misbehaviour.CUT_AT_0: "cut: 0 of",
+    Misbehaviour.CUT_AT_0_CHUNKED: "cut: before its end",
+    Misbehaviour.CUT_AT_0_UNANNOUNCED: "damaged: the MD5",
+    Misbehaviour.CUT_AT_1: "cut: 1 of",
+    Misbehaviour.CUT_AT_1_CHUNKED: "cut: before its end",
+    Misbehaviour.CUT_AT_1_UNANNOUNCED: "damaged: the MD5",
+    Misbehaviour.CUT_AT_LAST: "cut: ",
+    Misbehaviour.CUT_AT_LAST_CHUNKED: "cut: before its end",
+    Misbehaviour.CUT_AT_LAST_UNANNOUNCED: "damaged: the MD5",
+    Misbehaviour.LONG: "longer than the",
+    Misbehaviour.SHORT_ANNOUNCED: "longer than the",
+    Misbehaviour.LONG_ANNOUNCED: "cut: ",
+    Misbehaviour.STALL: "silence",
+    Misbehaviour.STALL_HALF: "silence",
+    Misbehaviour.STALL_HEADERS: "silence",
+    Misbehaviour.RESET: "broken off: Connection reset by peer",
+}
+SILENT = {Misbehaviour.STALL, Misbehaviour.STALL_HALF, Misbehaviour.STALL_HEADERS}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds show what six do."""
+    monkeypatch.setattr("antscache.fetch.fetcher.ROUNDS", 2)
+
+
+@pytest.fixture(scope="module")
+def _standin() -> Iterator[StandIn]:
+    with StandIn({NUMBER: f"{BRAIN}.h5", IMAGE: f"{TEMPLATE}.nii.gz"}, size=SIZE) as running:
+        yield running
+
+
+@pytest.fixture
+def standin(_standin: StandIn) -> Iterator[StandIn]:
+    yield _standin
+    for number in _standin.files:
+        _standin.behave(number)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "root")
+    store.create()
+    return store
+
+
+def fetch(
+    store: Store,
+    standin: StandIn,
+    *origins: str,
+    number: str = NUMBER,
+    known: Descriptor | None = None,
+    how: Misbehaviour | None = None,
+) -> tuple[list[Failure], list[Event]]:
+    """Return failures and events. Wait long for bytes unless `how` is silent: a busy machine is slow to send them."""
+    timeout = 0.2 if how in SILENT else 20.0
+    wanted = [Wanted(f"figshare:{number}", standin.files[number], Release("antspynet", "0.3.2"), known)]
+    job = Fetching(wanted, parse_origins([], origins), store, 1, timeout, Pacer(store.layout.pace, 0), pause=0.01)
+    events = list(job)
+    return job.failures, events
+
+
+def held(store: Store) -> set[bytes]:
+    """Everything that is in the store, but for the empty configuration of the OCI layout."""
+    return {path.read_bytes() for path in store.layout.blobs.iterdir()} - {b"{}"}
+
+
+def first(origins: str) -> str:
+    return origins.split(maxsplit=1)[0]
+
+
+def test_every_way_to_go_wrong_is_in_the_table() -> None:
+    assert set(ENDS) == set(Misbehaviour)
+
+
+def test_the_table_is_printed_in_the_docs() -> None:
+    _, _, table = (REPOSITORY / "docs/fetching.md").read_text().partition("## Every way to go wrong")
+    printed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*?) \|$", table, re.MULTILINE))
+    assert printed == {
+        how.value: ends if ends == RIGHT or how is Misbehaviour.OTHER else f"error: `{ends.strip()}…`"
+        for how, ends in ENDS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        (how, number)
+        for how in Misbehaviour
+        for number in (NUMBER, IMAGE)
+        if number == NUMBER or how not in ROUTE_MISBEHAVIOURS
+    ],
+    ids=lambda each: getattr(each, "value", each),
+)
+def test_an_answer_that_is_always_wrong_ends_in_the_right_bytes_or_a_clear_error(
+    standin: StandIn, store: Store, how: Misbehaviour, number: str
+) -> None:
+    failures, _ = fetch(store, standin, first(standin.misbehaving_origins(how)), number=number, how=how)
+    if ENDS[how] == RIGHT:
+        assert (failures, held(store)) == ([], {standin.content(number)})
+    elif how is not Misbehaviour.OTHER:
+        assert (len(failures), held(store)) == (1, set())
+        assert store.record(f"figshare:{number}") is None
+        if number == NUMBER:
+            assert failures[0].attempts[0].outcome.startswith(ENDS[how])
+
+
+@pytest.mark.parametrize("how", Misbehaviour, ids=lambda how: how.value)
+def test_what_one_origin_gets_wrong_the_next_one_puts_right(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    known = descriptor_of(standin.content(NUMBER))
+    origins = first(standin.misbehaving_origins(how)), first(standin.origins)
+    failures, _ = fetch(store, standin, *origins, known=known if how is Misbehaviour.OTHER else None, how=how)
+    assert (failures, held(store)) == ([], {standin.content(NUMBER)})
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+@pytest.mark.parametrize("how", Misbehaviour, ids=lambda how: how.value)
+def test_a_transfer_that_was_cut_never_goes_on_with_wrong_bytes(
+    standin: StandIn, store: Store, how: Misbehaviour, known: bool
+) -> None:
+    """Half a file, then this answer to the question for the rest, then good ones."""
+    standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, how])
+    right = descriptor_of(standin.content(NUMBER)) if known else None
+    failures, _ = fetch(store, standin, first(standin.origins), known=right, how=how)
+    if how is Misbehaviour.OTHER and not known:  # the file has changed: what is there now is one file, not two
+        assert held(store) <= {standin.content(NUMBER), other(standin)}
+    else:
+        assert held(store) == (set() if failures else {standin.content(NUMBER)})
+
+
+def other(standin: StandIn) -> bytes:
+    return content(f"{NUMBER} other", standin.files[NUMBER], SIZE)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [how for how in Misbehaviour if how.value.startswith("range-") and how.value not in {"range-lying", "range-short"}],
+    ids=lambda how: how.value,
+)
+def test_an_origin_that_cannot_or_will_not_send_the_rest_is_asked_for_all_of_it(
+    standin: StandIn, store: Store, how: Misbehaviour
+) -> None:
+    standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, how])
+    failures, _ = fetch(store, standin, first(standin.origins))
+    assert (failures, held(store)) == ([], {standin.content(NUMBER)})
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Misbehaviour.CUT, Misbehaviour.CUT_AT_LAST, Misbehaviour.CUT_CHUNKED, Misbehaviour.STALL_HALF, Misbehaviour.RESET],
+    ids=lambda how: how.value,
+)
+def test_a_transfer_that_was_cut_goes_on_where_it_was(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    before = standin.sent(NUMBER)
+    standin.misbehave(NUMBER, how, times=1)
+    _, events = fetch(store, standin, first(standin.origins), how=how)
+    assert held(store) == {standin.content(NUMBER)}
+    if how is not Misbehaviour.CUT_CHUNKED:  # which announces no size
+        assert standin.sent(NUMBER) - before <= SIZE + (SIZE // 2 if how is Misbehaviour.RESET else 1)
+        resumed = [event.resumed for event in events if isinstance(event, Started)]
+        assert resumed[-1] > 0
+
+
+def test_an_origin_that_cuts_every_answer_delivers_in_the_end_as_long_as_it_delivers_something(store: Store) -> None:
+    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=SIZE) as standin:
+        standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT] * 3)
+        _, events = fetch(store, standin, first(standin.origins))
+        assert held(store) == {standin.content(NUMBER)}
+        assert standin.sent(NUMBER) == SIZE
+    kinds = [type(event) for event in events if isinstance(event, Refused | Fetched)]
+    assert kinds == [Refused, Refused, Refused, Fetched]
+
+
+def test_bytes_that_changed_between_two_answers_are_fetched_anew_and_never_mixed(
+    standin: StandIn, store: Store
+) -> None:
+    standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, Misbehaviour.OTHER])
+    fetch(store, standin, first(standin.origins))
+    assert held(store) == {other(standin)}
+
+
+def test_the_record_says_what_was_checked(standin: StandIn, store: Store) -> None:
+    fetch(store, standin, first(standin.origins))
+    record = store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    assert record.checks == ("length", "md5", "form")
+    store.layout.blob(record.digest).unlink()
+    store.layout.record(record.identifier).unlink()
+    fetch(store, standin, first(standin.misbehaving_origins(Misbehaviour.UNANNOUNCED)), known=record.descriptor)
+    again = store.record(f"figshare:{NUMBER}")
+    assert again is not None
+    assert again.checks == ("digest",)

@@ -1,0 +1,459 @@
+"""The network that people have, end to end: proxies, certificates, Figshare's pace, credentials, mirrors on disk."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, require, snapshot
+from support.authority import Authority
+from support.proxy import Proxy
+
+from antscache.testing import Misbehaviour, StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NUMBER = "34821874"  # of BRAIN
+ONE = ("prefetch", "0.3.2", "--name", BRAIN)
+THREE = (*ONE, "--name", LUNG, "--name", TEMPLATE)
+SECRET = "s3cr3t"  # noqa: S105  of nobody
+BEARER, BASIC = f"Bearer {SECRET}", "Basic " + base64.b64encode(f"name:{SECRET}".encode()).decode()
+HIDDEN = re.compile(f"{SECRET}|{re.escape(BASIC.removeprefix('Basic '))}")
+BUNDLES = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"]
+
+
+class Networked(AntsCache):
+    """antscache in an environment that says nothing about the network of its own accord."""
+
+    def environment(self, **more: str | Path) -> dict[str, str]:
+        return {key: value for key, value in super().environment(**{"no_proxy": ""} | more).items() if value}
+
+    def with_debug(self, *arguments: str) -> Ran:
+        """As a call, with --debug, where a traceback is no crash."""
+        command, environment = self.command(*arguments, "--debug"), self.environment()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def told_or_kept(self, *runs: Ran) -> str:
+        """Everything that was printed, and every name and byte below the root."""
+        return "\n".join([*(ran.out + ran.err for ran in runs), str(snapshot(self.root))])
+
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / f"identifiers/figshare/{NUMBER}.json").read_bytes())
+        return found
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.in_directory(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def encrypted(authority: Authority) -> Iterator[StandIn]:
+    with StandIn(size=SIZE, tls=authority.server()) as standin:
+        yield standin
+
+
+@pytest.fixture
+def clear() -> Iterator[StandIn]:
+    with StandIn(size=SIZE) as standin:
+        yield standin
+
+
+@pytest.fixture(params=["clear", "encrypted"])
+def either(request: pytest.FixtureRequest) -> StandIn:
+    found: StandIn = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def antscache(antscache: AntsCache, authority: Authority) -> Networked:
+    """antscache that trusts the authority; where the origins are, each test says."""
+    return Networked(antscache.root, antscache.home, environ={"REQUESTS_CA_BUNDLE": str(authority.ca)})
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """A host and port at which nobody listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{unused.getsockname()[1]}"
+
+
+def at(host: str, standin: StandIn) -> str:
+    return f"{host}:{urlsplit(standin.url).port}"
+
+
+def hosts(proxy: Proxy) -> set[str | None]:
+    """Whom the proxy was asked for."""
+    return {urlsplit(target if "//" in target else f"//{target}").hostname for _, target in proxy.asked}
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("variable", ["{}_PROXY", "ALL_PROXY"])
+def test_https_goes_through_a_proxys_tunnel_and_http_in_absolute_form(
+    antscache: Networked, either: StandIn, variable: str
+) -> None:
+    scheme = urlsplit(either.url).scheme
+    antscache.origins = f"{scheme}://mirror.test/files/{{id}}"
+    asked = {"https": ("CONNECT", "mirror.test:443"), "http": ("GET", f"http://mirror.test/files/{NUMBER}")}
+    with Proxy(either.url) as proxy:
+        antscache.environ[variable.format(scheme.upper())] = proxy.url
+        antscache(*ONE).succeeded()
+        assert (proxy.asked[0], hosts(proxy)) == (asked[scheme], {"mirror.test", "127.0.0.1"})
+    assert [request.host for request in either.requests] == ["mirror.test", at("127.0.0.1", either)]
+    assert antscache.record()["source"] == "mirror.test"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "proxied"),
+    [
+        ("elsewhere.test", {"localhost", "127.0.0.1"}),
+        ("elsewhere.test, localhost", {"127.0.0.1"}),
+        ("127.0.0.0/8", {"localhost"}),
+        ("10.0.0.0/8,127.0.0.1", {"localhost"}),
+        ("localhost:{port},127.0.0.0/8", set()),
+        ("localhost:1", {"localhost", "127.0.0.1"}),
+        ("127.0.0.1:{port}", {"localhost"}),
+        ("*", set()),
+    ],
+)
+def test_who_is_in_no_proxy_is_asked_without_one(
+    antscache: Networked, clear: StandIn, no_proxy: str, proxied: set[str]
+) -> None:
+    antscache.origins = f"http://{at('localhost', clear)}/files/{{id}}"
+    with Proxy(clear.url) as proxy:
+        antscache.environ |= {"HTTP_PROXY": proxy.url, "NO_PROXY": no_proxy.format(port=urlsplit(clear.url).port)}
+        antscache(*ONE).succeeded()
+        assert hosts(proxy) == proxied
+
+
+def test_a_suffix_in_no_proxy_spares_the_names_that_end_so(antscache: Networked, clear: StandIn) -> None:
+    antscache.origins = "http://mirror.invalid/files/{id} http://mirror.test/files/{id}"
+    with Proxy(clear.url) as proxy:
+        antscache.environ |= {"HTTP_PROXY": proxy.url, "NO_PROXY": ".invalid"}
+        antscache(*ONE).succeeded()
+        assert hosts(proxy) == {"mirror.test", "127.0.0.1"}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_proxys_credentials_open_it_and_are_never_told(antscache: Networked, either: StandIn, allowed: bool) -> None:
+    antscache.origins = either.origins
+    with Proxy(either.url, credentials=f"na me:{SECRET}@/") as proxy:
+        user = f"na%20me:{SECRET}%40{'%2F' if allowed else ''}"
+        antscache.environ["ALL_PROXY"] = proxy.url.replace("//", f"//{user}@")
+        runs = antscache(*THREE), antscache.with_debug(*THREE)
+        told = antscache.told_or_kept(*runs)
+        assert (SECRET in told, urlsplit(proxy.url).netloc in told) == (False, False)
+    assert [ran.code for ran in runs] == ([0, 0] if allowed else [4, 1])
+    assert {request.authorization for request in either.requests} == ({None} if allowed else set())
+    assert ("407 Proxy Authentication Required" in runs[0].err) != allowed
+
+
+def test_a_proxy_that_is_down_is_named_as_such(antscache: Networked, either: StandIn, nobody: str) -> None:
+    antscache.origins, antscache.environ["ALL_PROXY"] = either.origins, f"http://name:{SECRET}@{nobody}"
+    ran = antscache(*THREE)
+    assert (ran.code, "the proxy failed: Connection refused" in ran.err) == (4, True)
+    assert (SECRET in antscache.told_or_kept(ran), nobody in antscache.told_or_kept(ran)) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://{}@host:port", "http://{}@[::1", "http://{}@host:99999", "http://{}@", "ftp://{}@h:1", "socks5://{}@h"],
+)
+def test_a_proxy_that_cannot_be_used_is_an_error_of_the_set_up(
+    antscache: Networked, clear: StandIn, tmp_path: Path, proxy: str
+) -> None:
+    (tmp_path / "socks.py").write_text("raise ImportError")  # as without PySocks
+    antscache.origins = clear.origins
+    antscache.environ |= {"HTTP_PROXY": proxy.format(f"name:{SECRET}"), "PYTHONPATH": str(tmp_path)}
+    ran = antscache(*ONE)
+    assert ran.code == 2, ran.err
+    assert ("\nhint: " in ran.err, "Warning" in ran.err) == (True, False)
+    assert SECRET not in ran.err + antscache.with_debug(*ONE).err
+
+
+# Certificates
+
+
+@pytest.mark.parametrize("variable", BUNDLES)
+def test_a_bundle_that_the_environment_names_is_trusted(
+    antscache: Networked, encrypted: StandIn, authority: Authority, variable: str
+) -> None:
+    antscache.origins, antscache.environ = encrypted.origins, {variable: str(authority.ca)}
+    antscache(*ONE).succeeded()
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR"])
+def test_a_directory_of_certificates_is_trusted(
+    antscache: Networked, encrypted: StandIn, authority: Authority, tmp_path: Path, variable: str
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(authority.ca.read_bytes())
+    subprocess.run([require("openssl"), "rehash", tmp_path], check=True)
+    antscache.origins, antscache.environ = encrypted.origins, {variable: str(tmp_path)}
+    antscache(*ONE).succeeded()
+
+
+def test_a_certificate_that_nobody_vouches_for_sets_the_origin_aside(antscache: Networked, encrypted: StandIn) -> None:
+    antscache.origins, antscache.environ = encrypted.origins, {}
+    ran = antscache(*THREE, "--name", TRANSFORM, "--jobs", "1")
+    assert (ran.code, encrypted.requests) == (4, [])
+    assert ran.err.count("  TLS failed: ") == 3
+    assert ran.err.count("  set aside after 3 answers in a row: TLS failed: ") == 1
+
+
+def test_a_certificate_of_another_host_is_refused(antscache: Networked, encrypted: StandIn) -> None:
+    antscache.origins = "https://another.test/files/{id}"
+    with Proxy(encrypted.url) as proxy:
+        antscache.environ["HTTPS_PROXY"] = proxy.url
+        ran = antscache(*ONE)
+    assert (ran.code, encrypted.requests) == (4, [])
+    assert re.search("another.test  TLS failed: .*Hostname mismatch", ran.err)
+
+
+@pytest.mark.parametrize("variable", BUNDLES)
+@pytest.mark.parametrize("content", ["", "no PEM"])
+def test_a_bundle_that_cannot_be_read_is_an_error_of_the_set_up(
+    antscache: Networked, encrypted: StandIn, tmp_path: Path, variable: str, content: str
+) -> None:
+    bundle = tmp_path / "bundle.pem"
+    if content:
+        bundle.write_text(content)
+    antscache.origins, antscache.environ = encrypted.origins, {variable: str(bundle)}
+    ran = antscache(*ONE)
+    assert ran.code == 2, ran.err
+    assert re.search(f"{bundle}\nhint: .*{variable}", ran.err)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_proxy_that_speaks_tls_is_trusted_as_origins_are(
+    antscache: Networked, encrypted: StandIn, scheme: str
+) -> None:
+    antscache.origins = f"{scheme}://mirror.test/files/{{id}}"
+    antscache.environ["ALL_PROXY"] = f"https://{at('localhost', encrypted)}"
+    ran = antscache(*ONE)
+    assert (ran.code, "certificate" in ran.err) == (4, False)  # the stand-in is no proxy
+
+
+# Figshare's own routes
+
+
+@pytest.fixture
+def figshares(antscache: Networked, encrypted: StandIn) -> Iterator[Networked]:
+    """antscache with nothing said about origins, where a proxy leads to the stand-in instead of Figshare."""
+    with Proxy(encrypted.url) as proxy:
+        antscache.environ["HTTPS_PROXY"] = proxy.url
+        yield antscache
+
+
+def names(antscache: AntsCache, start: int, stop: int) -> list[str]:
+    """Arguments that select some templates."""
+    rows = antscache("list", "0.3.2", "--kind", "data", "--json").json[start:stop]
+    return [argument for row in rows for argument in ("--name", row["name"])]
+
+
+def were_paced(standin: StandIn) -> bool:
+    """Whether eight starts were 0.3 s apart: none is early, so they take 2.1 s, less what the first is late."""
+    starts = sorted(request.at for request in standin.requests if request.route == "api")
+    assert len(starts) == 8
+    return starts[-1] - starts[0] > 1.5
+
+
+@pytest.mark.parametrize("pace", [0.3, 0])
+def test_figshares_own_routes_are_asked_at_its_pace_and_the_plan_says_so(
+    figshares: Networked, encrypted: StandIn, pace: float
+) -> None:
+    arguments = ["prefetch", "0.3.2", *names(figshares, 0, 8)]
+    planned = figshares(*arguments, "-n", ANTSCACHE_PACE=str(100 * pace)).succeeded()
+    ran = figshares(*arguments, ANTSCACHE_PACE=str(pace)).succeeded()
+    assert {request.host for request in encrypted.requests} == {"api.figshare.com", at("127.0.0.1", encrypted)}
+    assert ran.err.count(" from api.figshare.com\n") == 8 + 1  # each file, and the sum
+    assert were_paced(encrypted) == bool(pace)
+    assert ("8 to fetch (of unknown size), which takes at least 2 s at Figshare's pace" in ran.err) == bool(pace)
+    assert ("which takes at least 3 min 30 s at Figshare's pace" in planned.out) == bool(pace)
+
+
+def test_two_processes_on_one_root_keep_the_pace_together(figshares: Networked, encrypted: StandIn) -> None:
+    figshares.environ["ANTSCACHE_PACE"] = "0.3"
+    commands = [figshares.command("prefetch", "-q", "0.3.2", *names(figshares, start, start + 4)) for start in (0, 4)]
+    environment = figshares.environment()
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(60) for process in running] == [0, 0]
+    assert were_paced(encrypted)
+
+
+def test_the_plan_says_in_json_what_the_pace_costs(figshares: Networked) -> None:
+    figshares.environ["ANTSCACHE_PACE"] = "0.25"
+    assert figshares(*THREE, "-n", "--json").json[0]["seconds"] == 0.5
+    first = json.loads(figshares(*THREE, "--json").succeeded().out.splitlines()[0])
+    assert (first["event"], first["seconds"]) == ("planned", 0.5)
+
+
+def test_other_origins_than_figshares_are_not_paced(antscache: Networked, clear: StandIn) -> None:
+    antscache.origins, antscache.environ["ANTSCACHE_PACE"] = clear.origins, "3600"
+    assert antscache(*THREE, "-n", "--json").json[0]["seconds"] == 0
+    assert "pace" not in antscache(*THREE, timeout=50).succeeded().err
+
+
+# Redirects
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (Misbehaviour.REDIRECT_HTTP, "a redirect from https to http"),
+        (Misbehaviour.REDIRECT_FILE, "a redirect to file:, which is not http(s)"),
+        (Misbehaviour.REDIRECT_FTP, "a redirect to ftp:, which is not http(s)"),
+        (Misbehaviour.REDIRECT_LOOP, "more than 5 redirects"),
+        (Misbehaviour.REDIRECT_LOOP_301, "more than 5 redirects"),
+        (Misbehaviour.REDIRECT_NOWHERE, "a redirect to nowhere"),
+    ],
+)
+def test_a_redirect_that_is_refused_is_named_without_its_url(
+    antscache: Networked, encrypted: StandIn, how: Misbehaviour, told: str
+) -> None:
+    antscache.origins = encrypted.misbehaving_origins(how)
+    ran = antscache(*ONE)
+    assert (ran.code, f"  {at('127.0.0.1', encrypted)}  {told}" in ran.err) == (4, True)
+    assert not re.search(f"://|passwd|{how.value}", ran.err + ran.out)
+    assert len(encrypted.requests) == 3 * (6 if told.startswith("more") else 1)
+
+
+# Credentials
+
+
+WAYS = {"token": BEARER, "host's token": BEARER, "TOKEN": BEARER, "NETRC": BASIC, "~/.netrc": BASIC, "url": BASIC}
+
+
+def give_credentials(antscache: Networked, standin: StandIn, way: str, path: str) -> None:
+    """For a mirror at localhost, and for 127.0.0.1, which is where it redirects to and where Figshare is."""
+    both, environ = ("localhost", "127.0.0.1"), antscache.environ
+    netrc = antscache.home / (".netrc" if way == "~/.netrc" else "netrc")
+    netrc.write_text("".join(f"machine {host} login name password {SECRET}\n" for host in both))
+    netrc.chmod(0o600)
+    mirror = at("LOCALHOST" if way == "TOKEN" else "localhost", standin)
+    antscache.origins = standin.misbehaving_origins(Misbehaviour.MISSING)
+    environ["ANTSCACHE_MIRRORS"] = f"http://{f'name:{SECRET}@' if way == 'url' else ''}{mirror}{path}{{id}}"
+    if way == "NETRC":
+        environ["NETRC"] = str(netrc)
+    elif WAYS[way] == BEARER:
+        told = both if way == "host's token" else [at(host, standin) for host in both]
+        environ["ANTSCACHE_TOKENS"] = " ".join(f"{host}={SECRET}" for host in told)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_mirrors_credentials_reach_it_and_nobody_else(antscache: Networked, clear: StandIn, way: str) -> None:
+    give_credentials(antscache, clear, way, "/files/")
+    ran = antscache(*ONE, "--json").succeeded()
+    assert [(request.route, request.authorization, request.status) for request in clear.requests] == [
+        ("ndownloader", WAYS[way], 302),
+        ("storage", None, 200),
+    ]
+    assert antscache.record()["trust"] == "mirror"
+    assert not HIDDEN.search(antscache.told_or_kept(ran))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_mirrors_credentials_are_neither_told_nor_given_to_figshare_when_it_fails(
+    antscache: Networked, clear: StandIn, way: str
+) -> None:
+    give_credentials(antscache, clear, way, "/misbehaving/redirect-loop/files/")
+    looping = antscache.environ["ANTSCACHE_MIRRORS"]
+    antscache.environ["ANTSCACHE_MIRRORS"] = f"{looping} {looping.replace('redirect-loop', 'forbidden')}"
+    runs = antscache(*ONE), antscache.with_debug(*ONE)
+    assert [ran.code for ran in runs] == [4, 1]
+    assert not HIDDEN.search(antscache.told_or_kept(*runs))
+    sent = {((request.host or "").lower(), request.authorization) for request in clear.requests}
+    assert sent == {(at("localhost", clear), WAYS[way]), (at("127.0.0.1", clear), None)}
+
+
+def test_a_proxy_sees_a_mirrors_password_in_no_url(antscache: Networked, clear: StandIn) -> None:
+    give_credentials(antscache, clear, "url", "/files/")
+    with Proxy(clear.url) as proxy:
+        antscache(*ONE, HTTP_PROXY=proxy.url).succeeded()
+        assert (clear.requests[0].authorization, SECRET in str(proxy.asked)) == (BASIC, False)
+
+
+@pytest.mark.parametrize(
+    "tokens", [SECRET, f"={SECRET}", f"localhost=x {SECRET}", f"localhost={SECRET}é", "localhost="]
+)
+def test_tokens_that_are_not_understood_are_not_shown(antscache: Networked, clear: StandIn, tokens: str) -> None:
+    antscache.origins, antscache.environ["ANTSCACHE_TOKENS"] = clear.origins, tokens
+    ran = antscache(*ONE)
+    assert (ran.code, "ANTSCACHE_TOKENS" in ran.err, "hint: write host=token" in ran.err) == (2, True, True)
+    assert SECRET not in ran.err + antscache.with_debug(*ONE).err
+
+
+# Mirrors on this host
+
+
+@pytest.mark.parametrize("name", ["{id}", "{file}"])
+def test_a_mirror_on_disk_is_used_first_and_nothing_of_it_is_linked(
+    antscache: Networked, clear: StandIn, tmp_path: Path, name: str
+) -> None:
+    held, content = tmp_path / "a mirror" / name.format(id=NUMBER, file=f"{BRAIN}.h5"), clear.content(NUMBER)
+    held.parent.mkdir()
+    held.write_bytes(content)
+    antscache.origins, mirror = clear.origins, f"file://{tmp_path}/a%20mirror/{name}"
+    home = antscache(*ONE, ANTSCACHE_MIRRORS=mirror).succeeded().out.strip()
+    assert (clear.requests, antscache.record()["trust"]) == ([], "mirror")
+    held.write_bytes(b"other")
+    kept = snapshot(antscache.root)
+    assert kept[os.path.relpath(f"{home}/.keras/ANTsXNet/{BRAIN}.h5", antscache.root)] == content
+    assert kept["blobs/sha256/" + antscache.record()["digest"].partition(":")[2]] == content
+
+
+def test_a_mirror_on_disk_by_digest_is_asked_once_the_digest_is_known(
+    antscache: Networked, clear: StandIn, tmp_path: Path
+) -> None:
+    antscache.origins, antscache.environ["ANTSCACHE_MIRRORS"] = clear.origins, f"file://{tmp_path}/{{digest}}"
+    antscache(*ONE).succeeded()
+    blob = antscache.root / "blobs/sha256" / antscache.record()["digest"].partition(":")[2]
+    blob.replace(tmp_path / blob.name)
+    antscache(*ONE).succeeded()
+    assert (clear.downloads(NUMBER), blob.read_bytes()) == (1, clear.content(NUMBER))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("absent", "no such file"),
+        ("directory", "not a file"),
+        ("FIFO", "not a file"),
+        ("unreadable", "cannot be opened: "),
+        ("cut", "a cut HDF5 file"),
+        ("empty", "empty"),
+    ],
+)
+def test_what_a_mirror_on_disk_cannot_deliver_is_named_and_figshare_does(
+    antscache: Networked, clear: StandIn, tmp_path: Path, how: str, told: str
+) -> None:
+    held = tmp_path / "mirror" / NUMBER
+    held.parent.mkdir()
+    match how:
+        case "directory":
+            held.mkdir()
+        case "FIFO":
+            os.mkfifo(held)
+        case "unreadable" if os.geteuid():
+            held.touch(0)
+        case "unreadable":  # root may read everything but this
+            held.symlink_to(held)
+        case "cut" | "empty":
+            held.write_bytes(clear.content(NUMBER)[: 2_000 if how == "cut" else 0])
+    antscache.origins = clear.origins
+    ran = antscache(*ONE, "--json", ANTSCACHE_MIRRORS=f"file://{held.parent}/{{id}}").succeeded()
+    [refused] = [event for event in map(json.loads, ran.out.splitlines()) if event["event"] == "refused"]
+    assert (refused["origin"], told in refused["outcome"]) == (str(held.parent), True)
+    assert (antscache.record()["trust"], clear.downloads(NUMBER)) == ("origin", 1)

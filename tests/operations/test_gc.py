@@ -1,0 +1,673 @@
+"""Garbage collection: it takes what nobody needs, in two steps, and nothing else, whatever happens beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import IO, TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
+from support.users import ANN, BOB, everybodys, run_as
+
+from antscache.cache import Cache
+from antscache.core.digest import Descriptor, descriptor_of, digest_from_hex, hexadecimal
+from antscache.core.manifest import Entry, Release
+from antscache.core.record import Record, Selection
+from antscache.errors import StoreError
+from antscache.operations.gc import Garbage, plan_gc
+from antscache.store.store import Found, Store
+from antscache.store.trash import Condemned, Trash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from antscache.testing import StandIn
+
+__all__ = ["everybodys"]
+
+DAY = 24 * 60 * 60
+RELEASE = Release("antspynet", "0.3.2")
+NUMBER = "34821874"  # BRAIN's
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def age_blobs(cache: Cache, seconds: float = 2 * DAY) -> None:
+    for found in cache.store.blobs():
+        age(cache.store.layout.blob(found.digest), seconds)
+
+
+def age_trash(cache: Cache, seconds: float = 2 * DAY) -> None:
+    """What is condemned was condemned so long ago."""
+    for each in Trash(cache.store.layout).contents():
+        each.path.rename(each.path.with_name(each.path.name.replace(f".{each.since}", f".{each.since - int(seconds)}")))
+
+
+@pytest.fixture
+def cache(antscache: AntsCache, figshare: StandIn) -> Cache:
+    return Cache.open(antscache.root, origins=figshare.origins.split())
+
+
+@pytest.fixture
+def used(cache: Cache) -> Cache:
+    """A cache with two files of a release, and a third that no release uses any more."""
+    cache.prefetch(cache.plan("0.3.2", names=[BRAIN, LUNG]))
+    cache.prefetch(cache.plan("0.2.9", names=[TEMPLATE]))
+    cache.remove(Release("antspynet", "0.2.9"))
+    return cache
+
+
+def prefetch(cache: Cache, *names: str) -> None:
+    cache.prefetch(cache.plan("0.3.2", names=names))
+
+
+def content_of(cache: Cache, name: str) -> bytes | None:
+    path = cache.store.layout.view(RELEASE) / f".keras/ANTsXNet/{name}"
+    return path.read_bytes() if path.exists() else None
+
+
+def template(figshare: StandIn) -> Descriptor:
+    return descriptor_of(figshare.content("22597175"))
+
+
+def assert_right(cache: Cache, figshare: StandIn, *numbers: str) -> None:
+    """Of these numbers everything is held, linked and indexed."""
+    for number in numbers:
+        assert content_of(cache, FEW[number]) == figshare.content(number)
+        record = cache.store.record(f"figshare:{number}")
+        assert record is not None
+        assert cache.store.owns(record.descriptor)
+    for found in cache.store.blobs():
+        assert descriptor_of(cache.store.layout.blob(found.digest).read_bytes()).digest == found.digest
+    before = cache.store.layout.index.stat().st_ino
+    cache.store.update_index()
+    assert cache.store.layout.index.stat().st_ino == before  # it was right
+    condemned = {each.blob for each in Trash(cache.store.layout).contents()}
+    for blob in cache.store.reachable() & condemned:
+        assert cache.store.owns(blob)  # an artifact manifest that was made again
+
+
+# What is decided
+
+BLOBS = [Descriptor(digest_from_hex(f"{number:064x}"), number) for number in range(6)]
+blobs = st.lists(
+    st.builds(lambda blob, changed: Found(blob.digest, blob.size, changed), st.sampled_from(BLOBS), st.floats(-9, 9)),
+    unique_by=lambda found: found.digest,
+)
+
+
+def condemned(blob: Descriptor | None, since: int, number: int, path: Path) -> Condemned:
+    return Condemned(path / str(number), blob.digest if blob else None, since, blob.size if blob else 0)
+
+
+@given(
+    blobs,
+    st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(BLOBS)), st.integers(-9, 9))),
+    st.sets(st.sampled_from(BLOBS)),
+    st.floats(0, 12),
+)
+def test_what_is_reached_or_young_is_never_condemned_nor_deleted_and_the_rest_always_is(
+    tmp_path_factory: pytest.TempPathFactory,
+    found: list[Found],
+    waiting: list[tuple[Descriptor | None, int]],
+    reachable: set[Descriptor],
+    grace: float,
+) -> None:
+    path = tmp_path_factory.getbasetemp()
+    trash = [condemned(blob, since, number, path) for number, (blob, since) in enumerate(waiting)]
+    plan = plan_gc(found, trash, reachable, [path], now=0.0, grace=grace)
+    reached = {blob.digest for blob in reachable}
+    assert set(plan.condemned) == {e for e in found if e.digest not in reached and abs(e.changed) >= grace}
+    assert set(plan.restored) == {each for each in trash if each.blob in reachable}
+    assert set(plan.deleted) == {e for e in trash if e.blob not in reachable and abs(e.since) >= grace}
+    assert len(plan.condemned) + plan.young == sum(each.digest not in reached for each in found)
+    assert len(plan.deleted) + plan.waiting + len(plan.restored) == len(trash)
+    assert (plan.abandoned, plan.left) == ((path,), 0)
+
+
+# What is done
+
+
+def test_what_no_release_needs_is_condemned_and_deleted_a_day_later(used: Cache, figshare: StandIn) -> None:
+    blob = template(figshare)
+    assert (used.gc().condemned, used.gc().young) == ((), 2)  # and the artifact manifest that named it
+    age_blobs(used)
+    first = used.gc()
+    assert blob.digest in {each.digest for each in first.condemned}
+    assert (first.deleted, used.store.owns(blob)) == ((), False)
+    assert used.gc() == Garbage((), (), (), (), waiting=len(first.condemned))
+    age_trash(used)
+    last = used.gc()
+    assert {each.blob for each in last.deleted} == {Descriptor(each.digest, each.size) for each in first.condemned}
+    assert last.freed == sum(each.size for each in first.condemned)
+    assert Trash(used.store.layout).contents() == []
+    assert_right(used, figshare, NUMBER, "41965818")
+
+
+def test_without_a_grace_two_collections_free_everything_at_once(used: Cache, figshare: StandIn) -> None:
+    used.gc(grace=0)
+    assert used.gc(grace=0).freed >= template(figshare).size
+    assert list(used.store.layout.trash.iterdir()) == []
+    assert_right(used, figshare, NUMBER, "41965818")
+
+
+@pytest.mark.parametrize("grace", [0, DAY])
+def test_a_dry_run_says_what_a_run_does_and_changes_nothing(used: Cache, grace: float) -> None:
+    for _ in range(3):
+        age_blobs(used)
+        before = snapshot(used.store.layout.root)
+        times = {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")}
+        plan = used.gc(grace=grace, dry_run=True)
+        assert snapshot(used.store.layout.root) == before
+        assert {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")} == times
+        assert used.gc(grace=grace) == plan
+        age_trash(used)
+
+
+def test_a_second_collection_finds_nothing_to_do_and_writes_nothing(used: Cache) -> None:
+    used.gc(grace=0)
+    used.gc(grace=0)
+    before = {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")}
+    assert used.gc(grace=0) == Garbage((), (), (), ())
+    assert {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")} == before
+
+
+def test_where_no_root_is_nothing_is_collected_and_none_is_made(cache: Cache) -> None:
+    assert cache.gc(grace=0) == cache.gc(dry_run=True) == Garbage((), (), (), ())
+    assert not cache.store.layout.root.exists()
+
+
+def test_a_prefetch_takes_condemned_blobs_back_without_any_network(used: Cache, figshare: StandIn) -> None:
+    used.gc(grace=0)
+    assert not used.store.owns(template(figshare))
+    offline = Cache.open(used.store.layout.root, offline=True)
+    requests = len(figshare.requests)
+    offline.prefetch(offline.plan("0.3.2", names=[TEMPLATE]))
+    assert len(figshare.requests) == requests
+    assert_right(used, figshare, *FEW)
+
+
+def test_what_was_adopted_is_taken_back_too(used: Cache, figshare: StandIn) -> None:
+    path = used.store.layout.record("figshare:22597175")
+    record = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**record, "trust": "adopted"}))
+    used.gc(grace=0)
+    offline = Cache.open(used.store.layout.root, offline=True)
+    offline.prefetch(offline.plan("0.3.2", names=[TEMPLATE]))
+    assert_right(used, figshare, *FEW)
+
+
+def test_a_collection_puts_back_what_a_release_needs_again(used: Cache, figshare: StandIn) -> None:
+    record = used.store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    Trash(used.store.layout).condemn(record.digest)  # as one that was killed leaves it
+    age_trash(used)
+    assert [each.blob for each in used.gc().restored] == [record.descriptor]
+    assert_right(used, figshare, NUMBER, "41965818")
+
+
+def test_what_was_set_aside_is_deleted_a_day_later_and_never_comes_back(used: Cache, figshare: StandIn) -> None:
+    record = used.store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    trash = Trash(used.store.layout)
+    trash.set_aside(used.store.layout.blob(record.digest))
+    assert (used.gc().restored, len(trash.contents())) == ((), 1)
+    age_trash(used)
+    assert len(used.gc().deleted) == 1
+    assert not used.store.owns(record.descriptor)
+    used.prefetch(used.plan("0.3.2", names=[BRAIN]))
+    assert_right(used, figshare, NUMBER)
+
+
+def test_what_lay_in_ingest_for_a_day_goes_and_what_is_being_written_stays(used: Cache) -> None:
+    ingest = used.store.layout.ingest
+    for name, seconds in (("0" * 32, 2 * DAY), ("1" * 32, 60)):
+        (ingest / name).write_bytes(b"beginning")
+        age(ingest / name, seconds)
+    (ingest / "directory").mkdir()
+    age(ingest / "directory", 2 * DAY)
+    garbage = used.gc(grace=0)
+    assert (garbage.abandoned, garbage.left) == ((ingest / ("0" * 32),), 0)
+    assert sorted(path.name for path in ingest.iterdir()) == ["1" * 32, "directory"]
+
+
+def test_what_others_put_into_the_root_is_left_alone(used: Cache) -> None:
+    layout = used.store.layout
+    strange = [
+        layout.blobs / "thesis.txt",
+        layout.blobs / ("A" * 64),
+        layout.refs / "thesis.txt",
+        layout.root / "thesis",
+    ]
+    for path in strange:
+        path.write_text("precious")
+        age(path, 9 * DAY)
+    (layout.blobs / ("0" * 64)).symlink_to(layout.root / "thesis")
+    (layout.blobs / ("1" * 64)).mkdir()
+    for _ in range(3):
+        used.gc(grace=0)
+    assert [path.read_text() for path in strange] == ["precious"] * len(strange)
+    assert (layout.blobs / ("0" * 64)).is_symlink()
+    assert (layout.blobs / ("1" * 64)).is_dir()
+
+
+def test_a_lower_cache_is_neither_read_for_refs_nor_touched(used: Cache, tmp_path: Path) -> None:
+    lower = used.store.layout.root
+    age_blobs(used)
+    before = snapshot(lower)
+    upper = Cache.open(tmp_path / "upper", site_dirs=(str(lower),), offline=True)
+    upper.prefetch(upper.plan("0.3.2", names=[BRAIN]))
+    for _ in range(2):
+        assert (upper.gc(grace=0).condemned, upper.gc(grace=0).deleted) == ((), ())
+    assert snapshot(lower) == before
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize("what", ["selection", "record", "release"])
+def test_if_anything_needed_cannot_be_read_nothing_is_done_and_the_error_says_what_to_run(
+    antscache: AntsCache, used: Cache, what: str
+) -> None:
+    layout = used.store.layout
+    if what == "release":
+        (layout.refs / "antspytorch/1.0").mkdir(parents=True)
+        (layout.refs / "antspytorch/1.0/x.json").write_text("{}")
+    else:
+        path = used.store.refs.of(RELEASE)[0].path if what == "selection" else layout.record(f"figshare:{NUMBER}")
+        path.unlink()
+        path.write_text("{")
+    layout.trash.mkdir()
+    (layout.trash / f"{'0' * 64}.1.00000000").write_bytes(b"old")
+    (layout.ingest / ("0" * 32)).write_bytes(b"beginning")
+    age(layout.ingest / ("0" * 32), 2 * DAY)
+    before = snapshot(layout.root)
+    for arguments in ["gc", "--grace", "0"], ["gc", "-n"]:
+        ran = antscache(*arguments)
+        assert (ran.code, ran.out) == (6, "")
+        remedy = "pip install -U antscache" if what == "release" else "antscache verify --repair"
+        assert re.search(f"hint: .*`{remedy}`", ran.err), ran.err
+    assert snapshot(layout.root) == before
+
+
+def test_a_damaged_record_that_nothing_needs_stops_nobody(used: Cache) -> None:
+    path = used.store.layout.record("figshare:22597175")
+    path.unlink()
+    path.write_text("{")
+    assert len(used.gc(grace=0).condemned) == 2
+
+
+GC = """
+cache = Cache(Settings(root=arguments[0]))
+try:
+    garbage = cache.gc(grace=float(arguments[1]))
+    print(json.dumps([len(garbage.condemned), len(garbage.deleted), garbage.left]))
+except AntsCacheError as error:
+    print(json.dumps(str(error)))
+"""
+BLOB_AND_REF = """
+from antscache.core import Entry, Release
+store = Store(Path(arguments[0])); store.create()
+store.refs.select(Selection(Release("antspynet", "0.3.2"), (Entry("network", "a", "a.h5", "figshare:1"),)))
+blob = store.add(b"needed")
+from antscache.core import Record
+store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
+"""
+
+
+@pytest.mark.parametrize("part", ["refs/antspynet/0.3.2", "refs/antspynet", "identifiers/figshare/1.json"])
+def test_what_another_user_may_not_read_is_never_collected(everybodys: Path, part: str) -> None:
+    """Ann's umask lets nobody read what she selected; Bob collects in the same root."""
+    root = everybodys / "root"
+    run_as(ANN, BLOB_AND_REF, root)
+    for directory in (root, *root.rglob("")):
+        directory.chmod(0o777)
+    (root / part).chmod(0o700)
+    before = snapshot(root)
+    told = run_as(BOB, GC, root, "0")
+    assert "Permission denied" in told
+    assert snapshot(root) == before
+
+
+def test_in_a_directory_with_the_sticky_bit_the_blobs_of_others_are_left_and_counted(everybodys: Path) -> None:
+    root = everybodys / "root"
+    run_as(ANN, "store = Store(Path(arguments[0])); store.create(); store.add(b'ann')", root)
+    for directory in (root, *root.rglob("")):
+        os.chown(directory, 0, 0)  # whose it is may delete there too
+        directory.chmod(0o1777)
+    run_as(BOB, "store = Store(Path(arguments[0])); store.add(b'bob'); store.add(b'robert')", root)
+    theirs = {f"blobs/sha256/{hexadecimal(descriptor_of(word).digest)}" for word in (b"bob", b"robert")}
+    assert run_as(ANN, GC, root, "0") == [1, 0, 2]
+    os.chown(root / "trash", 0, 0)
+    (root / "trash").chmod(0o1777)
+    assert run_as(ANN, GC, root, "0") == [0, 1, 2]
+    assert theirs <= snapshot(root).keys()
+    assert run_as(BOB, GC, root, "0") == [2, 0, 0]
+    assert run_as(ANN, GC, root, "0") == [0, 0, 2]
+    assert run_as(BOB, GC, root, "0") == [0, 2, 0]
+    assert theirs.isdisjoint(snapshot(root).keys())
+
+
+# The command
+
+
+def test_the_command_says_what_it_did_and_what_comes_next(antscache: AntsCache, used: Cache) -> None:
+    young = antscache("gc").succeeded()
+    assert young.out == "deleted: 0 files (0 B); condemned: 0 files (0 B)\n"
+    assert "too young to condemn: 2 files that no release needs" in young.err
+    ran = antscache("gc", "--grace", "0").succeeded()
+    assert re.fullmatch(r"deleted: 0 files \(0 B\); condemned: 2 files \(4\.\d kB\)\n", ran.out)
+    assert "hint: what is condemned is deleted by a gc from now on" in ran.err
+    waiting = antscache("gc").succeeded()
+    assert "condemned before, and not for long enough to delete: 2 files" in waiting.err
+    assert "hint: what is condemned is deleted by a gc 1 day after it was condemned" in waiting.err
+    age_trash(used)
+    last = antscache("gc").succeeded()
+    assert re.fullmatch(r"deleted: 2 files \(4\.\d kB\); condemned: 0 files \(0 B\)\n", last.out)
+    assert last.err == ""
+
+
+def test_a_dry_run_prints_each_file_and_json_says_the_same(
+    antscache: AntsCache, used: Cache, figshare: StandIn
+) -> None:
+    digest = template(figshare).digest
+    ran = antscache("gc", "-n", "--grace", "0s").succeeded()
+    assert re.search(rf"^condemn  {digest} +4\.0 kB$", ran.out, re.MULTILINE)
+    assert ran.out.splitlines()[-1].startswith("would be deleted: 0 files (0 B); would be condemned: 2 files")
+    facts = antscache("gc", "-n", "--grace", "0s", "--json").succeeded().json
+    assert {"digest": digest, "size": 4000} in facts["condemned"]
+    assert antscache("gc", "--grace", "0s", "--json").succeeded().json == facts
+    assert used.store.owns(template(figshare)) is False
+
+
+def test_prune_is_gc_by_another_name_and_help_lists_it_once(antscache: AntsCache, used: Cache) -> None:
+    assert antscache("prune", "-n", "--grace", "0").succeeded().out == antscache("gc", "-n", "--grace", "0").out
+    listed = re.findall(r"^  (\w+)  ", antscache("--help").succeeded().out, re.MULTILINE)
+    assert listed.count("gc") == 1
+    assert "prune" not in listed
+    assert "Usage: antscache prune" in antscache("prune", "--help").succeeded().out
+    assert used.store.stored()[0] > 0
+
+
+@pytest.mark.parametrize("grace", ["-1", "soon", "1y", "inf", "nan", ""])
+def test_a_grace_that_is_no_time_is_refused(antscache: AntsCache, used: Cache, grace: str) -> None:
+    before = snapshot(used.store.layout.root)
+    assert antscache("gc", f"--grace={grace}").code == 2
+    assert snapshot(used.store.layout.root) == before
+
+
+# Beside others
+
+HELD = """
+import sys, threading
+from antscache.disk import locks
+from antscache.store import store, trash
+from antscache.views import links
+from antscache.cli import main
+from antscache.store.refs import Refs
+
+if sys.argv[1] == "False":
+    locks.acquire = lambda descriptor, place: True
+OWNERS = {
+    "select": Refs, "remember": store.Store, "link": links, "update_index": store.Store, "reachable": store.Store,
+    "condemn": trash.Trash, "restore": store.Store, "delete": trash.Trash,
+}
+
+def hold(moment, name):
+    act, once = getattr(OWNERS[name], name), threading.Lock()
+
+    def wait():
+        if once.acquire(blocking=False):
+            print("held", flush=True)
+            sys.stdin.readline()
+
+    def held(*arguments, **options):
+        if moment == "before":
+            wait()
+        result = act(*arguments, **options)
+        if moment == "after":
+            wait()
+        return result
+
+    setattr(OWNERS[name], name, held)
+
+for where in sys.argv[2].split(", "):
+    hold(*where.split())
+main(sys.argv[3:])
+"""
+
+
+class Held:
+    """An antscache that stops before or after it does something, once at each place, until it is let go."""
+
+    def __init__(self, antscache: AntsCache, where: str, *arguments: str, locks: bool = True) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HELD, str(locks), where, *arguments],
+            env=antscache.environment(),
+            cwd=antscache.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        out: IO[str] = self._process.stdout  # type: ignore[assignment]
+        if out.readline() != "held\n":
+            pytest.fail(self._process.communicate()[1])
+
+    def go_to_the_next(self) -> None:
+        """Let it go as far as the next place."""
+        commands: IO[str] = self._process.stdin  # type: ignore[assignment]
+        commands.write("\n")
+        commands.flush()
+        self._wait()
+
+    def go_on(self) -> None:
+        """Let it go, and see it succeed."""
+        _, err = self._process.communicate("\n", timeout=60)
+        assert self._process.returncode == 0, err
+
+    def kill(self) -> None:
+        """It never goes on."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate()
+
+
+PREFETCH = ["prefetch", "0.3.2", "--name", BRAIN]
+
+
+PLACES = ["after select", "before remember", "after remember", "before link", "after link", "before update_index"]
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_collections_beside_a_prefetch_lose_nothing(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
+) -> None:
+    """The prefetch is held in the middle; a blob that is published and not recorded yet is condemned and deleted."""
+    held = Held(antscache, where, *PREFETCH, "--link-mode", "symlink", locks=False)
+    for _ in range(2):
+        cache.gc(grace=0)
+    held.go_on()
+    assert_right(cache, figshare, NUMBER)
+
+
+@pytest.mark.parametrize("locks", [True, False])
+@pytest.mark.parametrize("grace", [DAY, 0])
+def test_collections_all_along_a_prefetch_lose_nothing(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, grace: float, locks: bool
+) -> None:
+    places = PLACES[:-1]  # the collections have updated the index by then
+    held = Held(antscache, ", ".join(places), *PREFETCH, locks=locks)
+    for place in places:
+        for _ in range(2):
+            cache.gc(grace=grace)
+        if place != places[-1]:
+            held.go_to_the_next()
+    held.go_on()
+    assert_right(cache, figshare, NUMBER)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("where", ["before select", "after select", "before link"])
+def test_what_lies_unused_for_long_is_not_lost_to_a_prefetch_that_has_just_found_it(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, where: str, times: int
+) -> None:
+    """It is condemned, or condemned and deleted, after the prefetch saw that there is nothing to fetch."""
+    prefetch(cache, BRAIN)
+    cache.remove(RELEASE)
+    age_blobs(cache)
+    held = Held(antscache, where, *PREFETCH, "--link-mode", "symlink")
+    for _ in range(times):
+        cache.gc()
+        age_trash(cache)
+    held.go_on()
+    assert_right(cache, figshare, NUMBER)
+
+
+def test_what_a_collection_puts_back_just_after_it_was_missed_is_linked_all_the_same(
+    antscache: AntsCache, cache: Cache, figshare: StandIn
+) -> None:
+    prefetch(cache, BRAIN)
+    cache.remove(RELEASE)
+    record = cache.store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    age(cache.store.layout.blob(record.digest), 2 * DAY)
+    prefetching = Held(antscache, "before select, after link", *PREFETCH)
+    collecting = Held(antscache, "after condemn", "gc")
+    prefetching.go_to_the_next()
+    collecting.go_on()
+    prefetching.go_on()
+    assert_right(cache, figshare, NUMBER)
+
+
+@pytest.mark.parametrize("then", ["goes on", "is killed"])
+@pytest.mark.parametrize("where", ["after reachable", "after condemn", "before restore", "before update_index"])
+def test_a_prefetch_beside_a_collection_loses_nothing(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, where: str, then: str
+) -> None:
+    """The collection is held, or killed, after it decided that nobody needs what the prefetch then needs."""
+    prefetch(cache, BRAIN)
+    cache.remove(RELEASE)
+    held = Held(antscache, where, "gc", "--grace", "0")
+    offline = Cache.open(antscache.root, offline=True, link_mode="symlink")
+    offline.prefetch(offline.plan("0.3.2", names=[BRAIN]))
+    if then == "goes on":
+        held.go_on()
+    else:
+        held.kill()
+        offline.prefetch(offline.plan("0.3.2", names=[BRAIN]))
+    assert_right(cache, figshare, NUMBER)
+
+
+@pytest.mark.parametrize("where", ["after reachable", "before delete", "after delete"])
+def test_a_prefetch_beside_a_deletion_loses_nothing(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
+) -> None:
+    prefetch(cache, BRAIN)
+    cache.remove(RELEASE)
+    cache.gc(grace=0)
+    held = Held(antscache, where, "gc", "--grace", "0")
+    prefetch(cache, BRAIN)
+    held.go_on()
+    assert_right(cache, figshare, NUMBER)
+
+
+@pytest.mark.parametrize("where", ["after reachable", "after condemn", "before delete"])
+def test_collections_beside_a_collection_delete_nothing_that_is_needed(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
+) -> None:
+    prefetch(cache, BRAIN, LUNG)
+    cache.remove(RELEASE)
+    cache.gc(grace=0)
+    prefetch(cache, TEMPLATE)
+    cache.store.add(b"garbage")
+    held = Held(antscache, where, "gc", "--grace", "0")
+    for _ in range(3):
+        cache.gc(grace=0)
+    held.go_on()
+    assert_right(cache, figshare, "22597175")
+    assert len(cache.store.blobs()) == 3  # the file, the artifact manifest, its configuration
+
+
+def test_a_removal_beside_a_prefetch_of_the_same_release_does_not_undo_it(
+    antscache: AntsCache, cache: Cache, figshare: StandIn
+) -> None:
+    for where in ("after select", "before link", "after link"):
+        held = Held(antscache, where, *PREFETCH)
+        cache.remove(RELEASE)
+        held.go_on()
+        assert [entry.name for entry in cache.selected(RELEASE)] == [BRAIN]
+        assert_right(cache, figshare, NUMBER)
+        cache.remove(RELEASE)
+
+
+def test_link_takes_back_what_a_killed_collection_left_in_the_trash(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, tmp_path: Path
+) -> None:
+    prefetch(cache, BRAIN)
+    record = cache.store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    Trash(cache.store.layout).condemn(record.digest)
+    antscache("link", "0.3.2", "--home", tmp_path / "out", "--mode", "copy", "--offline").succeeded()
+    assert (tmp_path / f"out/.keras/ANTsXNet/{FEW[NUMBER]}").read_bytes() == figshare.content(NUMBER)
+
+
+def test_many_prefetches_and_collections_at_once_end_well(
+    antscache: AntsCache, cache: Cache, figshare: StandIn
+) -> None:
+    commands = [
+        [*PREFETCH], ["gc", "--grace", "0"], ["prefetch", "0.3.2", "--name", LUNG], ["gc", "--grace", "0"],
+        ["prefetch", "0.3.2", "--name", TEMPLATE], ["gc"],
+    ]  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            antscache.command(*command), env=antscache.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for command in commands * 2
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err.decode()
+    assert_right(cache, figshare, *FEW)
+
+
+def test_a_ref_that_breaks_while_a_collection_is_at_work_keeps_everything(
+    antscache: AntsCache, cache: Cache, figshare: StandIn
+) -> None:
+    prefetch(cache, BRAIN)
+    cache.store.add(b"garbage")
+    cache.gc(grace=0)
+    cache.store.add(b"more")
+    held = Held(antscache, "after condemn", "gc", "--grace", "0")
+    [ref] = cache.store.refs.of(RELEASE)
+    ref.path.unlink()
+    ref.path.write_text("{")
+    with pytest.raises(AssertionError, match="verify --repair"):
+        held.go_on()
+    with pytest.raises(StoreError, match="is damaged"):
+        cache.gc()
+    assert cache.store.holds(descriptor_of(figshare.content(NUMBER)))
+    assert {each.size for each in Trash(cache.store.layout).contents()} >= {len(b"garbage"), len(b"more")}
+
+
+def test_what_a_record_reaches_is_kept_even_if_its_bytes_are_not_there(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    store.create()
+    blob = descriptor_of(b"absent")
+    store.refs.select(Selection(RELEASE, (Entry("network", "a", "a.h5", "figshare:1"),)))
+    store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
+    assert blob in store.reachable()

@@ -1,0 +1,564 @@
+"""Lower caches: used in place, never written, never locked; and what happens when there is nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
+
+from antscache.cache import Cache
+from antscache.config import Settings, load
+from antscache.core.manifest import parse_release
+from antscache.testing import Misbehaviour
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from antscache.testing import StandIn
+
+RELEASE = parse_release("0.3.2")
+STRANGER = 12345  # a user id that is nobody's here
+NUMBERS = {BRAIN: "34821874", LUNG: "41965818", TEMPLATE: "22597175", TRANSFORM: "41052575"}
+
+
+def name(*names: str) -> list[str]:
+    return [each for one in names for each in ("--name", one)]
+
+
+def antsxnet(home: str) -> Path:
+    return Path(home.strip()) / ".keras/ANTsXNet"
+
+
+def is_own(path: Path, root: Path) -> bool:
+    """Whether a name in a view of `root` has a blob of `root`: what leads into a lower cache is an absolute symlink."""
+    absolute = path.is_symlink() and path.readlink().is_absolute()
+    return not absolute and path.resolve().is_relative_to(root.resolve())
+
+
+def listing(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Everything that can be seen of a tree, but for when it was read."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [directory, *sorted(directory.rglob("*"))]:
+        s = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        times = (s.st_mtime_ns, s.st_ctime_ns)
+        found[str(path)] = (s.st_ino, s.st_mode, s.st_nlink, s.st_uid, s.st_gid, s.st_size, *times, content)
+    return found
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A directory that every user may look into; pytest keeps its own for their owner, and any pytest does so again."""
+    directory = Path(tempfile.mkdtemp(prefix="antscache-layers-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def lower(figshare: StandIn, tmp_path: Path) -> Path:
+    """A root with two files of the release and a view of them."""
+    return made(figshare, tmp_path / "lower", BRAIN, TEMPLATE)
+
+
+def made(figshare: StandIn, root: Path, *names: str) -> Path:
+    cache = Cache.open(root, origins=figshare.origins.split())
+    cache.prefetch(cache.plan("0.3.2", names=names))
+    return root
+
+
+@pytest.fixture
+def layered(antscache: AntsCache, lower: Path) -> AntsCache:
+    """antscache with an upper root that does not exist yet, and `lower` below it."""
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(lower)
+    return antscache
+
+
+@pytest.fixture
+def unprivileged(antscache: AntsCache) -> Callable[..., Ran]:
+    """antscache as somebody else's process: another user, who may do what modes allow."""
+
+    def run(*arguments: str | Path, **environ: str | Path) -> Ran:
+        require("setpriv")
+        command = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", "--inh-caps=-all"]
+        done = subprocess.run(
+            [*command, *antscache.command(*arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=antscache.unmeasured(**environ),
+            cwd="/",
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    if os.geteuid():
+        cannot("only root becomes another user")
+    return run
+
+
+@pytest.fixture
+def bound(lower: Path) -> Iterator[Path]:
+    """`lower` through a read-only bind mount."""
+    where = lower.parent / "bound"
+    where.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "--bind", lower, where], check=False, capture_output=True).returncode:
+        cannot("no mounts here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", where], check=True)
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)
+
+
+# Used in place
+
+
+def test_what_a_lower_cache_holds_is_used_in_place(layered: AntsCache, figshare: StandIn, lower: Path) -> None:
+    asked = len(figshare.requests)
+    ran = layered("prefetch", "0.3.2", *name(BRAIN, TEMPLATE)).succeeded()
+    view = antsxnet(ran.out)
+    assert view.is_relative_to(layered.root)
+    assert (view / f"{BRAIN}.h5").readlink().parent == lower / "blobs/sha256"
+    assert not [path for path in layered.root.glob("blobs/sha256/*") if path.stat().st_size == 4000]
+    assert len(figshare.requests) == asked
+    assert "2 files used where lower caches have them" in ran.err
+    assert layered("path", "0.3.2").succeeded().err == ""
+
+
+def test_the_upper_cache_holds_the_rest(layered: AntsCache, figshare: StandIn) -> None:
+    before = figshare.downloads(NUMBERS[BRAIN]), figshare.downloads(NUMBERS[LUNG])
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded().out)
+    assert (figshare.downloads(NUMBERS[BRAIN]), figshare.downloads(NUMBERS[LUNG])) == (before[0], before[1] + 1)
+    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    assert (view / f"{LUNG}.h5").read_bytes() == figshare.content(NUMBERS[LUNG])
+    [usage] = layered("list", "--json").succeeded().json
+    assert (usage["size"], usage["own"], usage["shared"], usage["below"]) == (8000, 4000, 0, 4000)
+
+
+def test_a_second_prefetch_over_a_lower_cache_writes_nothing(layered: AntsCache) -> None:
+    layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded()
+    before = listing(layered.root)
+    layered("prefetch", "0.3.2", *name(BRAIN, LUNG), "--offline").succeeded()
+    assert listing(layered.root) == before
+
+
+def test_the_first_lower_cache_that_has_a_file_is_the_one_that_is_used(
+    layered: AntsCache, figshare: StandIn, lower: Path
+) -> None:
+    second = made(figshare, lower.parent / "second", TEMPLATE, LUNG)
+    layered.environ["ANTSCACHE_SITE_DIRS"] = f"{lower}{os.pathsep}{second}"
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, TEMPLATE, LUNG), "--offline").succeeded().out)
+    roots = {path.name.partition(".")[0]: path.readlink().parents[2] for path in view.iterdir()}
+    assert roots == {BRAIN: lower, TEMPLATE: lower, LUNG: second}
+
+
+def test_site_directories_are_named_by_flag_variable_or_file_in_that_order(tmp_path: Path) -> None:
+    site = {"ANTSCACHE_SITE_DIRS": f"/a{os.pathsep}{os.pathsep}~/b"}
+    assert load({}, site).site_dirs == ("/a", str(Path("~/b").expanduser()))
+    assert load({"site_dirs": (str(tmp_path),)}, site).site_dirs == (str(tmp_path),)
+    assert load({}, {}).site_dirs == ()
+
+
+def test_the_flag_names_several_and_stands_anywhere(antscache: AntsCache, lower: Path) -> None:
+    some = name(BRAIN)
+    antscache("--site-dir", "/nowhere", "--site-dir", lower, "prefetch", "0.3.2", *some, "--offline").succeeded()
+    antscache("prefetch", "0.3.2", *some, "--offline", "--site-dir", lower).succeeded()
+
+
+# Never changed
+
+
+def every_command(antscache: AntsCache, figshare: StandIn, directory: Path) -> None:
+    """All that writes, over a lower cache; some of it is refused."""
+    some = name(BRAIN, TEMPLATE, LUNG)
+    antscache("prefetch", "0.3.2", *some).succeeded()
+    antscache("prefetch", "0.2.9", *name(BRAIN)).succeeded()
+    antscache("link", "0.3.2", "--home", directory / "out").succeeded()
+    antscache("verify", "--deep", "--repair").succeeded()
+    files = directory / "files"
+    files.mkdir()
+    (files / f"{BRAIN}.h5").write_bytes(figshare.content(NUMBERS[BRAIN]))
+    antscache("adopt", files, "--as", "0.3.2").succeeded()
+    antscache("rm", "0.2.9").succeeded()
+    antscache("rm", "0.3.2", "--force").succeeded()
+    for _ in range(2):
+        antscache("gc", "--grace", "0").succeeded()
+    assert antscache("path", "0.2.9").code == 7
+
+
+def test_nothing_in_a_lower_cache_changes_whatever_is_done_above_it(
+    layered: AntsCache, figshare: StandIn, lower: Path, tmp_path: Path
+) -> None:
+    before = listing(lower)
+    every_command(layered, figshare, tmp_path)
+    assert listing(lower) == before
+
+
+def test_a_lower_cache_on_a_read_only_mount_serves_as_any_other(
+    layered: AntsCache, figshare: StandIn, bound: Path, tmp_path: Path
+) -> None:
+    layered.environ["ANTSCACHE_SITE_DIRS"] = str(bound)
+    before = listing(bound)
+    every_command(layered, figshare, tmp_path)
+    assert listing(bound) == before
+
+
+@pytest.mark.usefixtures("layered")
+def test_another_users_directory_serves_as_a_lower_cache(
+    lower: Path, tmp_path: Path, unprivileged: Callable[..., Ran]
+) -> None:
+    for path in [lower, *lower.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o555)
+    before = listing(lower)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    os.chown(mine, STRANGER, STRANGER)
+    upper = {"ANTSCACHE_DIR": mine / "root", "HOME": mine}
+    home = unprivileged("prefetch", "0.3.2", *name(BRAIN, LUNG), **upper).succeeded().out
+    assert (antsxnet(home) / f"{BRAIN}.h5").readlink().is_relative_to(lower)
+    linked = unprivileged("link", "0.3.2", "--home", mine / "out", **upper).succeeded().out
+    assert not [path for path in antsxnet(linked).iterdir() if path.is_symlink()]
+    unprivileged("rm", "0.3.2", **upper).succeeded()
+    unprivileged("gc", "--grace", "0", **upper).succeeded()
+    assert listing(lower) == before
+
+
+def test_a_home_linked_from_a_lower_cache_has_bytes_of_its_own(
+    layered: AntsCache, figshare: StandIn, lower: Path, tmp_path: Path
+) -> None:
+    before = listing(lower)
+    ran = layered("link", "0.3.2", "--home", tmp_path / "out").succeeded()
+    files = {path.name: path for path in antsxnet(ran.out).iterdir()}
+    assert set(files) == {f"{BRAIN}.h5", f"{TEMPLATE}.nii.gz"}
+    assert not any(path.is_symlink() or path.stat().st_nlink > 1 for path in files.values())
+    assert files[f"{BRAIN}.h5"].read_bytes() == figshare.content(NUMBERS[BRAIN])
+    assert listing(lower) == before
+    assert not layered.root.exists()
+    shutil.rmtree(lower)
+    assert files[f"{BRAIN}.h5"].read_bytes() == figshare.content(NUMBERS[BRAIN])
+
+
+def test_nothing_is_hard_linked_to_a_lower_cache(layered: AntsCache, lower: Path, tmp_path: Path) -> None:
+    before = listing(lower)
+    ran = layered("link", "0.3.2", "--home", tmp_path / "out", "--mode", "hardlink")
+    assert (ran.code, "in a lower cache, which nothing is hard-linked to" in ran.err) == (7, True)
+    assert listing(lower) == before
+
+
+def test_no_lock_is_taken_in_a_lower_cache(layered: AntsCache, lower: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    command = [require("strace"), "-f", "-e", "trace=openat,open,fcntl,flock", "-o", str(trace)]
+    some = ["prefetch", "0.3.2", *name(BRAIN, LUNG)]
+    done = subprocess.run(
+        [*command, *layered.command(*some)], check=False, env=layered.environment(), capture_output=True, timeout=60
+    )
+    if b"PTRACE" in done.stderr:
+        cannot("no ptrace here")
+    assert done.returncode == 0, done.stderr
+    opened = [line for line in trace.read_text().splitlines() if f'"{lower}' in line]
+    assert opened
+    assert not [line for line in opened if "O_WRONLY" in line or "O_RDWR" in line or "O_CREAT" in line]
+    assert not [line for line in opened if "/locks" in line]
+
+
+def test_a_damaged_blob_below_is_repaired_above(layered: AntsCache, figshare: StandIn, lower: Path) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN)).succeeded().out)
+    blob = (view / f"{BRAIN}.h5").readlink()
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" * blob.stat().st_size)
+    before = listing(lower)
+    assert layered("verify").code == 5
+    layered("verify", "--repair").succeeded()
+    assert listing(lower) == before
+    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    layered("verify").succeeded()
+
+
+def test_where_there_is_no_root_lower_caches_are_listed_and_verified(layered: AntsCache, lower: Path) -> None:
+    listed = layered("list", "--json").succeeded().json
+    assert [(each["release"], each["present"], each["own"], each["below"]) for each in listed] == [
+        ("antspynet==0.3.2", 2, 0, 8000)
+    ]
+    assert "4 blobs read" in layered("verify").succeeded().err  # two files, the artifact, the empty configuration
+    sums = layered("verify", "--sums").succeeded().out
+    assert sums.count(str(lower / "views")) == 2
+    damage(lower)
+    assert layered("verify").code == 5
+    assert layered("verify", "0.3.2").code == 5
+
+
+def test_a_release_that_is_in_use_below_alone_is_verified_there(layered: AntsCache, lower: Path) -> None:
+    layered("prefetch", "antspyx==0.6.3", "--name", "r16").succeeded()
+    layered("verify", "0.3.2", "antspyx==0.6.3").succeeded()
+    damage(lower)
+    assert layered("verify", "0.3.2").code == 5
+    assert layered("verify", "antspyx==0.6.3").code == 0
+    assert layered("verify", "0.2.9").code == 7
+
+
+def damage(root: Path) -> None:
+    """One of its blobs has other bytes."""
+    blob = next(path for path in (root / "blobs/sha256").iterdir() if path.stat().st_size == SIZE)
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" * SIZE)
+
+
+def test_the_upper_index_names_what_is_under_the_upper_root_alone(layered: AntsCache) -> None:
+    layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded()
+    [manifest] = json.loads((layered.root / "index.json").read_text())["manifests"]
+    document = json.loads((layered.root / "blobs" / manifest["digest"].replace(":", "/")).read_text())
+    titles = [layer["annotations"]["org.opencontainers.image.title"] for layer in document["layers"]]
+    assert titles == [f"{LUNG}.h5"]
+    assert all((layered.root / "blobs" / layer["digest"].replace(":", "/")).exists() for layer in document["layers"])
+    if shutil.which("skopeo"):
+        copied = ["skopeo", "copy", f"oci:{layered.root}:antspynet-0.3.2", f"oci:{layered.home}/fresh:x"]
+        done = subprocess.run(copied, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+# What is no lower cache
+
+
+def gone(lower: Path) -> None:
+    shutil.rmtree(lower)
+
+
+def a_file(lower: Path) -> None:
+    shutil.rmtree(lower)
+    lower.write_text("not a directory")
+
+
+def newer(lower: Path) -> None:
+    (lower / "antscache.json").chmod(0o644)
+    (lower / "antscache.json").write_text('{"layout": 99}')
+
+
+def damaged(lower: Path) -> None:
+    (lower / "antscache.json").chmod(0o644)
+    (lower / "antscache.json").write_text('{"layout": ')
+
+
+def not_a_root(lower: Path) -> None:
+    (lower / "antscache.json").unlink()
+
+
+def a_loop(lower: Path) -> None:
+    shutil.rmtree(lower)
+    lower.symlink_to(lower)
+
+
+@pytest.mark.parametrize(
+    ("becomes", "told"),
+    [
+        (gone, "no antscache root is there"),
+        (a_file, "Not a directory"),
+        (newer, "has layout 99"),
+        (damaged, "is damaged"),
+        (not_a_root, "no antscache root is there"),
+        (a_loop, "is damaged"),
+    ],
+)
+def test_a_lower_cache_that_cannot_be_used_is_said_and_done_without(
+    layered: AntsCache, figshare: StandIn, lower: Path, becomes: Callable[[Path], None], told: str
+) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded().out)
+    becomes(lower)
+    ran = layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded()
+    assert f"note: the lower cache {lower} is not used: " in ran.err
+    assert told in ran.err
+    assert told in layered("status").succeeded().out
+    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    assert is_own(view / f"{BRAIN}.h5", layered.root)
+    layered("verify").succeeded()
+
+
+@pytest.mark.usefixtures("layered")
+def test_an_unreadable_lower_cache_is_done_without(
+    lower: Path, tmp_path: Path, unprivileged: Callable[..., Ran]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    os.chown(mine, STRANGER, STRANGER)
+    upper = {"ANTSCACHE_DIR": mine / "root", "HOME": mine}
+    lower.chmod(0o700)
+    ran = unprivileged("prefetch", "0.3.2", *name(BRAIN), **upper).succeeded()
+    assert "Permission denied" in ran.err
+    assert is_own(antsxnet(ran.out) / f"{BRAIN}.h5", mine / "root")
+
+
+@pytest.mark.usefixtures("layered")
+def test_a_blob_below_that_we_may_not_read_counts_as_not_there(
+    lower: Path, tmp_path: Path, unprivileged: Callable[..., Ran]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    os.chown(mine, STRANGER, STRANGER)
+    for blob in lower.glob("blobs/sha256/*"):
+        blob.chmod(0o400)
+    ran = unprivileged("prefetch", "0.3.2", *name(BRAIN), ANTSCACHE_DIR=mine / "root", HOME=mine).succeeded()
+    assert is_own(antsxnet(ran.out) / f"{BRAIN}.h5", mine / "root")
+    assert (antsxnet(ran.out) / f"{BRAIN}.h5").stat().st_uid == STRANGER
+
+
+@pytest.mark.parametrize("how", ["same", "slash", "link", "twice"])
+def test_a_root_below_itself_is_one_root(antscache: AntsCache, tmp_path: Path, how: str) -> None:
+    antscache("prefetch", "0.3.2", *name(BRAIN)).succeeded()
+    (tmp_path / "link").symlink_to(antscache.root)
+    named = {"same": antscache.root, "slash": f"{antscache.root}/.", "link": tmp_path / "link"}.get(
+        how, f"{antscache.root}{os.pathsep}{antscache.root}"
+    )
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(named)
+    view = antsxnet(antscache("prefetch", "0.2.9", *name(BRAIN), "--offline").succeeded().out)
+    assert is_own(view / f"{BRAIN}.h5", antscache.root)
+    status = antscache("status", "--json").succeeded().json
+    assert status["lowers"] == []
+    antscache("rm", "0.2.9").succeeded()
+    antscache("rm", "0.3.2").succeeded()
+
+
+def test_the_same_lower_cache_named_twice_is_one(layered: AntsCache, lower: Path) -> None:
+    layered.environ["ANTSCACHE_SITE_DIRS"] = f"{lower}{os.pathsep}{lower}/"
+    assert [each["root"] for each in layered("status", "--json").succeeded().json["lowers"]] == [str(lower)]
+
+
+def test_a_lower_cache_inside_the_upper_root_is_a_lower_cache(layered: AntsCache, lower: Path) -> None:
+    layered("prefetch", "0.3.2", *name(LUNG)).succeeded()
+    inside = layered.root / "locks/lower"
+    lower.rename(inside)
+    layered.environ["ANTSCACHE_SITE_DIRS"] = str(inside)
+    before = listing(inside)
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, LUNG), "--offline").succeeded().out)
+    assert (view / f"{BRAIN}.h5").readlink().is_relative_to(inside)
+    layered("verify").succeeded()
+    layered("rm", "0.3.2").succeeded()
+    layered("gc", "--grace", "0").succeeded()
+    assert listing(inside) == before
+
+
+# A lower cache that has gone
+
+
+def test_a_link_towards_a_lower_cache_that_has_gone_is_not_left_dangling_offline(
+    layered: AntsCache, lower: Path
+) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded().out)
+    lower.rename(lower.parent / "elsewhere")
+    assert (view / f"{BRAIN}.h5").is_symlink()
+    ran = layered("prefetch", "0.3.2", *name(BRAIN, LUNG), "--offline")
+    assert (ran.code, f"{BRAIN}.h5" in ran.err) == (9, True)
+    assert {path.name for path in view.iterdir()} == {f"{LUNG}.h5"}
+
+
+def test_a_link_towards_a_lower_cache_that_has_gone_is_not_left_dangling_where_nobody_delivers(
+    layered: AntsCache, figshare: StandIn, lower: Path
+) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, LUNG)).succeeded().out)
+    lower.rename(lower.parent / "elsewhere")
+    origins = figshare.misbehaving_origins(Misbehaviour.MISSING)
+    assert layered("prefetch", "0.3.2", *name(BRAIN), ANTSCACHE_ORIGINS=origins).code == 4
+    assert {path.name for path in view.iterdir()} == {f"{LUNG}.h5"}
+
+
+def test_a_lower_cache_that_has_moved_is_followed(layered: AntsCache, lower: Path) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN)).succeeded().out)
+    moved = lower.rename(lower.parent / "elsewhere")
+    layered.environ["ANTSCACHE_SITE_DIRS"] = str(moved)
+    assert "missing from it" in layered("path", "0.3.2").err
+    layered("prefetch", "0.3.2", *name(BRAIN), "--offline").succeeded()
+    assert (view / f"{BRAIN}.h5").readlink().is_relative_to(moved)
+
+
+def test_rm_takes_away_links_towards_lower_caches_wherever_they_lead(
+    layered: AntsCache, figshare: StandIn, lower: Path
+) -> None:
+    view = antsxnet(layered("prefetch", "0.3.2", *name(BRAIN, TEMPLATE)).succeeded().out)
+    second = made(figshare, lower.parent / "second", BRAIN)
+    layered.environ["ANTSCACHE_SITE_DIRS"] = str(second)  # one that leads to another cache now, and one to nowhere
+    shutil.copytree(lower, lower.parent / "kept")
+    (view / f"{TEMPLATE}.nii.gz").readlink().unlink()
+    ran = layered("rm", "0.3.2").succeeded()
+    assert "kept" not in ran.err
+    assert not view.exists()
+
+
+# No writable upper cache
+
+
+@pytest.mark.parametrize("unwritable", ["home", "unreadable", "root"])
+def test_without_a_writable_root_what_is_below_is_used_and_what_is_missing_is_named(
+    layered: AntsCache, lower: Path, tmp_path: Path, unprivileged: Callable[..., Ran], unwritable: str
+) -> None:
+    upper = tmp_path / "upper"
+    upper.mkdir(mode=0o700 if unwritable == "unreadable" else 0o755)
+    if unwritable == "root":
+        layered("prefetch", "0.3.2", *name(LUNG), "--root", upper / "root").succeeded()
+        layered("rm", "0.3.2", "--root", upper / "root").succeeded()
+    environ = {"ANTSCACHE_DIR": upper / "root", "HOME": upper}
+    ran = unprivileged("prefetch", "0.3.2", *name(BRAIN, TEMPLATE), **environ).succeeded()
+    home = lower / "views/antspynet-0.3.2"
+    assert ran.out == f"{home}\n"
+    assert "nothing to fetch" in ran.err
+    assert unprivileged("path", "0.3.2", **environ).succeeded().out == f"{home}\n"
+    assert all(is_own(path, lower) for path in antsxnet(ran.out).iterdir())
+    ran = unprivileged("prefetch", "0.3.2", *name(BRAIN, TRANSFORM), **environ)
+    assert ran.code == 6
+    assert f"missing of antspynet==0.3.2: {TRANSFORM}.mat" in ran.err
+    assert "hint: you have no permission: ask its owner, or name another root with --root" in ran.err
+    ran = unprivileged("prefetch", "0.3.2", *name(BRAIN, TRANSFORM), "--offline", **environ)
+    assert (ran.code, f"{TRANSFORM}.mat" in ran.err) == (9, True)
+
+
+def test_a_root_on_a_read_only_mount_above_a_lower_cache_serves_what_both_have(
+    layered: AntsCache, lower: Path, tmp_path: Path
+) -> None:
+    if os.geteuid():
+        cannot("no mounts here")
+    upper = tmp_path / "upper"
+    layered("prefetch", "0.3.2", *name(LUNG, BRAIN), "--root", upper).succeeded()
+    if subprocess.run(["mount", "--bind", upper, upper], check=False, capture_output=True).returncode:
+        cannot("no mounts here")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", upper], check=True)
+        ran = layered("prefetch", "0.3.2", *name(LUNG, BRAIN), "--root", upper).succeeded()
+        assert Path(ran.out.strip()) == upper / "views/antspynet-0.3.2"
+        ran = layered("prefetch", "0.3.2", *name(TRANSFORM), "--root", upper)
+        assert (ran.code, "Read-only file system" in ran.err, f"{TRANSFORM}.mat" in ran.err) == (6, True, True)
+        # Below, there is a view of all of it.
+        ran = layered("prefetch", "0.3.2", *name(TEMPLATE), "--root", upper).succeeded()
+        assert Path(ran.out.strip()) == lower / "views/antspynet-0.3.2"
+    finally:
+        subprocess.run(["umount", upper], check=True)
+
+
+def test_a_release_that_was_read_into_a_lower_cache_is_at_hand(layered: AntsCache, lower: Path) -> None:
+    own = (Path(__file__).parents[2] / "antscache/catalog/manifests/antspynet-0.3.2.json").read_text()
+    catalog = lower / "catalog"
+    catalog.mkdir(exist_ok=True)
+    (catalog / "antspynet-0.3.99.json").write_text(own.replace('"version":"0.3.2"', '"version":"0.3.99"'))
+    layered("prefetch", "0.3.99", *name(BRAIN), "--offline").succeeded()
+
+
+# Records
+
+
+def test_the_more_trusted_record_counts_wherever_it_is(
+    layered: AntsCache, figshare: StandIn, lower: Path, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / f"{BRAIN}.h5").write_bytes(figshare.content(NUMBERS[LUNG]))
+    layered("adopt", files, "--as", "0.3.2", ANTSCACHE_SITE_DIRS="").succeeded()
+    cache = Cache(Settings(root=str(layered.root), site_dirs=(str(lower),), offline=True))
+    cache.prefetch(cache.plan("0.3.2", names=[BRAIN]))
+    view = cache.view(RELEASE).home / ".keras/ANTsXNet"
+    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])

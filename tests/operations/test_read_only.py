@@ -1,0 +1,144 @@
+"""A complete root on a read-only mount: what only looks works as on a writable one; what writes says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from antscache.testing import StandIn
+
+    Run = Callable[..., Ran]
+
+MOUNT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
+LOOKING = [
+    "path 0.3.2",
+    "path --root",
+    "list",
+    "list 0.3.2",
+    "list --json",
+    "status",
+    "releases",
+    f"show {BRAIN}",
+    "diff 0.2.9 0.3.2",
+    "verify",
+    "verify 0.3.2 --deep",
+    "verify --sums",
+    "verify --repair",
+    "gc -n",
+    "gc -n --grace 0",
+    "rm -n 0.3.2",
+    "prefetch antspyx==0.6.3",
+    "prefetch antspyx==0.6.3 --json",
+    f"prefetch 0.3.2 --name {BRAIN} --name {LUNG} --name {TEMPLATE} --offline",
+    "prefetch -n 0.3.2",
+    "prefetch -n antspyx==0.6.3",
+    "adopt -n FILES --as 0.3.2",
+    "init",
+    "run 0.3.2 -- true",
+    f"hook status --python {sys.executable}",
+    "hook entries antspynet SOURCE/antspynet-0.3.2",
+]
+WRITING = [f"prefetch 0.3.2 --name {TRANSFORM}", "rm 0.3.2", "gc --grace 0", "adopt FILES --as 0.2.9"]
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> AntsCache:
+    """antscache with a root that has some of two releases, all of a third, and garbage of a fourth."""
+    home = tmp_path_factory.mktemp("home")
+    antscache = AntsCache(tmp_path_factory.mktemp("held") / "root", home, _figshare.origins)
+    antscache("prefetch", "antspyx==0.6.3").succeeded()
+    antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", LUNG, "--name", TEMPLATE).succeeded()
+    antscache("prefetch", "0.2.9", "--name", BRAIN).succeeded()
+    antscache("prefetch", "0.3.0", "--name", TRANSFORM).succeeded()
+    antscache("rm", "0.3.0").succeeded()
+    upstreams.make(home / "SOURCE", "0.3.2")
+    (home / "FILES").mkdir()
+    (home / "FILES" / f"{LUNG}.h5").write_bytes(_figshare.content("41965818"))
+    return antscache
+
+
+@pytest.fixture(scope="module")
+def read_only(held: AntsCache) -> Run:
+    """antscache as a process to which the root is read-only, even if it is root's."""
+    apart = [require("unshare"), "-m" if os.geteuid() == 0 else "-rm", "sh", "-ec"]
+    probe = f'{MOUNT}; ! touch "$0/file"'
+    if subprocess.run([*apart, probe, held.root], check=False, capture_output=True).returncode:
+        cannot("no read-only mount can be made here")
+
+    def run(*words: str | Path) -> Ran:
+        done = subprocess.run(
+            [*apart, f'{MOUNT}; exec "$@"', held.root, *held.command(*words)],
+            env=held.environment(),
+            cwd=held.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def listing(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Every name below `root` with its mode, size and time of change."""
+    found = {str(path): path.lstat() for path in [root, *root.rglob("*")]}
+    return {path: (status.st_mode, status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def told(ran: Ran) -> str:
+    """What was printed, but for how much is free: a read-only filesystem does not tell."""
+    return re.sub(r", [0-9.]+ .?B free", "", ran.out)
+
+
+@pytest.mark.parametrize("words", LOOKING)
+def test_what_only_looks_works_as_on_a_writable_root_and_writes_to_neither(
+    held: AntsCache, read_only: Run, words: str
+) -> None:
+    before = listing(held.root)
+    there, here = held(*words.split()).succeeded(), read_only(*words.split()).succeeded()
+    assert told(here) == told(there)
+    assert listing(held.root) == before
+
+
+def test_some_of_what_is_selected_is_there_as_well(held: AntsCache, read_only: Run) -> None:
+    ran = read_only("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    assert ran.out == held("path", "0.3.2").out
+    assert "1 file present, nothing to fetch" in ran.err
+
+
+def test_a_home_linked_elsewhere_has_its_bytes(
+    held: AntsCache, read_only: Run, figshare: StandIn, tmp_path: Path
+) -> None:
+    before = listing(held.root)
+    assert read_only("link", "0.3.2", "--home", tmp_path).succeeded().out == f"{tmp_path}\n"
+    files = {path.name: path.read_bytes() for path in (tmp_path / ".keras/ANTsXNet").iterdir()}
+    assert set(files) == {f"{BRAIN}.h5", f"{LUNG}.h5", f"{TEMPLATE}.nii.gz"}
+    assert files[f"{BRAIN}.h5"] == figshare.content("34821874")
+    assert listing(held.root) == before
+
+
+def test_the_doctor_finds_no_error_and_says_that_it_is_read_only(held: AntsCache, read_only: Run) -> None:
+    before = listing(held.root)
+    ran = read_only("doctor").succeeded()
+    assert f"{held.root} is on a read-only filesystem: what it holds can be used" in ran.out
+    assert listing(held.root) == before
+
+
+@pytest.mark.parametrize("words", WRITING)
+def test_what_writes_is_refused_with_the_reason(held: AntsCache, read_only: Run, words: str) -> None:
+    before = listing(held.root)
+    ran = read_only(*words.split())
+    assert (ran.code in {6, 7}, "Read-only file system" in ran.err) == (True, True), ran
+    assert listing(held.root) == before

@@ -1,0 +1,325 @@
+"""Removal: a release goes out of use with what is ours in its view, and nothing else goes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
+from support.users import ANN, BOB, everybodys, run_as
+
+from antscache.cache import Cache
+from antscache.core.manifest import Release
+from antscache.errors import StoreError, ViewError
+from antscache.store.trash import Trash
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from antscache.testing import StandIn
+
+__all__ = ["everybodys"]
+
+RELEASE, OTHER = Release("antspynet", "0.3.2"), Release("antspynet", "0.2.9")
+NAMES = (BRAIN, LUNG, TEMPLATE)
+
+
+@pytest.fixture
+def cache(antscache: AntsCache, figshare: StandIn) -> Cache:
+    """A cache in which three files of a release are in use, and one of them by another release as well."""
+    cache = Cache.open(antscache.root, origins=figshare.origins.split())
+    cache.prefetch(cache.plan("0.3.2", names=NAMES))
+    cache.prefetch(cache.plan("0.2.9", names=[BRAIN]))
+    return cache
+
+
+def antsxnet(cache: Cache, release: Release = RELEASE) -> Path:
+    return cache.store.layout.view(release) / ".keras/ANTsXNet"
+
+
+def tags(cache: Cache) -> list[str]:
+    manifests = json.loads(cache.store.layout.index.read_bytes())["manifests"]
+    return [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests]
+
+
+def test_a_removed_release_is_not_in_use_and_has_no_view(cache: Cache) -> None:
+    removed = cache.remove(RELEASE)
+    assert removed.names == tuple(sorted(FEW.values()))
+    assert (removed.kept, removed.others) == ((), 0)
+    assert cache.store.refs.releases() == (OTHER,)
+    assert not cache.store.layout.view(RELEASE).exists()
+    assert tags(cache) == ["antspynet-0.2.9"]
+
+
+def test_its_bytes_stay_until_a_collection_and_the_other_release_keeps_its_own(cache: Cache, figshare: StandIn) -> None:
+    removed = cache.remove(RELEASE)
+    assert removed.own == 8000  # two files of 4000; the third is in use
+    assert cache.store.stored()[0] == 3 + 3  # and artifact manifests: of both releases, and their configuration
+    cache.gc(grace=0)
+    freed = cache.gc(grace=0).freed
+    assert removed.own < freed < removed.own + 2000
+    assert (antsxnet(cache, OTHER) / f"{BRAIN}.h5").read_bytes() == figshare.content("34821874")
+    assert cache.view(OTHER).missing == ()
+
+
+def test_what_is_removed_and_collected_can_be_had_again(cache: Cache, figshare: StandIn) -> None:
+    cache.remove(RELEASE)
+    cache.gc(grace=0)
+    offline = Cache.open(cache.store.layout.root, offline=True)
+    offline.prefetch(offline.plan("0.3.2", names=NAMES))
+    assert {path.name: path.read_bytes() for path in antsxnet(cache).iterdir()} == {
+        file: figshare.content(number) for number, file in FEW.items()
+    }
+
+
+@pytest.mark.parametrize("mode", [pytest.param("hardlink", marks=pytest.mark.hard_links), "symlink"])
+def test_what_antscache_did_not_put_into_the_view_stays_and_is_named(cache: Cache, tmp_path: Path, mode: str) -> None:
+    again = Cache.open(cache.store.layout.root, link_mode=mode)
+    for path in antsxnet(cache).iterdir():
+        path.unlink()
+    again.prefetch(again.plan("0.3.2", names=NAMES))
+    view = antsxnet(cache)
+    (tmp_path / "precious").write_text("precious")
+    (view / f"{LUNG}.h5").unlink()
+    (view / f"{LUNG}.h5").write_text("trained on")
+    (view / f"{TEMPLATE}.nii.gz").unlink()
+    (view / f"{TEMPLATE}.nii.gz").symlink_to(tmp_path / "precious")
+    (view / "mine.h5").write_text("mine")
+    (view.parent / "keras.json").write_text("{}")
+    (view / "directory").mkdir()
+    (view / "directory/thesis.txt").write_text("precious")
+    (view / "elsewhere").symlink_to(tmp_path)
+    removed = cache.remove(RELEASE)
+    assert removed.names == (f"{BRAIN}.h5",)
+    kept = ["elsewhere", "mine.h5", f"{LUNG}.h5", f"{TEMPLATE}.nii.gz", "directory/thesis.txt"]
+    assert set(removed.kept) == {".keras/keras.json", *(f".keras/ANTsXNet/{name}" for name in kept)}
+    assert all(os.path.lexists(removed.home / name) for name in removed.kept)
+    assert (view / f"{LUNG}.h5").read_text() == "trained on"
+    assert cache.store.refs.releases() == (OTHER,)
+    assert cache.remove(RELEASE).kept == removed.kept  # it may be asked again
+
+
+def test_a_name_that_leads_nowhere_any_more_is_ours(cache: Cache) -> None:
+    path = antsxnet(cache) / f"{LUNG}.h5"
+    path.unlink()
+    path.symlink_to("../../../../blobs/sha256/nothing")
+    assert f"{LUNG}.h5" in cache.remove(RELEASE).names
+    assert not cache.store.layout.view(RELEASE).exists()
+
+
+def test_what_waits_in_the_trash_is_ours_all_the_same(cache: Cache) -> None:
+    """A collection was killed just there."""
+    record = cache.store.record("figshare:41965818")
+    assert record is not None
+    Trash(cache.store.layout).condemn(record.digest)
+    assert cache.remove(RELEASE).names == tuple(sorted(FEW.values()))
+
+
+def test_a_name_being_made_is_neither_removed_nor_named(cache: Cache) -> None:
+    (antsxnet(cache) / ("0" * 32)).write_bytes(b"beginning")
+    removed = cache.remove(RELEASE)
+    assert (len(removed.names), removed.kept) == (3, ())
+    assert (antsxnet(cache) / ("0" * 32)).exists()
+
+
+def test_the_examples_of_antspyx_go_from_their_own_directory_and_no_further(cache: Cache) -> None:
+    cache.prefetch(cache.plan("antspyx==0.6.3", names=["r16"]))
+    for each in (RELEASE, OTHER):
+        cache.remove(each)
+    removed = cache.remove(Release("antspyx", "0.6.3"))
+    assert removed.names == ("r16slice.jpg",)
+    assert list(cache.store.layout.views.iterdir()) == []
+    assert list(cache.store.layout.refs.iterdir()) == []
+
+
+def test_a_dry_run_says_what_a_run_does_and_changes_nothing(cache: Cache) -> None:
+    (antsxnet(cache) / "mine.h5").write_text("mine")
+    before = snapshot(cache.store.layout.root)
+    planned = cache.remove(RELEASE, dry_run=True)
+    assert snapshot(cache.store.layout.root) == before
+    assert cache.remove(RELEASE) == planned
+
+
+def test_what_is_not_in_use_cannot_be_removed_and_nothing_is_changed(cache: Cache) -> None:
+    before = snapshot(cache.store.layout.root)
+    with pytest.raises(ViewError, match=r"nothing of antspynet==0\.3\.1 is in use") as caught:
+        cache.remove(Release("antspynet", "0.3.1"))
+    assert "antscache list" in caught.value.hint
+    assert snapshot(cache.store.layout.root) == before
+
+
+@pytest.mark.parametrize("release", [RELEASE, OTHER])
+def test_with_a_selection_that_cannot_be_read_nothing_is_removed(cache: Cache, release: Release) -> None:
+    [ref] = cache.store.refs.of(release)
+    ref.path.unlink()
+    ref.path.write_text("{")
+    before = snapshot(cache.store.layout.root)
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        cache.remove(RELEASE)
+    assert "antscache verify --repair" in caught.value.hint
+    assert snapshot(cache.store.layout.root) == before
+
+
+# The command
+
+
+def test_the_command_says_what_it_did_what_it_kept_and_what_gc_can_free(antscache: AntsCache, cache: Cache) -> None:
+    (antsxnet(cache) / "mine.h5").write_text("mine")
+    plan = antscache("rm", "0.3.2", "-n").succeeded()
+    assert re.search(rf"^remove  {BRAIN}\.h5$", plan.out, re.MULTILINE)
+    assert plan.out.splitlines()[-1] == "antspynet==0.3.2: 3 files would be removed from its view"
+    assert "hint: `antscache gc` could then free 8.0 kB that nothing else in use shares" in plan.err
+    ran = antscache("rm", "antspynet==0.3.2").succeeded()
+    assert ran.out == "antspynet==0.3.2: 3 files removed from its view\n"
+    assert f"kept {antsxnet(cache) / 'mine.h5'}, which is not yours to remove, or not antscache's\n" in ran.err
+    assert "hint: `antscache gc` can free 8.0 kB that nothing else in use shares" in ran.err
+
+
+def test_json_has_the_same_facts(antscache: AntsCache, cache: Cache) -> None:
+    (antsxnet(cache) / "mine.h5").write_text("mine")
+    facts = antscache("rm", "0.3.2", "--json").succeeded().json
+    assert facts == {
+        "release": "antspynet==0.3.2",
+        "removed": sorted(FEW.values()),
+        "kept": [".keras/ANTsXNet/mine.h5"],
+        "own": 8000,
+    }
+
+
+# Killed in the middle
+
+STEPS = """
+import os, signal, sys
+left = int(sys.argv[1])
+
+def hook(event, arguments):
+    global left
+    if event in {"os.remove", "os.rmdir", "os.rename", "os.link"} and sys.argv[2] in str(arguments[0]):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+from antscache.cli import main
+sys.addaudithook(hook)
+main(sys.argv[3:])
+"""
+
+
+def killed_at(antscache: AntsCache, step: int, *arguments: str) -> bool:
+    """Run antscache and kill it before it changes a name in the root once more than `step` times; whether it was."""
+    command = [sys.executable, "-c", STEPS, str(step), str(antscache.root), *arguments]
+    done = subprocess.run(command, env=antscache.environment(), cwd=antscache.home, capture_output=True, check=False)
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.parametrize("then", ["rm", "prefetch", "another"])
+def test_killed_anywhere_the_next_command_puts_everything_right(
+    antscache: AntsCache, cache: Cache, figshare: StandIn, then: str
+) -> None:
+    requests = len(figshare.requests)
+    for step in itertools.count():
+        if not killed_at(antscache, step, "rm", "0.3.2"):
+            break
+        if then == "rm":
+            with suppress(ViewError):  # it was killed when all was done
+                cache.remove(RELEASE)
+            assert cache.store.refs.releases() == (OTHER,)
+            assert not cache.store.layout.view(RELEASE).exists()
+        elif then == "prefetch":
+            cache.prefetch(cache.plan("0.3.2", names=NAMES))
+            assert cache.view(RELEASE).missing == ()
+        else:
+            cache.prefetch(cache.plan("0.2.9", names=[BRAIN]))
+        before = cache.store.layout.index.stat().st_ino
+        cache.store.update_index()
+        assert cache.store.layout.index.stat().st_ino == before  # it was right
+        assert "antspynet-0.2.9" in tags(cache)
+        cache.prefetch(cache.plan("0.3.2", names=NAMES))
+    assert step > 5
+    assert len(figshare.requests) == requests
+
+
+# Other users
+
+PREFETCH = """
+cache = Cache(Settings(root=arguments[0], origins=tuple(arguments[1].split()), offline=not arguments[1]))
+cache.prefetch(cache.plan("0.3.2", names=arguments[2:]))
+"""
+REMOVE = """
+from antscache.core import parse_release
+cache = Cache(Settings(root=arguments[0]))
+try:
+    removed = cache.remove(parse_release("0.3.2"), force="force" in arguments)
+    print(json.dumps({"names": removed.names, "kept": removed.kept, "others": removed.others, "own": removed.own}))
+except AntsCacheError as error:
+    print(json.dumps([str(error), error.hint]))
+"""
+
+
+@pytest.fixture
+def common(everybodys: Path, figshare: StandIn) -> Cache:
+    """A root that Ann made, in which everybody may write and delete; Bob uses one more file than she does."""
+    root = everybodys / "root"
+    run_as(ANN, PREFETCH, root, figshare.origins, BRAIN, umask=0)
+    run_as(BOB, PREFETCH, root, figshare.origins, BRAIN, LUNG, umask=0)
+    return Cache.open(root)
+
+
+def test_what_another_user_selected_stays(common: Cache) -> None:
+    removed = run_as(ANN, REMOVE, common.store.layout.root)
+    assert removed == {"names": [], "kept": [], "others": 1, "own": 0}
+    assert common.view(RELEASE).missing == ()
+    told, hint = run_as(ANN, REMOVE, common.store.layout.root)
+    assert told == "others selected antspynet==0.3.2, and you did not"
+    assert "--force" in hint
+    assert common.view(RELEASE).missing == ()
+
+
+def test_what_only_you_selected_goes_and_the_rest_stays(common: Cache) -> None:
+    removed = run_as(BOB, REMOVE, common.store.layout.root)
+    assert removed == {"names": [f"{LUNG}.h5"], "kept": [], "others": 1, "own": 4000}
+    assert [entry.name for entry in common.selected(RELEASE)] == [BRAIN]
+    assert common.view(RELEASE).missing == ()
+
+
+def test_what_two_users_selected_alike_stays_until_both_removed_it(common: Cache, figshare: StandIn) -> None:
+    run_as(ANN, PREFETCH, common.store.layout.root, figshare.origins, BRAIN, LUNG, umask=0)
+    assert run_as(BOB, REMOVE, common.store.layout.root)["names"] == []
+    assert len(common.selected(RELEASE)) == 2
+    assert len(run_as(ANN, REMOVE, common.store.layout.root)["names"]) == 2
+    assert common.store.refs.releases() == ()
+
+
+def test_force_takes_away_what_others_selected_too(common: Cache) -> None:
+    removed = run_as(ANN, REMOVE, common.store.layout.root, "force")
+    assert (len(removed["names"]), removed["others"], removed["own"]) == (2, 0, 8000)
+    assert common.store.refs.releases() == ()
+
+
+def test_force_does_nothing_where_only_owners_delete_and_says_whose_it_is(common: Cache) -> None:
+    for directory in (common.store.layout.root, *common.store.layout.root.rglob("")):
+        os.chown(directory, 0, 0)
+        directory.chmod(0o1777)
+    before = snapshot(common.store.layout.root)
+    told, hint = run_as(ANN, REMOVE, common.store.layout.root, "force")
+    assert re.search(rf"cannot remove .*/refs/antspynet/0\.3\.2/\w+\.json: it is user {BOB}'s", told)
+    assert "they can run `antscache rm`" in hint
+    assert snapshot(common.store.layout.root) == before
+
+
+def test_anothers_complete_root_is_used_without_writing_to_it(common: Cache) -> None:
+    root = common.store.layout.root
+    for directory in (root, *root.rglob("")):
+        directory.chmod(0o755)
+    before = snapshot(root)
+    run_as(BOB + 1, PREFETCH, root, "", BRAIN)
+    assert snapshot(root) == before

@@ -1,0 +1,600 @@
+"""Roots that a group shares: real users, any umask, nobody's word for it."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, cannot, snapshot
+from support.members import Forks, User, forks
+
+from antscache import disk
+from antscache.core.digest import descriptor_of
+from antscache.core.manifest import Entry, Release
+from antscache.core.record import Partial, Record, Selection
+from antscache.disk.files import SHARED_DIRECTORY, SHARED_FILE
+from antscache.disk.locks import Locks
+from antscache.store.partials import Notes, partial_files
+from antscache.store.store import Store
+from antscache.testing import StandIn
+from antscache.views import links
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GROUP, OTHERS = 32001, 32002  # numbers that no group and no user of this host has
+ALICE, BOB, CAROL, MALLORY, OUTSIDER = range(31001, 31006)
+WRITABLE = {"index.json", "locks/identifiers", "locks/pace"}
+RELEASE = Release("antspynet", "0.3.2")
+HOST = os.uname().nodename
+VIEW = "views/antspynet-0.3.2/.keras/ANTsXNet"
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Forks]:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        cannot("only root on Linux can be other users")
+    with forks() as found:
+        yield found
+
+
+@dataclass
+class Lab:
+    """Members of a group, who share a root, and somebody who is none. Each has a home that nobody else may read."""
+
+    place: Path
+    root: Path
+    alice: User
+    bob: User
+    carol: User
+    mallory: User
+    outsider: User
+
+    def shared(self) -> Lab:
+        self.alice("init", "--shared").succeeded()
+        return self
+
+    def modes(self) -> dict[str, int]:
+        found = {".": stat.S_IMODE(self.root.lstat().st_mode)}
+        for path in self.root.rglob("*"):
+            if not path.is_symlink():
+                found[str(path.relative_to(self.root))] = stat.S_IMODE(path.lstat().st_mode)
+        return found
+
+    def assert_modes(self, *, also: int = 0) -> None:
+        """Everything has the mode that members need; files made before sharing may have the bits `also` for owners."""
+        for name, mode in self.modes().items():
+            path = self.root / name
+            right = SHARED_DIRECTORY if path.is_dir() else SHARED_FILE if name in WRITABLE else 0o444
+            assert (name, oct(mode & ~also | right & also)) == (name, oct(right))
+            assert (name, path.stat().st_gid) == (name, GROUP)
+
+
+@pytest.fixture
+def lab(forked: Forks, figshare: StandIn) -> Iterator[Lab]:
+    place = Path(tempfile.mkdtemp(prefix="antscache-lab-", dir="/tmp"))  # where all users come
+    place.chmod(0o755)
+    lab = place / "lab"
+    lab.mkdir()
+    os.chown(lab, ALICE, GROUP)
+    environ = {
+        "ANTSCACHE_DIR": str(lab / "root"),
+        "ANTSCACHE_ORIGINS": figshare.origins,
+        "no_proxy": "*",
+        "PIP_NO_INDEX": "1",
+    }
+
+    def user(number: int, umask: int, *groups: int) -> User:
+        home = place / str(number)
+        home.mkdir(mode=0o700)
+        os.chown(home, number, groups[0])
+        return User(forked, number, groups, umask, home, environ)
+
+    yield Lab(
+        place,
+        lab / "root",
+        user(ALICE, 0o022, GROUP),
+        user(BOB, 0o077, GROUP),
+        user(CAROL, 0o022, OTHERS, GROUP),
+        user(MALLORY, 0o022, GROUP),
+        user(OUTSIDER, 0o022, OTHERS),
+    )
+    shutil.rmtree(place)
+
+
+def names(*entries: str) -> list[str]:
+    return [part for entry in entries for part in ("--name", entry)]
+
+
+def does_without_symlinks(place: Path) -> bool:
+    """Whether a view can share another member's bytes in another way."""
+    if Path("/proc/sys/fs/protected_hardlinks").read_text() == "0\n":
+        return True
+    try:
+        with (place / "source").open("xb") as source, (place / "clone").open("xb") as target:
+            disk.clone(source.fileno(), target.fileno())
+    except OSError:
+        return False
+    return True
+
+
+# Adding, using, verifying
+
+
+def test_members_with_any_umask_add_use_and_verify_what_the_others_added(lab: Lab, figshare: StandIn) -> None:
+    lab.shared()
+    before = [figshare.downloads(number) for number in FEW]
+    lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.carol("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
+    lab.alice("prefetch", "0.3.2", *names(BRAIN, LUNG, TEMPLATE)).succeeded()
+    lab.assert_modes()
+    assert {path.stat().st_uid for path in (lab.root / VIEW).iterdir()} == {ALICE, BOB, CAROL}
+    assert [figshare.downloads(number) for number in FEW] == [count + 1 for count in before]
+    everything = "".join(f"open({str(lab.root / VIEW / file)!r}, 'rb').read()\n" for file in FEW.values())
+    for user in lab.alice, lab.bob, lab.carol, lab.outsider:
+        assert user("verify").code == 0
+        user.run(everything).succeeded()
+        assert user("list", "--json").succeeded().json[0]["present"] == 3
+
+
+def test_an_outsider_reads_and_cannot_write(lab: Lab) -> None:
+    lab.shared().bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    before = snapshot(lab.root)
+    home = lab.outsider("path", "0.3.2").succeeded().out.strip()
+    assert home == str(lab.root / "views/antspynet-0.3.2")
+    assert lab.outsider("prefetch", "0.3.2", *names(BRAIN)).succeeded().out.strip() == home
+    for refused in ["prefetch", "0.3.2", *names(LUNG)], ["rm", "0.3.2", "--force"], ["init", "--shared"]:
+        ran = lab.outsider(*refused)
+        assert (refused, ran.code in {6, 7}) == (refused, True), ran.err
+    everything = sorted(map(str, [lab.root, *lab.root.rglob("*")]))
+    lab.outsider.run(
+        "import os\n"
+        f"for path in {everything!r}:\n"
+        "    if os.path.isdir(path): assert not os.access(path, os.W_OK), path\n"
+        "    else:\n"
+        "        try: os.open(path, os.O_WRONLY)\n"
+        "        except PermissionError: continue\n"
+        "        raise AssertionError(path)\n"
+    ).succeeded()
+    assert snapshot(lab.root) == before
+
+
+def test_whose_blobs_cannot_be_hard_linked_are_linked_by_symlinks_and_that_is_said_once(lab: Lab) -> None:
+    lab.shared().alice("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
+    ran = lab.bob("prefetch", "0.3.1", *names(BRAIN, LUNG)).succeeded()
+    made = list((lab.root / "views/antspynet-0.3.1/.keras/ANTsXNet").iterdir())
+    assert len(made) == 2
+    if does_without_symlinks(lab.place):
+        cannot("this filesystem clones, or links to the files of others")
+    assert ran.err.count("linked by symlinks (hardlink refused: Operation not permitted)") == 1
+    for path in made:
+        assert not path.readlink().is_absolute()
+        assert path.resolve().parent == lab.root / "blobs/sha256"
+    lab.outsider("verify").succeeded()
+
+
+def test_outside_a_root_the_blobs_of_others_become_copies_and_that_is_said(lab: Lab) -> None:
+    lab.shared().alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    ran = lab.bob("link", "0.3.2", "--home", lab.bob.home / "image").succeeded()
+    made = lab.bob.home / f"image/.keras/ANTsXNet/{BRAIN}.h5"
+    assert not made.is_symlink()
+    if does_without_symlinks(lab.place):
+        cannot("this filesystem clones, or links to the files of others")
+    assert "1 file copied (hardlink refused: Operation not permitted)" in ran.err
+    assert stat.S_IMODE(made.stat().st_mode) == 0o400  # outside, modes follow the umask
+
+
+def test_the_index_that_another_member_made_is_right_after_each_command(lab: Lab) -> None:
+    lab.shared()
+    for user, version in ((lab.alice, "0.3.2"), (lab.bob, "0.3.1"), (lab.carol, "0.3.0")):
+        user("prefetch", version, *names(BRAIN)).succeeded()
+    lab.bob("rm", "0.3.1").succeeded()
+    index = json.loads((lab.root / "index.json").read_text())
+    tags = [each["annotations"]["org.opencontainers.image.ref.name"] for each in index["manifests"]]
+    assert tags == ["antspynet-0.3.0", "antspynet-0.3.2"]
+    assert (lab.root / "index.json").stat().st_uid == ALICE
+    lab.carol("verify").succeeded()
+    assert list((lab.root / "ingest").iterdir()) == []
+
+
+def test_a_release_is_removed_although_another_member_made_its_view(lab: Lab) -> None:
+    lab.shared().alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.bob("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
+    lab.alice("rm", "0.3.2").succeeded()
+    ran = lab.bob("rm", "0.3.2").succeeded()
+    assert f"{BRAIN}.h5" in ran.err
+    assert [path.name for path in (lab.root / VIEW).iterdir()] == [f"{BRAIN}.h5"]
+    assert lab.bob("list", "--json").succeeded().json == []
+
+
+def test_a_name_that_another_member_made_and_leads_elsewhere_is_an_error_that_names_them(lab: Lab) -> None:
+    lab.shared().alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    name = lab.root / VIEW / f"{BRAIN}.h5"
+    lab.alice.run(f"import os; os.unlink({str(name)!r}); open({str(name)!r}, 'w').write('other')").succeeded()
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
+    assert (ran.code, f"{name} leads elsewhere, and is user {ALICE}'s" in ran.err) == (7, True)
+    assert f"hint: ask user {ALICE} to prefetch" in ran.err
+    assert name.read_text() == "other"
+    assert len(list(name.parent.iterdir())) == 1
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+
+
+def test_a_record_of_another_member_that_says_something_else_is_an_error_that_names_them(lab: Lab) -> None:
+    lab.shared()
+    wrong = Record("figshare:34821874", "sha256:" + "0" * 64, 5, "adopted", "x", "2026-01-01T00:00:00+00:00")
+    lab.alice.run(
+        "from pathlib import Path; from antscache.store import Store; from antscache.core import Record\n"
+        f"store = Store(Path({str(lab.root)!r})); store.create(); store.remember({wrong!r})"
+    ).succeeded()
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
+    assert (ran.code, f"34821874.json is user {ALICE}'s" in ran.err) == (6, True)
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.assert_modes()
+    lab.bob("verify").succeeded()
+
+
+def test_what_was_left_with_ones_own_mode_when_killed_is_opened_by_the_next_command(lab: Lab) -> None:
+    lab.shared()
+    lab.alice.run(f"import os; os.mkdir({str(lab.root / 'views/antspynet-0.3.2')!r}, 0o700)").succeeded()
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.assert_modes()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(umask=st.integers(0, 0o777))
+def test_no_umask_changes_a_mode_in_a_shared_root(tmp_path_factory: pytest.TempPathFactory, umask: int) -> None:
+    if os.geteuid() != 0:
+        umask &= 0o077  # others could not enter a directory of theirs
+    root = tmp_path_factory.mktemp("umask") / "root"
+    before = os.umask(umask)
+    try:
+        store = Store(root)
+        store.share()
+        blob = store.add(b"x")
+        record = Record("figshare:1", blob.digest, blob.size, "mirror", "x", "2026-01-01T00:00:00+00:00")
+        store.remember(record)
+        store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "x", "2026-01-01T00:00:00+00:00"))
+        store.refs.select(Selection(RELEASE, (Entry("network", "a", "a.h5", "figshare:1"),)))
+        store.update_index()
+    finally:
+        os.umask(before)
+    for path in [root, *root.rglob("*")]:
+        right = SHARED_DIRECTORY if path.is_dir() else SHARED_FILE if str(path.relative_to(root)) in WRITABLE else 0o444
+        assert (path, oct(stat.S_IMODE(path.stat().st_mode))) == (path, oct(right))
+
+
+def test_a_clone_in_a_shared_view_is_read_by_members_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clone(source: int, target: int) -> None:  # as a filesystem with reflinks does
+        os.sendfile(target, source, 0, 1 << 20)
+
+    monkeypatch.setattr(disk, "clone", clone)
+    before = os.umask(0o077)
+    try:
+        blob = tmp_path / "blob"
+        blob.write_bytes(b"x")
+        for shared, mode in ((tmp_path, 0o444), (None, 0o400)):
+            directory = tmp_path / f"view-{shared is None}"
+            linked = links.link(directory, {"a.h5": blob}, links.INSIDE, ours=True, shared=shared)
+            assert linked.modes == {"reflink": 1}
+            assert stat.S_IMODE((directory / "a.h5").stat().st_mode) == mode
+    finally:
+        os.umask(before)
+
+
+# Making a root
+
+
+def test_init_makes_a_root_of_ones_own_that_follows_the_umask(lab: Lab) -> None:
+    shutil.chown(lab.root.parent, BOB)
+    ran = lab.bob("init").succeeded()
+    assert ran.out == f"{lab.root}\n"
+    assert json.loads((lab.root / "antscache.json").read_text())["shared"] is False
+    assert {mode & 0o077 for mode in lab.modes().values()} == {0}
+    before = snapshot(lab.root)
+    assert lab.bob("init", "--json").succeeded().json == {"root": str(lab.root), "shared": False, "group": None}
+    assert snapshot(lab.root) == before
+
+
+def test_sharing_again_changes_nothing_and_init_does_not_unshare(lab: Lab) -> None:
+    lab.shared().bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    before, modes = snapshot(lab.root), lab.modes()
+    for arguments in ["init", "--shared"], ["init"]:
+        ran = lab.alice(*arguments).succeeded()
+        assert f"shared with the group group {GROUP}" in ran.err
+    assert (snapshot(lab.root), lab.modes()) == (before, modes)
+    assert lab.bob("init").succeeded().out == f"{lab.root}\n"
+
+
+def test_ones_own_root_is_opened_to_the_group_with_all_that_is_in_it(lab: Lab) -> None:
+    lab.alice.umask = 0o077
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    assert lab.bob("path", "0.3.2").code == 6
+    lab.alice("init", "--shared").succeeded()
+    lab.assert_modes(also=0o200)
+    lab.bob("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
+    lab.assert_modes(also=0o200)
+    lab.alice("verify").succeeded()
+
+
+def test_opening_a_root_follows_no_link_out_of_it(lab: Lab) -> None:
+    lab.alice("init").succeeded()
+    secret = lab.alice.home / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "file").touch(mode=0o600)
+    for path in secret, secret / "file":
+        os.chown(path, ALICE, OTHERS)
+    (lab.root / "views/directory").symlink_to(secret)
+    (lab.root / "views/file").symlink_to(secret / "file")
+    lab.alice("init", "--shared").succeeded()
+    for path, mode in ((secret, 0o700), (secret / "file", 0o600)):
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (mode, OTHERS)
+
+
+def test_somebody_elses_root_is_not_opened(lab: Lab) -> None:
+    lab.alice("init").succeeded()
+    before = lab.modes()
+    ran = lab.bob("init", "--shared")
+    assert (ran.code, f"{lab.root} is user {ALICE}'s, and only its owner can share it" in ran.err) == (6, True)
+    assert f"ask user {ALICE}" in ran.err
+    assert lab.modes() == before
+
+
+def test_a_group_that_one_is_not_in_is_refused_and_nothing_is_changed(lab: Lab) -> None:
+    lab.alice("init").succeeded()
+    before = lab.modes()
+    group = next(each for each in grp.getgrall() if each.gr_gid)
+    ran = lab.alice("init", "--shared", "--group", group.gr_name)
+    assert (ran.code, f"you are not in the group {group.gr_name}" in ran.err) == (6, True)
+    os.chown(lab.root, ALICE, OTHERS)
+    ran = lab.alice("init", "--shared")
+    assert (ran.code, f"you are not in the group group {OTHERS}" in ran.err) == (6, True)
+    assert (lab.modes(), json.loads((lab.root / "antscache.json").read_text())["shared"]) == (before, False)
+    assert lab.alice("init", "--shared", "--group", "no such group").code == 2
+    assert lab.alice("init", "--group", group.gr_name).code == 2
+
+
+def test_the_group_that_is_named_has_the_root(lab: Lab) -> None:
+    group = next(each for each in grp.getgrall() if each.gr_gid)
+    lab.alice.groups = (OTHERS, group.gr_gid)
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    ran = lab.alice("init", "--shared", "--group", group.gr_name, "--json").succeeded()
+    assert ran.json == {"root": str(lab.root), "shared": True, "group": group.gr_name}
+    assert {path.stat().st_gid for path in [lab.root, *lab.root.rglob("*")]} == {group.gr_gid}
+
+
+def test_a_directory_above_that_the_group_cannot_pass_is_told(lab: Lab) -> None:
+    ran = lab.alice("--root", lab.alice.home / "root", "init", "--shared").succeeded()
+    assert f"warning: the group cannot pass {lab.alice.home}" in ran.err
+    assert "warning" not in lab.alice("init", "--shared").succeeded().err
+
+
+# Planted links
+
+
+@pytest.mark.parametrize("where", [VIEW, "views/antspynet-0.3.2/.keras", "views/antspynet-0.3.2"])
+def test_no_link_in_place_of_a_view_makes_another_member_write_through_it(lab: Lab, where: str) -> None:
+    lab.shared()
+    mine = lab.bob.home / "mine"
+    below = Path("views/antspynet-0.3.2/.keras/ANTsXNet").relative_to(where)
+    lab.bob.run(f"import os; os.makedirs({str(mine / below)!r})").succeeded()
+    (mine / below / f"{BRAIN}.h5").write_text("precious")
+    (mine / below / "dangling").symlink_to("nowhere")
+    plant(lab.mallory, lab.root / where, mine)
+    before = snapshot(mine)
+    for arguments in ["prefetch", "0.3.2", *names(BRAIN)], ["rm", "0.3.2"], ["verify", "--repair"], ["gc"]:
+        lab.bob(*arguments)
+        assert snapshot(mine) == before, arguments
+    assert lab.bob("prefetch", "0.3.2", *names(BRAIN)).code == 7
+    assert list((lab.root / "trash").iterdir()) == []
+
+
+def test_what_nobody_finished_is_not_looked_for_behind_a_link_in_place_of_a_view(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.shared()
+    mine = lab.bob.home / ".keras/ANTsXNet"
+    mine.mkdir(parents=True)
+    (mine / ("0" * 32)).touch()
+    monkeypatch.setattr(links, "ABANDONED", -1)
+    assert links.stale_links(lab.root / "views") == []
+    plant(lab.mallory, lab.root / "views/antspynet-0.3.2", lab.bob.home)
+    assert links.stale_links(lab.root / "views") == []
+    (lab.root / "views/antspynet-0.3.2").unlink()
+    shutil.copytree(lab.bob.home, lab.root / "views/antspynet-0.3.2")
+    assert len(links.stale_links(lab.root / "views")) == 1
+
+
+@pytest.mark.parametrize("where", ["ingest", "trash", "catalog", "locks", "blobs/sha256", "refs", "views", "blobs"])
+def test_a_shared_root_with_a_link_in_place_of_a_directory_is_refused(lab: Lab, where: str) -> None:
+    lab.shared()
+    mine = lab.bob.home / "mine"
+    lab.bob.run(f"import os; os.mkdir({str(mine)!r})").succeeded()
+    shutil.rmtree(lab.root / where)
+    (lab.root / where).symlink_to(mine)
+    for arguments in ["prefetch", "0.3.2", *names(BRAIN)], ["gc"], ["status"]:
+        ran = lab.bob(*arguments)
+        assert (ran.code, "a link, and none is followed here" in ran.err) == (6, True)
+    assert list(mine.iterdir()) == []
+
+
+def test_no_link_in_place_of_a_blob_is_a_blob_or_is_written_through(lab: Lab, figshare: StandIn) -> None:
+    lab.shared()
+    blob = descriptor_of(figshare.content("34821874"))
+    victim = lab.bob.home / "victim"
+    victim.write_bytes(b"p" * blob.size)
+    plant(lab.mallory, lab.root / "blobs/sha256" / blob.digest.removeprefix("sha256:"), victim)
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
+    assert (ran.code, "cannot write to" in ran.err) == (6, True)
+    assert victim.read_bytes() == b"p" * blob.size
+    assert not Store(lab.root).holds(blob)
+    lab.mallory.run(f"import os; os.unlink({str(lab.root / 'blobs/sha256' / blob.digest[7:])!r})").succeeded()
+    lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+
+
+def test_no_link_in_place_of_a_record_or_selection_is_read_or_written_through(lab: Lab) -> None:
+    lab.shared()
+    secret = lab.bob.home / "secret"
+    record = Record("figshare:34821874", "sha256:" + "0" * 64, 5, "lockfile", "x", "2026-01-01T00:00:00+00:00")
+    secret.write_text(json.dumps({key: getattr(record, key) for key in record.__struct_fields__}))
+    before = secret.read_bytes()
+    plant(lab.mallory, lab.root / "identifiers/figshare/34821874.json", secret)
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
+    assert (ran.code, f"34821874.json is user {MALLORY}'s" in ran.err) == (6, True)
+    lab.mallory("prefetch", "0.3.0", *names(LUNG)).succeeded()
+    plant(lab.mallory, lab.root / "refs/antspynet/0.3.0" / f"{'0' * 16}.json", secret)
+    assert "a link, and none is followed here" in lab.bob("verify").out
+    assert secret.read_bytes() == before
+
+
+def test_no_link_in_place_of_the_index_or_a_lock_is_written_through(lab: Lab) -> None:
+    lab.shared()
+    victim = lab.bob.home / "victim"
+    victim.write_text("precious")
+    shutil.chown(victim, BOB)
+    for name in WRITABLE:
+        (lab.root / name).unlink()
+        plant(lab.alice, lab.root / name, victim)
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN), "--pace", "0.01")
+    assert (ran.code, "cannot write" in ran.err) == (6, True)
+    assert victim.read_text() == "precious"
+
+
+def test_what_has_another_name_is_not_written_to_in_place(lab: Lab) -> None:
+    lab.shared()
+    victim = lab.bob.home / "victim"
+    victim.write_text("precious")
+    shutil.chown(victim, BOB)
+    victim.chmod(0o666)
+    (lab.root / "index.json").unlink()
+    os.link(victim, lab.root / "index.json")
+    lab.carol.run(
+        "from pathlib import Path; from antscache import disk\nfrom antscache.core import Staging\n"
+        f"root = Path({str(lab.root)!r})\n"
+        "try: disk.replace(root / 'index.json', b'other', Staging(root / 'ingest', True))\n"
+        "except PermissionError: print('refused')"
+    ).succeeded()
+    assert victim.read_text() == "precious"
+    (lab.root / "locks/pace").unlink()
+    os.link(victim, lab.root / "locks/pace")
+    with closing(Locks(lab.root / "locks/pace")) as locks:
+        assert (locks.descriptor, locks.refusal) == (None, "it has another name")
+
+
+def plant(user: User, path: Path, target: Path) -> None:
+    """Make `path` a link to `target`, as `user` can."""
+    parent = path.parent
+    code = f"import os; os.makedirs({str(parent)!r}, exist_ok=True); os.symlink({str(target)!r}, {str(path)!r})"
+    user.run(code).succeeded()
+
+
+# Locks
+
+
+def test_an_existing_lock_is_never_asked_for_as_if_it_were_to_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fs.protected_regular refuses that to all but the file's owner, in directories with the sticky bit."""
+    path, opened = tmp_path / "pace", os.open
+
+    def protected(path: Path, flags: int, *mode: int) -> int:
+        if flags & os.O_CREAT and os.path.lexists(path):
+            raise PermissionError(13, os.strerror(13))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    for _ in range(2):
+        with closing(Locks(path)) as locks:
+            assert (locks.refusal, path.exists()) == ("", True)
+
+
+def test_a_lock_is_held_by_one_member_at_a_time(lab: Lab) -> None:
+    lab.shared()
+    code = (
+        "from pathlib import Path; from antscache.disk.locks import Locks\n"
+        f"with Locks(Path({str(lab.root / 'locks/identifiers')!r})).attempt(7) as ours: print(ours)"
+    )
+    with closing(Locks(lab.root / "locks/identifiers")) as locks:
+        with locks.attempt(7):
+            assert [user.run(code).out for user in (lab.alice, lab.bob, lab.carol)] == ["False\n"] * 3
+        assert [user.run(code).out for user in (lab.alice, lab.bob, lab.carol)] == ["True\n"] * 3
+
+
+def test_who_waits_is_told_for_whom_and_goes_on_without_them_if_they_hang(lab: Lab) -> None:
+    lab.shared()
+    with StandIn(FEW, size=400_000, rate=1_000_000) as standin:
+        holder = lab.alice.start("prefetch", "0.3.2", *names(BRAIN), ANTSCACHE_ORIGINS=standin.origins)
+        until(lambda: standin.sent("34821874") > 0)
+        os.kill(holder, signal.SIGSTOP)
+        try:
+            ran = lab.bob(
+                "prefetch", "0.3.2", *names(BRAIN), "--timeout", "0.5", ANTSCACHE_ORIGINS=standin.origins
+            ).succeeded()
+        finally:
+            os.kill(holder, signal.SIGCONT)
+        who = f"process {holder} of user {ALICE} on {HOST}"
+        assert f"waiting {BRAIN}.h5 figshare:34821874 another process is fetching it ({who})\n" in ran.err
+        assert f"note: {who} has done nothing for 0.5 s about {BRAIN}.h5, which is fetched here now" in ran.err
+        lab.alice.ended(holder).succeeded()
+    lab.carol("verify").succeeded()
+
+
+def test_a_holder_that_is_not_of_this_system_is_known_by_its_notes(tmp_path: Path) -> None:
+    """To a container with process ids of its own, a lock's holder has none."""
+    store = Store(tmp_path / "root")
+    store.create()
+    partial = Partial("figshare:1", 1000, '"state"', "origin", "boot")
+    code = (
+        "import sys; from pathlib import Path; from antscache.disk.locks import Locks\n"
+        "print(Locks(Path(sys.argv[1])).holder(7))"
+    )
+    unshare = shutil.which("unshare")
+    locks, notes, ingest = Locks(store.layout.identifier_locks), Notes(store.layout), store.ingest()
+    with closing(locks), closing(notes), ingest, locks.attempt(7):
+        ingest.write(b"beginning")
+        notes.add(ingest.path, partial)
+        [[left]] = partial_files(store.layout).values()
+        command = [sys.executable, "-c", code, str(store.layout.identifier_locks)]
+        here = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert here.strip() == left.writer == f"process {os.getpid()} of {disk.user_name(os.geteuid())} on {HOST}"
+        if not unshare or os.geteuid() != 0:
+            cannot("only root can have process ids of its own")
+        apart = [unshare, "--pid", "--fork", *command]
+        assert subprocess.run(apart, capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+@pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP"])
+def test_locks_that_do_not_work_are_said_once(antscache: AntsCache, tmp_path: Path, number: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import errno, fcntl, os\ndef lockf(*_):\n    raise OSError(errno.{number}, os.strerror(errno.{number}))\n"
+        "fcntl.lockf = lockf\n"
+    )
+    ran = antscache("prefetch", "0.3.2", *names(BRAIN, LUNG, TEMPLATE), PYTHONPATH=tmp_path).succeeded()
+    assert ran.err.count(f"note: locks do not work in {antscache.root / 'locks'}") == 1
+    assert os.strerror(getattr(errno, number)) in ran.err
+    assert "locks" not in antscache("prefetch", "0.3.1", *names(BRAIN, LUNG)).succeeded().err
+
+
+def until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -1,0 +1,309 @@
+"""What is done to a root, as values; and processes that do it, to be killed or held at one of their steps.
+
+A step changes the disk: a name is made, moved or removed, or bytes are written or synced. Steps of other directories
+than the given one do not count.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import msgspec
+import pytest
+
+from antscache.cache import Cache
+from antscache.core.manifest import Manifest, Package, Release, entry, parse_release
+from antscache.errors import AntsCacheError
+from antscache.export import Target
+from antscache.fetch import fetcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+    from antscache.config import Settings
+    from antscache.export import Format
+
+DAY = 24 * 60 * 60
+NAMING = frozenset(
+    {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod", "os.utime", "os.truncate"}
+)
+PATIENCE = 0.25  # seconds that a command gets while another is held: what waits for a lock waits longer
+ENOUGH = 60  # seconds after which a process hangs
+
+FILES = {"11": "a.nii.gz", "12": "a.nii.gz", "21": "b.nii.gz", "31": "c.mat", "32": "c.mat", "41": "d.nii.gz"}
+
+
+def _manifest(package: Package, version: str, **identifiers: str) -> Manifest:
+    entries = (
+        entry("data", name, FILES[number] if len(name) == 1 else f"{name}.nii.gz", identifier=f"figshare:{number}")
+        for name, number in sorted(identifiers.items())
+    )
+    return Manifest(Release(package, version), tuple(entries))
+
+
+# They share some identifiers, and have others under the same name; one has an identifier under two names.
+MANIFESTS = {
+    str(each.release): each
+    for each in (
+        _manifest("antspynet", "90.1", a="11", b="21", c="31"),
+        _manifest("antspynet", "90.2", a="12", b="21", c="31", d="41"),
+        _manifest("antspynet", "90.3", a="12", b="21", b_again="21", c="32"),
+        _manifest("antspyx", "90.1", a="11", d="41"),
+    )
+}
+
+Taken = Literal["right", "other", "cut"]
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """Some names of a release."""
+
+    release: str
+    names: tuple[str, ...]
+    offline: bool = False
+
+    def carry_out(self, settings: Settings) -> object:
+        cache = Cache(msgspec.structs.replace(settings, offline=self.offline))
+        return cache.prefetch(cache.plan(MANIFESTS[self.release], names=self.names))
+
+
+@dataclass(frozen=True)
+class Link:
+    """What is selected of a release, into a home outside."""
+
+    release: str
+    home: str
+
+    def carry_out(self, settings: Settings) -> object:
+        cache = Cache(settings)
+        return cache.link(
+            cache.selected(MANIFESTS[self.release].release), directory_in(Path(self.home), MANIFESTS[self.release])
+        )
+
+
+@dataclass(frozen=True)
+class Remove:
+    """A release."""
+
+    release: str
+    force: bool = False
+
+    def carry_out(self, settings: Settings) -> object:
+        return Cache(settings).remove(MANIFESTS[self.release].release, force=self.force)
+
+
+@dataclass(frozen=True)
+class Collect:
+    """The garbage."""
+
+    grace: int
+
+    def carry_out(self, settings: Settings) -> object:
+        return Cache(settings).gc(grace=self.grace)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Everything, and repair it or only look."""
+
+    repair: bool
+    offline: bool = False
+
+    def carry_out(self, settings: Settings) -> object:
+        return Cache(msgspec.structs.replace(settings, offline=self.offline)).verify(repair=self.repair)
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """A directory of some of a release's files, each with its own bytes, with others of its form, or cut."""
+
+    release: str
+    files: tuple[tuple[str, Taken], ...]
+    move: bool = False
+    directory: str = ""
+
+    def carry_out(self, settings: Settings) -> object:
+        return Cache(settings).adopt(Path(self.directory), MANIFESTS[self.release], move=self.move)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is held of a release, to a file."""
+
+    release: str
+    file: str
+    format: Format
+
+    def carry_out(self, settings: Settings) -> object:
+        cache = Cache(settings)
+        return cache.export(cache.plan_export([parse_release(self.release)]), Target(Path(self.file), self.format))
+
+
+Command = Union[Prefetch, Link, Remove, Collect, Verify, Adopt, Export]  # noqa: UP007  as a value
+
+
+def directory_in(home: Path, manifest: Manifest) -> Path:
+    """Where in `home` the release's files are."""
+    return home / (".antspy" if manifest.release.package == "antspyx" else ".keras/ANTsXNet")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a command: its exit code, None if it was killed; and what it says."""
+
+    code: int | None
+    said: str = ""
+    result: Any = None
+
+
+KILLED = Outcome(None, "killed")
+HELD = Outcome(None, "held")
+
+
+def attempt(command: Command, settings: Settings) -> Outcome:
+    """Do it in this process."""
+    try:
+        return Outcome(0, result=command.carry_out(settings))
+    except AntsCacheError as error:
+        return Outcome(error.exit_code, str(error))
+
+
+# In a process of its own
+
+context = multiprocessing.get_context("forkserver")
+
+
+def import_ahead() -> None:
+    """The process that all others are forked from has imported what they need."""
+    context.set_forkserver_preload(
+        [
+            "__main__",
+            "antscache.operations.adopt",
+            "antscache.operations.verify",
+            "antscache.fetch.http",
+            "support.commands",
+        ]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]))
+        forkserver.ensure_running()
+
+
+class Process:
+    """A process that does `command`, and at its step `at` is killed or held; with 0 it does it to the end.
+
+    A process is forked from one that has no threads, and has imported what it needs.
+    """
+
+    def __init__(self, command: Command, settings: Settings, place: Path, at: int, *, kill: bool) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_act, args=(command, settings, str(place), at, kill, theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self.outcome: Outcome | None = None
+
+    def wait(self, seconds: float = ENOUGH) -> bool:
+        """Whether it has ended or is held, within these seconds."""
+        if self.outcome or not self._pipe.poll(seconds):
+            return self.outcome is not None
+        try:
+            told = self._pipe.recv()
+        except (EOFError, ConnectionResetError):
+            told = KILLED
+        assert not isinstance(told, str), told
+        self.outcome = told
+        return True
+
+    def go_on(self) -> None:
+        """It is no longer held."""
+        self.outcome = None
+        self._pipe.send(None)
+
+    def end(self) -> Outcome:
+        """What became of it, and nothing of it is left."""
+        assert self.wait(), "it hangs"
+        assert self.outcome is not None
+        self._process.join(ENOUGH)
+        self._pipe.close()
+        self._process.close()
+        return self.outcome
+
+
+def killed_at(step: int, command: Command, settings: Settings, place: Path) -> Outcome:
+    """Do it in a process that is killed before the step, if it has as many."""
+    return Process(command, settings, place, step, kill=True).end()
+
+
+def one_beside_another(
+    step: int, held: Command, other: Command, settings: Settings, place: Path
+) -> tuple[Outcome, Outcome]:
+    """Hold a process that does one before the step, while another does the other; then let it go on."""
+    first = Process(held, settings, place, step, kill=False)
+    first.wait()
+    is_held = first.outcome == HELD
+    second = Process(other, settings, place, 0, kill=False)
+    second.wait(PATIENCE if is_held else ENOUGH)  # it may wait for what the first one has locked
+    if is_held:
+        first.go_on()
+    return first.end(), second.end()
+
+
+def _act(command: Command, settings: Settings, place: str, at: int, kill: bool, pipe: Connection) -> None:  # noqa: PLR0913, PLR0917
+    """Be the process."""
+
+    def stop() -> None:
+        if kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        pipe.send(HELD)
+        pipe.recv()
+
+    fetcher.LOOK = 0.02  # seconds: who waits for a lock need not wait long
+    if at:
+        _count_steps(place, at, stop)
+    try:
+        pipe.send(attempt(command, settings))
+    except BaseException:  # noqa: BLE001  told to whoever waits
+        pipe.send(traceback.format_exc())
+
+
+def _count_steps(place: str, at: int, stop: Callable[[], None]) -> None:
+    """Call `stop` before the step `at`, counted from 1."""
+    count = itertools.count(1)
+
+    def step() -> None:
+        if next(count) == at:
+            stop()
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            if arguments[2] & os.O_CREAT and _is_in(place, arguments[0]):
+                step()
+        elif event in NAMING and _is_in(place, arguments[0]):
+            step()
+
+    def stepping(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            step()
+            return call(*arguments)
+
+        return called
+
+    sys.addaudithook(hear)
+    os.write, os.fsync = stepping(os.write), stepping(os.fsync)
+
+
+def _is_in(place: str, path: object) -> bool:
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(place)
