@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import platformdirs
 
-from antscache.core import FIGSHARE_ROUTES, Layout
+from antscache.core import FIGSHARE_ROUTES
 from antscache.disk import is_mounted, outlives
 from antscache.errors import ConfigError
 
@@ -84,12 +84,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     mounted: bool = False
     baked: tuple[str, ...] = ()
-
-    @property
-    def lowers(self) -> tuple[str, ...]:
-        """Where lower caches are: all that are named, and what an image holds, as far as that is there."""
-        held = (each for each in self.baked if os.path.exists(Layout(Path(each)).description))  # noqa: PTH110  or closed
-        return (*self.site_dirs, *held)
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:

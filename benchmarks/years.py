@@ -30,7 +30,7 @@ def make(root: Path, size: int) -> None:
             for each in entries:
                 identifier = str(each.identifier)
                 blob = cache.store.add(identifier.encode() + filling)
-                cache.store.remember(
+                cache.store.records.remember(
                     Record(identifier, blob.digest, blob.size, "origin", "host", "2026-11-21T00:00:00+00:00")
                 )
             cache.prefetch(cache.plan(Manifest(Release("antspynet", f"9.{number}"), tuple(entries))))

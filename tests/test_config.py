@@ -12,6 +12,7 @@ import pytest
 from antscache.config import VARIABLES, Settings, load
 from antscache.core.figshare import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
+from antscache.root import lower_directories
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_what_an_image_would_hold_in_a_home_that_is_closed_is_not_missed(tmp_pat
     try:
         if me == 0:
             os.seteuid(12345)
-        assert settings.lowers == ()
+        assert lower_directories(settings) == ()
     finally:
         os.seteuid(me)
         closed.chmod(0o755)

@@ -57,7 +57,7 @@ class Catalog:
             ManifestError: there is no such release, or its source is not understood.
             Offline: it is not at hand, and the index may not be asked.
         """
-        if found := self.at_hand(release):
+        if found := self.find(release):
             return found
         if "+" in release.version:
             raise ManifestError(
@@ -71,7 +71,7 @@ class Catalog:
             )
         return self._published(release)
 
-    def at_hand(self, release: Release) -> Manifest | None:
+    def find(self, release: Release) -> Manifest | None:
         """The manifest of `release` if it is shipped or kept."""
         for directory in self._places:
             manifest = _decoded(directory / f"{release.slug}.json")
@@ -110,16 +110,16 @@ class Catalog:
     def identified(self, reading: Reading) -> Manifest:
         """`reading` as the published release it is, or as the one of its own that it is."""
         manifest = Manifest(reading.release, reading.entries)
-        published = self.at_hand(reading.release)
+        published = self.find(reading.release)
         if published and published.identity == manifest.identity:
             return published
         version = reading.release.version
         own = f"{version}{'.' if '+' in version else '+'}{hexadecimal(manifest.identity)[:8]}"
         return Manifest(Release(reading.release.package, own), reading.entries)
 
-    def keep(self, manifest: Manifest, staging: Staging) -> None:
+    def save(self, manifest: Manifest, staging: Staging) -> None:
         """`manifest` is at hand from now on, if the disk allows; the shipped ones are anyway."""
-        if self.at_hand(manifest.release) == manifest:
+        if self.find(manifest.release) == manifest:
             return
         try:
             disk.make_directory(self._kept, staging.directory.parent if staging.shared else None)

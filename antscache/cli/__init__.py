@@ -12,11 +12,11 @@ Data goes to stdout, talk to stderr. An error is what happened, to what, and a h
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from antscache.cli.options import Invocation
 from antscache.cli.program import finish, main
+from antscache.lazy import lazily
 
 if TYPE_CHECKING:
     from antscache.cli.commands.prefetch import carry_out
@@ -24,11 +24,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Invocation", "carry_out", "finish", "main", "say_how_linked"]
 
-# Imported when first used: a verb's module is imported by whoever calls the verb.
-_LAZY = {"carry_out": "antscache.cli.commands.prefetch", "say_how_linked": "antscache.cli.render"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"commands.prefetch": ("carry_out",), "render": ("say_how_linked",)})

@@ -11,27 +11,41 @@ import click
 import msgspec
 
 from antscache.cli.render import duration, files, is_terminal, size
-from antscache.core import Event, Failed, Fetched, Listener, Present, Received, Refused, Remarked, Started, Waiting
+from antscache.core import (
+    BytesRead,
+    Event,
+    Failed,
+    Fetched,
+    Listener,
+    Present,
+    Received,
+    Refused,
+    Remarked,
+    Started,
+    Waiting,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from antscache.cli.options import Invocation
     from antscache.core import Identifier, Wanted
+
+    Sizes = Mapping[Identifier, int]  # in bytes
 
 NOTED = 1.0  # seconds: a shorter wait is not worth a line; and between two events of bytes of one file in JSON
 
 
 @contextmanager
-def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> Iterator[Listener]:
-    """Yield a listener that shows how `wanted` is fetched."""
+def show_fetch(invocation: Invocation, wanted: Sequence[Wanted], sizes: Sizes, *, json: bool) -> Iterator[Listener]:
+    """Yield a listener that shows how `wanted`, of these `sizes` as far as they are known, is fetched."""
     if json:
         events = Events()
         yield events.listen
         return
     lines = Lines(invocation)
     if not invocation.quiet and wanted and is_terminal():
-        with _bars(wanted) as draw:
+        with _bars(wanted, sizes) as draw:
 
             def both(event: Event) -> None:
                 lines.listen(event)
@@ -44,8 +58,23 @@ def shown(invocation: Invocation, wanted: Sequence[Wanted], *, json: bool) -> It
 
 
 @contextmanager
-def read(invocation: Invocation, size: int) -> Iterator[Callable[[int], object]]:
-    """Yield a function that takes numbers of bytes read, of about `size`, and shows them: a bar on a terminal."""
+def show_reading(invocation: Invocation, size: int) -> Iterator[Listener]:
+    """Yield a listener that shows bytes being read, of about `size`, by a bar on a terminal; and the rest in lines."""
+    lines = Lines(invocation)
+    with _reading_bar(invocation, size) as advance:
+
+        def listen(event: Event) -> None:
+            if isinstance(event, BytesRead):
+                advance(event.count)
+            else:
+                lines.listen(event)
+
+        yield listen
+        lines.sum_up()
+
+
+@contextmanager
+def _reading_bar(invocation: Invocation, size: int) -> Iterator[Callable[[int], object]]:
     if invocation.quiet or not is_terminal():
         yield lambda _: None
         return
@@ -125,7 +154,7 @@ class Lines:
 
 
 @contextmanager
-def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
+def _bars(wanted: Sequence[Wanted], known: Sizes) -> Iterator[Listener]:
     """Draw a bar for all files and one for each that is under way; what is said meanwhile stands above them."""
     from rich.console import Console
     from rich.progress import (
@@ -146,7 +175,7 @@ def _bars(wanted: Sequence[Wanted]) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        sizes: dict[Identifier, int] = {each.identifier: each.size for each in wanted if each.size}
+        sizes: dict[Identifier, int] = dict(known)
         done = 0
         everything = progress.add_task(f"0/{len(wanted)} files", total=None)
         under_way: dict[Identifier, TaskID] = {}

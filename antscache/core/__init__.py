@@ -7,7 +7,7 @@ digest.py        digests and descriptors
 record.py        what is remembered of identifiers, of ingests, and of releases in use
 layout.py        where things are below a root
 plan.py          what to do to make a release's entries present
-events.py        what happens meanwhile, for whoever shows progress
+events.py        what happens during an operation, for whoever shows progress
 usage_log.py     the file that `antscache run --record` writes
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
 from antscache.core.events import (
+    BytesRead,
     Event,
     Failed,
     Fetched,
@@ -47,7 +48,7 @@ from antscache.core.manifest import (
     home_directory,
     parse_release,
 )
-from antscache.core.plan import Plan, Status, Wanted, plan_prefetch, select, unknown_names, with_sizes
+from antscache.core.plan import Plan, PresentState, Status, Wanted, plan_entries, select, unknown_names
 from antscache.core.record import RANK, Check, Partial, Record, Selection, Trust, union
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
@@ -61,6 +62,7 @@ __all__ = [
     "TOP_LEVEL",
     "VERSION",
     "Artifact",
+    "BytesRead",
     "Change",
     "Check",
     "Description",
@@ -80,6 +82,7 @@ __all__ = [
     "Partial",
     "Plan",
     "Present",
+    "PresentState",
     "Received",
     "Record",
     "Refused",
@@ -108,10 +111,9 @@ __all__ = [
     "ignore_events",
     "parse_identifier",
     "parse_release",
-    "plan_prefetch",
+    "plan_entries",
     "read_usage_log",
     "select",
     "union",
     "unknown_names",
-    "with_sizes",
 ]

@@ -1,4 +1,4 @@
-"""What happens during a fetch, as values that whoever shows progress can follow."""
+"""Values that tell what happens during an operation, for whoever shows progress."""
 
 from __future__ import annotations
 
@@ -84,15 +84,21 @@ class Failed(msgspec.Struct, frozen=True):
     file: str
 
 
+class BytesRead(msgspec.Struct, frozen=True):
+    """`count` more bytes of files on this host have been read. May be told from any thread."""
+
+    count: int
+
+
 class Remarked(msgspec.Struct, frozen=True):
     """Something that concerns no file in particular, said once."""
 
     text: str
 
 
-Event = Started | Received | Waiting | Refused | Fetched | Present | Failed | Remarked
+Event = Started | Received | Waiting | Refused | Fetched | Present | Failed | BytesRead | Remarked
 Listener = Callable[[Event], None]
 
 
 def ignore_events(event: Event) -> None:
-    """Listen to nothing."""
+    """Take no notice of `event`."""

@@ -11,7 +11,8 @@
   ingest/                           being written
   trash/                            condemned, and not gone yet
   catalog/                          manifests read on this host that are not shipped
-  locks/                            who is fetching what, and when the next start at a paced origin is free
+  locks/<id>.lock                   locked by whoever is fetching that
+  locks/pace, pace.lock             when the next start at a paced origin is free; locked by whoever reserves it
 """
 
 from __future__ import annotations
@@ -76,7 +77,6 @@ class Layout:
         self.trash = root / "trash"
         self.catalog = root / "catalog"
         self.locks = root / "locks"
-        self.identifier_locks = self.locks / "identifiers"
         self.pace = self.locks / "pace"
 
     @property

@@ -6,29 +6,33 @@ A plan is what `--dry-run` prints and what a prefetch carries out.
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
-from antscache.core.digest import Descriptor
-from antscache.core.identifiers import Identifier
-from antscache.core.manifest import Entry, Kind, Manifest, Release, fetchable
-from antscache.errors import ManifestError
+from antscache.core.manifest import fetchable
+from antscache.core.record import Selection
+from antscache.errors import IntegrityError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
+    from antscache.core.digest import Descriptor
+    from antscache.core.identifiers import Identifier
+    from antscache.core.manifest import Entry, Kind, Manifest, Release
+    from antscache.core.record import Record
 
 Status = Literal["present", "missing", "unavailable"]
 SUGGESTIONS = 3
 
 
-class Wanted(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wanted:
     """An identifier to fetch, under the first of the names that ask for it.
 
     Attributes:
         known: what the identifier turned out to be before, if it is known; other bytes are refused.
         accepted: whether the user takes the file although it is not what its name says.
-        size: in bytes, as far as anybody has told.
     """
 
     identifier: Identifier
@@ -36,32 +40,108 @@ class Wanted(msgspec.Struct, frozen=True):
     release: Release
     known: Descriptor | None = None
     accepted: bool = False
-    size: int | None = None
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """How a release's entries become present.
+@dataclass(frozen=True, slots=True)
+class PresentState:
+    """What a root knows and holds of some entries, at one moment.
+
+    Attributes:
+        records: by identifier, of those that have one.
+        held: the blobs of these records that are in the store or in a lower cache.
+    """
+
+    records: Mapping[Identifier, Record] = field(default_factory=dict)
+    held: frozenset[Descriptor] = frozenset()
+
+    def blob(self, entry: Entry) -> Descriptor | None:
+        """Return the blob of `entry` if it is held."""
+        record = self.records.get(entry.identifier) if entry.identifier else None
+        return record.descriptor if record and record.descriptor in self.held else None
+
+    def and_state(self, other: PresentState) -> PresentState:
+        """Return what this and `other` tell together."""
+        return PresentState({**self.records, **other.records}, self.held | other.held)
+
+    def held_of(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
+        """Return those of `entries` that are held, each with its blob."""
+        return tuple((entry, blob) for entry in entries if (blob := self.blob(entry)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a release's entries become present, as things were when its state was read.
 
     Attributes:
         manifest: of the release.
         entries: the selection: what was asked for and can be fetched.
-        present: those whose bytes are in the store, with their blob.
-        missing: those whose bytes are not.
         unavailable: asked for, but the release names nothing that can be fetched.
-        fetch: each missing identifier once, the largest first.
+        state: what is recorded and held of `entries`.
+        accepted: identifiers whose bytes the user takes although they are not what the file's name says.
+        expected: what identifiers are on somebody's word, such as a record of use.
     """
 
     manifest: Manifest
     entries: tuple[Entry, ...]
-    present: tuple[tuple[Entry, Descriptor], ...]
-    missing: tuple[Entry, ...]
     unavailable: tuple[Entry, ...]
-    fetch: tuple[Wanted, ...]
+    state: PresentState
+    accepted: frozenset[Identifier] = frozenset()
+    expected: Mapping[Identifier, Descriptor] = field(default_factory=dict)
 
     @property
     def release(self) -> Release:
         """The release the plan is for."""
         return self.manifest.release
+
+    @property
+    def selection(self) -> Selection:
+        """What keeps the plan's blobs alive."""
+        return Selection(self.release, self.entries)
+
+    @cached_property
+    def present(self) -> tuple[tuple[Entry, Descriptor], ...]:
+        """The entries whose bytes are held, with their blob."""
+        return self.state.held_of(self.entries)
+
+    @cached_property
+    def missing(self) -> tuple[Entry, ...]:
+        """The entries whose bytes are not held."""
+        return tuple(entry for entry in self.entries if not self.state.blob(entry))
+
+    @cached_property
+    def fetch(self) -> tuple[Wanted, ...]:
+        """Each missing identifier once: networks first, which are larger than templates."""
+        wanted: dict[Identifier, Wanted] = {}
+        for entry in self.missing:
+            if entry.identifier and entry.identifier not in wanted:
+                known, accepted = self._known(entry.identifier), entry.identifier in self.accepted
+                wanted[entry.identifier] = Wanted(entry.identifier, entry.file, self.release, known, accepted)
+        return tuple(sorted(wanted.values(), key=lambda each: not each.file.endswith(".h5")))
+
+    def _known(self, identifier: Identifier) -> Descriptor | None:
+        """Return the bytes that an origin must answer with, where they are known.
+
+        What a user's word alone says of bytes that are not here is no reason to refuse an origin's.
+        """
+        record = self.state.records.get(identifier)
+        if record and record.trust != "adopted":
+            return record.descriptor
+        return self.expected.get(identifier)
+
+    def with_state(self, state: PresentState) -> Plan:
+        """Return the same plan, as things are by `state`.
+
+        Raises:
+            IntegrityError: other bytes are recorded than are expected.
+        """
+        for identifier, blob in self.expected.items():
+            record = state.records.get(identifier)
+            if record and record.descriptor != blob and (record.trust != "adopted" or record.descriptor in state.held):
+                raise IntegrityError(
+                    f"{identifier} is recorded as {record.digest}, and should be {blob.digest}",
+                    hint="an identifier's bytes never change: one of the two is wrong",
+                )
+        return replace(self, state=state)
 
 
 def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
@@ -89,55 +169,29 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
     return selected
 
 
-def plan_prefetch(
+def plan_entries(
     manifest: Manifest,
     entries: Iterable[Entry],
-    known: Mapping[Identifier, Descriptor],
-    held: Collection[Descriptor],
-    accepted: Collection[Identifier] = (),
+    state: PresentState,
+    accepted: Iterable[Identifier] = (),
+    expected: Mapping[Identifier, Descriptor] | None = None,
 ) -> Plan:
-    """How `entries` of `manifest` become present, when `known` is recorded and `held` is in the store.
+    """Plan how `entries` of `manifest` become present, when `state` is recorded and held of them.
 
-    What is `accepted` the user takes although it is not what its name says.
+    Args:
+        manifest: of the release.
+        entries: of it; those without an identifier are only named.
+        state: of these entries.
+        accepted: identifiers whose bytes the user takes although they are not what the file's name says.
+        expected: what identifiers must turn out to be.
+
+    Raises:
+        IntegrityError: other bytes are recorded than are expected.
     """
     entries = tuple(entries)
-    selected = fetchable(entries)
-    blobs = {entry: known.get(entry.identifier) for entry in selected if entry.identifier}
-    missing = tuple(entry for entry in selected if blobs[entry] not in held)
-    wanted = {
-        entry.identifier: Wanted(
-            entry.identifier,
-            entry.file,
-            manifest.release,
-            known=(blob := blobs[entry]),
-            accepted=entry.identifier in accepted,
-            size=blob.size if blob else None,
-        )
-        for entry in reversed(missing)
-        if entry.identifier
-    }
-    return Plan(
-        manifest=manifest,
-        entries=selected,
-        present=tuple((entry, blob) for entry, blob in blobs.items() if blob is not None and blob in held),
-        missing=missing,
-        unavailable=tuple(entry for entry in entries if entry.identifier is None),
-        fetch=tuple(sorted(dict(reversed(wanted.items())).values(), key=_largest_first)),
-    )
-
-
-def with_sizes(plan: Plan, sizes: Mapping[Identifier, int]) -> Plan:
-    """`plan`, where what it fetches has the `sizes` that were told of it, unless it has one."""
-    fetch = [
-        msgspec.structs.replace(wanted, size=sizes.get(wanted.identifier)) if wanted.size is None else wanted
-        for wanted in plan.fetch
-    ]
-    return msgspec.structs.replace(plan, fetch=tuple(sorted(fetch, key=_largest_first)))
-
-
-def _largest_first(wanted: Wanted) -> tuple[int, bool]:
-    """So that the large ones do not come last. Where no size is known, networks come before templates."""
-    return -(wanted.size or 0), not wanted.file.endswith(".h5")
+    unavailable = tuple(entry for entry in entries if entry.identifier is None)
+    plan = Plan(manifest, fetchable(entries), unavailable, PresentState(), frozenset(accepted), expected or {})
+    return plan.with_state(state)
 
 
 def unknown_names(names: Iterable[str], known: Collection[str], where: str, release: str = "") -> ManifestError:

@@ -3,7 +3,7 @@
 files.py      write, publish and replace small files; directories; clones
 refusals.py   what a disk refuses, as a StoreError with a remedy
 hashing.py    read a file again: what its bytes are
-locks.py      who is at what: advisory locks
+locks.py      who is at what: advisory locks, held by filelock
 mounts.py     whether what is written outlives a container
 space.py      how much room a disk has
 users.py      names of users, groups and processes
@@ -18,6 +18,7 @@ from antscache.disk.files import (
     READ_ONLY,
     SHARED_DIRECTORY,
     SHARED_FILE,
+    SHARED_LOCKS,
     UNSUPPORTED,
     UNTRAPPED,
     WRITABLE,
@@ -25,6 +26,7 @@ from antscache.disk.files import (
     create,
     make_directory,
     move_new,
+    open_in_place,
     publish,
     read,
     refuse_links,
@@ -32,7 +34,7 @@ from antscache.disk.files import (
     sync_directory,
     temporary,
 )
-from antscache.disk.hashing import hash_file
+from antscache.disk.hashing import hash_file, open_regular
 from antscache.disk.mounts import is_mounted, outlives
 from antscache.disk.refusals import is_full, store_errors
 from antscache.disk.space import BLOCK, disk_space, free_space
@@ -40,7 +42,7 @@ from antscache.disk.users import group_name, owner_of, process_name, user_name
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.disk.locks import Locks, acquire, release
+    from antscache.disk.locks import Locks
 
 __all__ = [
     "BLOCK",
@@ -48,11 +50,11 @@ __all__ = [
     "READ_ONLY",
     "SHARED_DIRECTORY",
     "SHARED_FILE",
+    "SHARED_LOCKS",
     "UNSUPPORTED",
     "UNTRAPPED",
     "WRITABLE",
     "Locks",
-    "acquire",
     "clone",
     "create",
     "disk_space",
@@ -63,13 +65,14 @@ __all__ = [
     "is_mounted",
     "make_directory",
     "move_new",
+    "open_in_place",
+    "open_regular",
     "outlives",
     "owner_of",
     "process_name",
     "publish",
     "read",
     "refuse_links",
-    "release",
     "replace",
     "store_errors",
     "sync_directory",
@@ -80,6 +83,6 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "locks": ("Locks", "acquire", "release"),
+        "locks": ("Locks",),
     },
 )

@@ -8,8 +8,9 @@ Modes follow the umask, because the temporary file is created with the final mod
 are what they have to be for the group instead, whatever the umask:
 
     3775    a directory: its group is inherited, and only owners delete (and the directory's own)
+    2775    the directory of locks: the same without the sticky bit, with which filelock refuses the files of others
     0444    what is never written to again
-    0664    what any member writes to: the index, locks, manifests that were read
+    0664    what any member writes to: the index, what is in the directory of locks, manifests that were read
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from antscache.disk.hashing import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,10 +35,10 @@ FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 # How a file below a root is opened: what somebody may have put in its place is neither followed nor waited for.
 UNTRAPPED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-CHUNK = 1 << 16  # bytes read at a time of a file that grows
 READ_ONLY = 0o444  # a file that is never written to again
 WRITABLE = 0o666
 SHARED_DIRECTORY = 0o3775
+SHARED_LOCKS = SHARED_DIRECTORY & ~S_ISVTX  # of the directory of locks
 SHARED_FILE = 0o664  # of those that members write to
 
 # What decoding the content of a damaged file may raise; UnicodeDecodeError and absurd nesting are no DecodeError.
@@ -70,29 +73,22 @@ def create(path: Path, mode: int, *, shared: bool = False) -> int:
 
 
 def read(path: Path | str) -> bytes:
-    """The content of the file `path`. No link is followed, and no pipe waited for.
+    """Return the content of the file `path`. No link is followed, and no pipe waited for.
 
     Raises:
         DecodeError: it is no file of its own.
         OSError: the disk refused.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | UNTRAPPED)
+        descriptor = open_regular(path, follow=False)
     except OSError as error:
-        if error.errno not in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
-            raise
-        raise msgspec.DecodeError("a link, and none is followed here") from None
-    try:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode):
-            raise msgspec.DecodeError("not a file")
-        content, chunk = b"", os.read(descriptor, status.st_size + 1)
-        while chunk:
-            content += chunk
-            chunk = os.read(descriptor, CHUNK)
-    finally:
-        os.close(descriptor)
-    return content
+        if error.errno in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
+            raise msgspec.DecodeError("a link, and none is followed here") from None
+        if error.errno == errno.EINVAL:
+            raise msgspec.DecodeError("not a file") from None
+        raise
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        return file.readall()
 
 
 def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE) -> None:
@@ -120,16 +116,27 @@ def _overwrite(path: Path, content: bytes) -> None:
     Raises:
         OSError: it is no such file, or the disk refused.
     """
-    descriptor = os.open(path, os.O_WRONLY | UNTRAPPED)
+    descriptor = open_in_place(path)
     try:
-        status = os.fstat(descriptor)
-        if not S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody's own file under a second name
-            raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(path))
         os.pwrite(descriptor, content, 0)
         os.ftruncate(descriptor, len(content))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_in_place(path: Path) -> int:
+    """Open the file at `path` for reading and writing: never what a link leads to, nor what has a second name.
+
+    Raises:
+        OSError: it is no such file, or the disk refused.
+    """
+    descriptor = os.open(path, os.O_RDWR | UNTRAPPED)
+    status = os.fstat(descriptor)
+    if not S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody's own file under a second name
+        os.close(descriptor)
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+    return descriptor
 
 
 def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ONLY) -> bool:
@@ -179,20 +186,21 @@ def clone(source: int, target: int) -> None:
     fcntl.ioctl(target, FICLONE, source)
 
 
-def make_directory(directory: Path, shared: Path | None = None) -> None:
+def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY) -> None:
     """`directory` exists, and what had to be made for it is still there after a power cut.
 
     Args:
         directory: the one to make.
         shared: the root above it, if a group shares that: no directory on the way is a link, and those that are ours
             have the mode that members need.
+        mode: what that is for `directory` itself.
 
     Raises:
         OSError: the disk refused, or something else has the name.
     """
     if shared is not None:
         for each in _between(shared, directory):
-            _make_shared(each)
+            _make_shared(each, mode if each == directory else SHARED_DIRECTORY)
         return
     try:
         directory.mkdir()
@@ -207,18 +215,22 @@ def make_directory(directory: Path, shared: Path | None = None) -> None:
         sync_directory(directory.parent)
 
 
-def _make_shared(directory: Path) -> None:
-    """`directory`, in one that exists, exists and is no link; if it is ours, members may write to it."""
+def _make_shared(directory: Path, mode: int) -> None:
+    """`directory`, in one that exists, exists and is no link; if it is ours, members may write to it.
+
+    One that has the mode of any shared directory keeps it, as the directory of locks of an older root.
+    """
     try:
         directory.mkdir()
     except FileExistsError:
         status = directory.lstat()
         if not S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
-        if status.st_uid == os.geteuid() and S_IMODE(status.st_mode) != SHARED_DIRECTORY:  # we were killed just here
-            directory.chmod(SHARED_DIRECTORY)
+        is_right = S_IMODE(status.st_mode) in {SHARED_DIRECTORY, mode}
+        if status.st_uid == os.geteuid() and not is_right:  # we were killed just here
+            directory.chmod(mode)
     else:
-        directory.chmod(SHARED_DIRECTORY)
+        directory.chmod(mode)
         sync_directory(directory.parent)
 
 

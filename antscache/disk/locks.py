@@ -1,137 +1,95 @@
-"""Who is at what: advisory locks, held by one process at a time.
+"""Locks by name, held by one process at a time: filelock's, on the files of one directory.
 
-They save bandwidth and time, and are never what makes bytes right: a filesystem may say yes to everybody, and one that
-cannot lock at all says yes here too.
+    <directory>/<name>.lock    locked by flock(2) while somebody holds `name`; left in place afterwards
 
-    locks/identifiers    a byte for each identifier: whoever has locked it is fetching it
-    locks/pace           when the next start at a paced origin is free
+They save bandwidth and time, and are never what makes bytes right: a filesystem may say yes to everybody, and where
+locks do not work everybody is told yes here too. A lock ends with the process that holds it, however that ends. Its
+file stays, because removing the file of a lock that others wait for would let two of them hold it.
 
-One file for all identifiers, because to make a file for each and to remove it costs more than the rest of a small
-fetch: ext4 looks long for an inode that was not deleted in the last minute. Locks of bytes are fcntl's, which NFS has
-too; they end with the process that holds them, however it ends. In a root that a group shares both files are made with
-it, so that every member may lock them.
+To import filelock takes a third of what a command that has nothing to fetch takes: this module is imported where
+something is fetched, and by the doctor.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
-import struct
-import sys
-import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from functools import partial
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
-from antscache.disk import files
-from antscache.disk.users import process_name
+from filelock import FileLock, Timeout
+
+from antscache.disk.files import SHARED_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-HELD = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
-TICK = 0.01  # seconds between two tries of one who waits
-PLACES = 1 << 62  # what a byte's position in a file can be
-FLOCK = "hhqqi4x"  # fcntl(2): type, whence, start, length, pid; of 64-bit Linux
+POLL_SECONDS = 0.01  # between two tries of one who waits
 
 
 class Locks:
-    """Locks on numbers, in one file. Close it, which gives all of them up.
+    """The locks of one directory. Thread-safe, and threads of one process keep each other out as well.
 
-    A file that cannot be made has no locks, and says yes; so does one that has a second name, which may be anywhere.
+    Args:
+        directory: where the lock files are. It is never made: where it is missing, there are no locks.
+        shared: whether a group shares it. Lock files then have the mode that members need, else the umask's.
 
     Attributes:
-        refusal: why locks do not work here; empty where they do.
+        refusal: why locks do not work here, as far as that was met; empty while they do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, directory: Path, *, shared: bool) -> None:
         self.refusal = ""
-        self.descriptor: int | None = None
-        try:
-            self.descriptor = _opened(path)
-            self.refusal = refusal(self.descriptor)
-        except OSError as error:
-            self.refusal = error.strerror or str(error)
-
-    def close(self) -> None:
-        """Hold nothing any more."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
+        self._directory = directory
+        self._make = partial(FileLock, fallback_to_soft=False, poll_interval=POLL_SECONDS)
+        if shared:
+            self._make = partial(self._make, mode=SHARED_FILE)
 
     @contextmanager
-    def attempt(self, number: int) -> Iterator[bool]:
-        """Whether no other process holds `number`; if so, none does until this ends, where locks work."""
-        held = self.descriptor is None or acquire(self.descriptor, number % PLACES)
+    def attempt(self, name: str, seconds: float = 0.0) -> Iterator[bool]:
+        """Hold the lock `name` until this ends, or yield False because somebody else does.
+
+        Where locks do not work this yields True, and `refusal` says why. No error of the disk is raised.
+
+        Args:
+            name: a safe path component.
+            seconds: how long to wait for whoever holds it; by default not at all.
+        """
+        path = self._directory / f"{name}.lock"
+        lock = self._make(path)
+        try:
+            _refuse_traps(path)
+            lock.acquire(timeout=seconds)
+            held = True
+        except Timeout:
+            held = False
+        except OSError as error:
+            self.refusal = self.refusal or error.strerror or str(error)
+            held = True
         try:
             yield held
         finally:
-            if held and self.descriptor is not None:
-                release(self.descriptor, number % PLACES)
-
-    @contextmanager
-    def waiting(self, patience: float) -> Iterator[None]:
-        """The lock on the whole file, waited for up to `patience` seconds; then without it."""
-        deadline = time.monotonic() + patience
-        while self.descriptor is not None and not acquire(self.descriptor, 0) and time.monotonic() < deadline:
-            time.sleep(TICK)
-        try:
-            yield
-        finally:
-            if self.descriptor is not None:
-                release(self.descriptor, 0)
-
-    def holder(self, number: int) -> str:
-        """Who has the lock on `number`: a process of this host; empty where nobody has, or that cannot be told."""
-        if self.descriptor is None or sys.platform != "linux" or struct.calcsize("l") != struct.calcsize("q"):
-            return ""
-        asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, number % PLACES, 1, 0)
-        with suppress(OSError):  # no locks, or a process that has ended
-            kind, *_, pid = struct.unpack(FLOCK, fcntl.fcntl(self.descriptor, fcntl.F_GETLK, asked))
-            if kind != fcntl.F_UNLCK and pid > 0:  # that of another host or container is not one of ours
-                return process_name(pid, Path(f"/proc/{pid}").stat().st_uid)
-        return ""
+            with suppress(OSError):  # it ends with the process
+                lock.release()
 
 
-def acquire(descriptor: int, place: int) -> bool:
-    """Lock a byte of an open file, unless another process has; where locks do not work, everybody has it."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-    except OSError as error:
-        return error.errno not in HELD
-    return True
+def _refuse_traps(path: Path) -> None:
+    """Check that filelock can open `path` or make it, and nothing else.
 
+    It follows no link of its own accord. It would lock a pipe, though, and a file that has a second name elsewhere
+    (4.1, the last one for Python 3.10, empties that as well); and it would make the directory.
 
-def refusal(descriptor: int) -> str:
-    """Why bytes of an open file cannot be locked; empty where they can be. Filesystems that lie are not found out."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, PLACES)  # a byte that no number has
-    except OSError as error:
-        return "" if error.errno in HELD else error.strerror or str(error)
-    release(descriptor, PLACES)
-    return ""
-
-
-def _opened(path: Path) -> int:
-    """The file at `path`, made if it is not there; no other name leads to it.
-
-    Made only then, because Linux (fs.protected_regular) does not let one ask for another member's file with O_CREAT
-    in a directory with the sticky bit.
+    Raises:
+        OSError: `path` is no file of its own, or its directory is missing.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | files.UNTRAPPED)
+        status = path.lstat()
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | files.UNTRAPPED, 0o666)
-    status = os.fstat(descriptor)
-    if S_ISREG(status.st_mode) and status.st_nlink > 1:
-        os.close(descriptor)
-        raise OSError(errno.EMLINK, "it has another name")
-    return descriptor
-
-
-def release(descriptor: int, place: int) -> None:
-    """Unlock a byte of an open file, where locks work."""
-    with suppress(OSError):
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+        path.parent.stat()
+        return
+    if not S_ISREG(status.st_mode):
+        raise OSError(errno.EPERM, f"{path.name} is not a file", str(path))
+    if status.st_nlink > 1:
+        raise OSError(errno.EPERM, f"{path.name} has a second name", str(path))

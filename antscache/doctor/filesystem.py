@@ -24,8 +24,8 @@ STARTING = 30  # seconds for it to start
 TRY_LOCK = f"""
 import fcntl, os, sys
 try:
-    fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
-except OSError:
+    fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except (BlockingIOError, PermissionError):
     sys.exit({LOCKED})
 """
 
@@ -43,7 +43,7 @@ def check_abilities(host: Host) -> Iterator[Finding]:
             try:
                 os.write(descriptor, CONTENT)
                 yield from _links(probe, make)
-                yield _locks(probe, descriptor)
+                yield _locks(make(".lock"))
             finally:
                 os.close(descriptor)
             yield from _case(probe)
@@ -53,12 +53,12 @@ def check_abilities(host: Host) -> Iterator[Finding]:
 
 
 @contextmanager
-def _files(directory: Path) -> Iterator[Callable[[], Path]]:
+def _files(directory: Path) -> Iterator[Callable[..., Path]]:
     """What makes up names in `directory`; none of them is there in the end."""
     made: list[Path] = []
 
-    def make() -> Path:
-        made.append(disk.temporary(directory))
+    def make(suffix: str = "") -> Path:
+        made.append(disk.temporary(directory).with_suffix(suffix))
         return made[-1]
 
     try:
@@ -108,18 +108,19 @@ def _reflink(probe: Path, path: Path) -> None:
                 os.close(descriptor)
 
 
-def _locks(probe: Path, descriptor: int) -> Finding:
-    """Whether a lock of one process keeps another one out."""
-    disk.acquire(descriptor, 0)
-    command = [sys.executable, "-I", "-S", "-c", TRY_LOCK, str(probe)]
-    asked = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=STARTING)
-    disk.release(descriptor, 0)
+def _locks(path: Path) -> Finding:
+    """Tell whether a lock of one process, on `path`, keeps another one out."""
+    command = [sys.executable, "-I", "-S", "-c", TRY_LOCK, str(path)]
+    locks = disk.Locks(path.parent, shared=False)
+    with locks.attempt(path.stem):
+        asked = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=STARTING)
+    if locks.refusal or not asked.returncode:
+        why = f" ({locks.refusal})" if locks.refusal else ""
+        told = f"locks do nothing on this filesystem{why}: two processes may fetch the same file at once"
+        return note(f"{told}; nothing becomes wrong", "run one prefetch at a time")
     if asked.returncode == LOCKED:
         return ok("locks work: two processes do not fetch the same file")
-    if asked.returncode:
-        return warning("nothing can be said of locks: another Python did not start", f"try {sys.executable} -I -S")
-    told = "locks do nothing on this filesystem: two processes may fetch the same file at once; nothing becomes wrong"
-    return note(told, "run one prefetch at a time")
+    return warning("nothing can be said of locks: another Python did not start", f"try {sys.executable} -I -S")
 
 
 def _case(probe: Path) -> Iterator[Finding]:

@@ -17,13 +17,13 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
-from antscache.cache import Cache
 from antscache.core import Release, fetchable
 from antscache.disk import hash_file, owner_of
 from antscache.doctor.finding import SHOWN, error, listed, note, ok, warning
 from antscache.doctor.home_release import Glimpse, judge, meanings_of, undecided
 from antscache.errors import AntsCacheError
 from antscache.formats import Form, FormError, Hdf5, ItkTransform, NiftiGz, form_of
+from antscache.root import Root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ def check_home(host: Host) -> Iterator[Finding]:
 
 def _releases(host: Host) -> dict[Release, Names]:
     """What each antspynet at hand means by its names, the newest last; the one in use among them."""
-    manifests = [host.catalog.at_hand(each) for each in host.catalog.releases() if each.package == "antspynet"]
+    manifests = [host.catalog.find(each) for each in host.catalog.releases() if each.package == "antspynet"]
     own = _manifest(host)
     return {each.release: _names(each) for each in [*manifests, own] if each}
 
@@ -88,8 +88,8 @@ def _names(manifest: Manifest) -> Names:
 def _known(host: Host) -> dict[Identifier, Descriptor]:
     """What is recorded, but for what was adopted: that may be the word of this very home."""
     try:
-        store = Cache(host.settings).store
-        records = [record for each in (*store.lowers, store) for record in each.records()]
+        store = Root.open(host.settings).store
+        records = [record for each in (*store.lowers, store) for record in each.records.readable()]
     except AntsCacheError:
         return {}  # the root's own check tells
     return {record.identifier: record.descriptor for record in records if record.trust != "adopted"}

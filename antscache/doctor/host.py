@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from antscache.catalog import Catalog, find_installation, read_source
 from antscache.core import Layout, home_directory
+from antscache.root import lower_directories
 
 if TYPE_CHECKING:
     from antscache.catalog import Installation
@@ -29,7 +30,7 @@ class Host:
         self.settings = settings
         self.deep = deep
         self.layout = Layout(Path(settings.root))
-        below = [Layout(Path(each)).catalog for each in settings.lowers]
+        below = [Layout(Path(each)).catalog for each in lower_directories(settings)]
         self.catalog = Catalog(self.layout.catalog, offline=True, below=below)
         self._python = python
 
@@ -43,7 +44,7 @@ class Host:
     def view(self) -> str | None:
         """The view that `place` is, of the root or a lower cache, by the name of its directory; None if it is none."""
         real = Path(os.path.realpath(self.place or "/"))
-        for root in (self.settings.root, *self.settings.lowers):
+        for root in (self.settings.root, *lower_directories(self.settings)):
             views = Path(os.path.realpath(Layout(Path(root)).views))
             if real != views and real.is_relative_to(views):
                 return real.relative_to(views).parts[0]

@@ -6,11 +6,12 @@ import platform
 from typing import TYPE_CHECKING
 
 from antscache import __version__, hook
-from antscache.cache import Cache
 from antscache.doctor.finding import error as wrong
 from antscache.doctor.finding import listed, note, ok, warning
 from antscache.errors import AntsCacheError
 from antscache.formats import is_h5py_installed
+from antscache.root import Root
+from antscache.views import find_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def _seen(host: Host, release: Release) -> Iterator[Finding]:
 
 def _missing(host: Host, release: Release) -> Iterator[Finding]:
     try:
-        missing = Cache(host.settings).view(release).missing
+        missing = find_view(Root.open(host.settings), release).missing
     except AntsCacheError as error:
         yield warning(str(error), error.hint)
         return

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from antscache import config
+from antscache.core import Wanted
 from antscache.doctor.finding import error, note, ok, warning
 from antscache.doctor.patience import outcomes
-from antscache.fetch import CHALLENGE, RangeRequest, Refusal, parse_origins
+from antscache.fetch import CHALLENGE, Client, RangeRequest, Refusal, open_at, parse_origins
 from antscache.formats import FormError, form_of
 from antscache.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from antscache.core import Entry, Record
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
     from antscache.fetch import Origin
@@ -36,37 +37,36 @@ def check_origins(host: Host) -> Iterator[Finding]:
         )
         return
     origins = parse_origins(host.settings.mirrors, host.settings.origins)
-    entry = _smallest(host)
-    record = Store(host.layout.root).record(entry.identifier) if entry.identifier else None
+    wanted = _smallest(host)
     timeout, tokens = min(SILENCE, host.settings.timeout), config.tokens()
-    answers = outcomes([partial(_ask, each, entry, record, timeout, tokens) for each in origins], PATIENCE)
-    yield from _told(origins, answers, entry)
+    answers = outcomes([partial(_ask, each, wanted, timeout, tokens) for each in origins], PATIENCE)
+    yield from _told(origins, answers, wanted)
 
 
-def _smallest(host: Host) -> Entry:
-    """A small file that every origin should have: a transform of the newest release."""
+def _smallest(host: Host) -> Wanted:
+    """Return a small file that every origin should have: a transform of the newest release."""
     newest = next(each for each in reversed(host.catalog.releases()) if each.package == "antspynet")
-    manifest = host.catalog.at_hand(newest)
-    entries = [each for each in manifest.entries if each.identifier] if manifest else []
-    return min(entries, key=lambda each: not each.file.endswith(".mat"))
+    manifest = host.catalog.find(newest)
+    wanted = [
+        Wanted(entry.identifier, entry.file, newest)
+        for entry in (manifest.entries if manifest else ())
+        if entry.identifier
+    ]
+    smallest = min(wanted, key=lambda each: not each.file.endswith(".mat"))
+    record = Store(host.layout.root).record(smallest.identifier)
+    return replace(smallest, known=record.descriptor if record else None)
 
 
-def _ask(origin: Origin, entry: Entry, record: Record | None, timeout: float, tokens: dict[str, str]) -> None:
+def _ask(origin: Origin, wanted: Wanted, timeout: float, tokens: dict[str, str]) -> None:
     """Read the beginning of the answer.
 
     Raises:
         Refusal: it is not the file.
         ConfigError: the proxy or the certificates that the environment names cannot be used.
     """
-    from antscache.fetch import Client
-
-    assert entry.identifier is not None  # noqa: S101  so it was chosen
-    url = origin.url(entry.identifier, entry.file, record.digest if record else None)
-    if url is None:
-        raise Refusal("goes by a digest, and none is known yet")
-    form, size = form_of(entry.file), 0
+    form, size = form_of(wanted.file), 0
     with closing(Client(timeout, tokens)) as client:
-        with client.open(url, RangeRequest(), with_credentials=origin.trust == "mirror") as body:
+        with open_at(origin, wanted, RangeRequest(), client) as body:
             for chunk in body:
                 form.feed(chunk)
                 size += len(chunk)
@@ -75,13 +75,13 @@ def _ask(origin: Origin, entry: Entry, record: Record | None, timeout: float, to
         form.finish()
 
 
-def _told(origins: Sequence[Origin], answers: Sequence[Exception | None], entry: Entry) -> Iterator[Finding]:
+def _told(origins: Sequence[Origin], answers: Sequence[Exception | None], wanted: Wanted) -> Iterator[Finding]:
     reached = any(answer is None for answer in answers)
     for origin, answer in zip(origins, answers, strict=True):
         if answer is None:
             yield ok(f"{origin.name} answers")
         elif isinstance(answer, Refusal | FormError | TimeoutError):
-            told = f"{origin.name} gives no {entry.identifier} ({entry.file}): {_said(answer)}"
+            told = f"{origin.name} gives no {wanted.identifier} ({wanted.file}): {_said(answer)}"
             remedy = "take it out of ANTSCACHE_MIRRORS, or put the file there" if origin.trust == "mirror" else ""
             route = reached and origin.trust == "origin"  # one route is as good as the others
             yield note(told) if route else warning(told, remedy or _what_then(answer))
@@ -96,7 +96,7 @@ def _said(answer: Exception) -> str:
 
 
 def _what_then(answer: Exception) -> str:
-    """What a refusal of all the world means."""
+    """Say what to do about an origin that refuses everybody; empty where nobody can tell."""
     if str(answer).startswith(f"{CHALLENGE} "):
         return "it takes programs for robots: try another network, or set ANTSCACHE_MIRRORS"
     if str(answer).startswith(f"{PROXY_AUTHENTICATION} "):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.cache import Cache
 from antscache.core import Description, Manifest
 from antscache.doctor.finding import error, note, ok, size, warning
 from antscache.doctor.host import nearest
-from antscache.fetch import need
-from antscache.operations import GRACE
+from antscache.fetch import known_sizes, need
+from antscache.operations import GRACE_SECONDS, make_plan
+from antscache.root import Root
 from antscache.store import Store, Trash, stale_files
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FEW_BYTES = 1_000_000_000  # a release of ANTsPyNet is many times as large
 FEW_INODES = 1_000  # a release's files, its records and the links of its view are about as many
-FILES_EACH = 3  # a blob, its record, its name in a view
+FILES_EACH = 4  # a blob, its record, its name in a view, its lock
 
 
 def check_root(host: Host) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def _ingests(layout: Layout) -> Iterator[Finding]:
 
 def _condemned(layout: Layout) -> Iterator[Finding]:
     contents = Trash(layout).contents()
-    old = [each for each in contents if abs(time.time() - each.since) > GRACE]
+    old = [each for each in contents if abs(time.time() - each.since) > GRACE_SECONDS]
     if old:
         told = f"{len(old)} of {len(contents)} files in trash/ ({size(sum(each.size for each in old))})"
         yield note(f"{told} are condemned for longer than a day", "antscache gc")
@@ -102,8 +102,10 @@ def _children(directory: Path) -> list[Path]:
 
 def check_space(host: Host) -> Iterator[Finding]:
     """Whether what is selected and not held has room."""
-    wanted = {each.identifier: each for each in _wanted(Cache(host.settings))}
-    cost = need(tuple(wanted.values()), host.layout, host.settings.jobs)
+    root = Root.open(host.settings)
+    wanted = {each.identifier: each for each in _wanted(root)}
+    fetch = tuple(wanted.values())
+    cost = need(root, fetch, known_sizes(root, fetch))
     there = nearest(host.layout.root)
     if cost.free is None:
         yield note(f"the filesystem of {there} does not tell how much room it has")
@@ -116,11 +118,11 @@ def check_space(host: Host) -> Iterator[Finding]:
         )
 
 
-def _wanted(cache: Cache) -> Iterator[Wanted]:
-    """What is selected and not held, of all releases."""
-    for release in cache.store.refs.releases():
-        entries = cache.store.refs.entries(release)
-        yield from cache.sized(cache.plan_entries(Manifest(release, entries), entries)).fetch
+def _wanted(root: Root) -> Iterator[Wanted]:
+    """Yield what is selected and not held, of all releases."""
+    for release in root.store.refs.releases():
+        entries = root.store.refs.entries(release)
+        yield from make_plan(root, Manifest(release, entries), entries).fetch
 
 
 def _bytes(there: Path, cost: Need, free: int, count: int) -> Finding:

@@ -1,201 +1,39 @@
-"""An export: what is held of releases, as a root of its own that is used as a lower cache, elsewhere.
+"""A root for elsewhere: what is held of releases, as a root of its own that is used as a lower cache.
 
-    plan -> check -> make -> settle, or an image -> publish
-    (what)  (where)  (tree)  (modes and times)      (whole, or not there)
+    contents.py      what an export holds, and the tree that it becomes
+    write.py         make it beside the target, and give it its name last
+    tree.py          the tree, made by what makes every root
+    filesystems.py   a tree in one file: squashfs, ext3
 
 Nothing tells by whom, where and when an export was made: the same selection and the same bytes are the same names,
-bytes, modes and times. It is made in a directory beside the target that nobody else looks into, and gets its name last.
+bytes, modes and times.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from antscache import disk
-from antscache.errors import AntsCacheError, StoreError
-from antscache.export import filesystems, tree
-from antscache.export.contents import Contents, Part, plan, tree_of
-from antscache.export.filesystems import Filesystem
+from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from antscache.export.contents import Contents, Part, plan_export
+    from antscache.export.write import Format, Target, check_target, format_of, write_export
 
-    from antscache.store import Store
+__all__ = [
+    "Contents",
+    "Format",
+    "Part",
+    "Target",
+    "check_target",
+    "format_of",
+    "plan_export",
+    "write_export",
+]
 
-__all__ = ["Contents", "Format", "Part", "Target", "check", "format_of", "plan", "write"]
-
-Format = Literal["dir"] | Filesystem
-SUFFIXES: dict[str, Format] = {
-    ".sqsh": "squashfs",
-    ".sqfs": "squashfs",
-    ".squashfs": "squashfs",
-    ".ext3": "ext3",
-    ".img": "ext3",
-}
-LAST = "antscache.json"  # without it a directory is no root
-
-
-def format_of(file: Path) -> Format:
-    """The format that the name of a file asks for: pure."""
-    return SUFFIXES.get(file.suffix.lower(), "dir")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where an export goes.
-
-    Attributes:
-        file: not there yet, or, for a directory, empty.
-        format: of it.
-        layers: into how many numbered directories a directory is divided, beside `rest`; 0 if it is not.
-    """
-
-    file: Path
-    format: Format = "dir"
-    layers: int = 0
-
-    def size_of(self, contents: Contents) -> int:
-        """How many bytes it will have with `contents`: an image at most, a directory's files together."""
-        made = tree_of(contents)
-        return made.size if self.format == "dir" else filesystems.size_of(self.format, made)
-
-
-def check(contents: Contents, target: Target) -> None:
-    """Nothing that can be seen beforehand keeps `contents` from `target`.
-
-    Raises:
-        StoreError: something is there already, or the disk has no room for the image.
-        AntsCacheError: a program is missing.
-    """
-    file, directory = target.file, target.format == "dir"
-    with _writing(file):
-        file.parent.stat()
-        there = os.path.lexists(file)
-        if there and not (directory and file.is_dir() and not any(file.iterdir())):
-            what = "is there already, and is no empty directory" if directory else "is there already"
-            raise StoreError(f"{file} {what}", hint="remove it first, or name another FILE")
-    if target.format != "dir":
-        filesystems.check_programs(target.format)
-        tree.check_room(file.parent, target.size_of(contents))
-
-
-def write(store: Store, contents: Contents, target: Target, heard: Callable[[int], object] = lambda _: None) -> int:
-    """`contents`, of `store` and its lower caches, are at `target`, whole and durable, or nothing is.
-
-    Args:
-        store: the root, which is not written to.
-        contents: as `plan` says.
-        target: where they go.
-        heard: told how many bytes were read.
-
-    Returns:
-        How many bytes the target has, as `Target.size_of` counts them.
-
-    Raises:
-        IntegrityError: a blob is damaged.
-        StoreError: something is at the target already, a blob cannot be read, or the disk refused.
-        AntsCacheError: a program is missing.
-    """
-    check(contents, target)
-    size = target.size_of(contents)
-    with _writing(target.file), _stage(target.file) as stage:
-        root, image = stage / "root", stage / "image"
-        if target.format == "dir":
-            tree.make(store, contents, root, image=None, heard=heard)
-            made = _divided(root, contents, target)
-            tree.settle(made, contents.seconds)
-            _publish_directory(made, target.file, contents.seconds)
-            return size
-        tree.make(store, contents, root, image=size, heard=heard)
-        filesystems.make(target.format, tree_of(contents), root, image, contents.seconds)
-        size = image.stat().st_size
-        _publish_image(image, target.file)
-    return size
-
-
-def _divided(root: Path, contents: Contents, target: Target) -> Path:
-    """The tree at `root`, in layers if that is asked for: where it is then."""
-    if not target.layers:
-        return root
-    layers = root.with_name("layers")
-    tree.in_layers(root, contents.names, target.layers, layers)
-    return layers
-
-
-@contextmanager
-def _stage(file: Path) -> Iterator[Path]:
-    """A directory of ours alone, on the filesystem where `file` will be, that is gone afterwards.
-
-    It is beside the file; in it, where that is a directory, for it may be one of a filesystem of its own.
-    """
-    stage = (file if file.is_dir() else file.parent).resolve() / f".antscache-{os.urandom(16).hex()}"
-    stage.mkdir(0o700)
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-def _publish_directory(made: Path, file: Path, seconds: int) -> None:
-    """What is at `made` is at `file`, which is not there, or empty.
-
-    Raises:
-        OSError: the disk refused; it is as it was.
-    """
-    if not file.is_dir():
-        made.rename(file)
-        disk.sync_directory(file.parent)
-        return
-    file.chmod(tree.DIRECTORY)
-    moved: list[str] = []
-    try:
-        for path in sorted(made.iterdir(), key=lambda path: (path.name == LAST, path.name)):
-            path.rename(file / path.name)
-            moved.append(path.name)
-    except BaseException:
-        for name in moved:
-            (file / name).rename(made / name)
-        raise
-    disk.sync_directory(file)
-    shutil.rmtree(made.parent, ignore_errors=True)
-    os.utime(file, (seconds, seconds))
-
-
-def _publish_image(image: Path, file: Path) -> None:
-    """What is at `image` is at `file` as well.
-
-    Raises:
-        StoreError: something came there meanwhile.
-        OSError: the disk refused.
-    """
-    with image.open("rb") as written:
-        os.fsync(written.fileno())
-    if not disk.move_new(image, file):
-        raise StoreError(f"{file} came to be there meanwhile", hint="remove it, or name another FILE")
-    disk.sync_directory(file.parent)
-
-
-@contextmanager
-def _writing(file: Path) -> Iterator[None]:
-    """What the disk refuses below is told of `file`: it was to be written, and nobody knows what else was.
-
-    Blobs that cannot be read are no such case: `tree.make` says so itself.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise _refused(file, error) from error
-    except AntsCacheError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        raise _refused(file, error.__cause__) from error
-
-
-def _refused(file: Path, error: OSError) -> StoreError:
-    hint = "see that its directory is there, that you may write to it, and that there is space; or name another FILE"
-    return StoreError(f"cannot write {file}: {error.strerror or error}", hint=hint)
+__getattr__ = lazily(
+    __name__,
+    {
+        "contents": ("Contents", "Part", "plan_export"),
+        "write": ("Format", "Target", "check_target", "format_of", "write_export"),
+    },
+)

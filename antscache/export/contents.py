@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache import catalog
+from antscache import catalog, config
 from antscache.core import (
     CACHEDIR_TAG,
     VERSION,
@@ -30,15 +30,15 @@ from antscache.core import (
 )
 from antscache.errors import SHOWN, AntsCacheError, ManifestError, ViewError
 from antscache.store import EMPTY, OCI_LAYOUT, artifact_manifest, index_document
-from antscache.views import prefetch_hint
+from antscache.views import prefetch_hint, selected_entries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from antscache.catalog import Catalog
     from antscache.core import Entry, Kind, Manifest, Release
+    from antscache.root import Root
     from antscache.store import Store
-    from antscache.views import Presence
 
     Selected = Mapping[Release, tuple[Entry, ...]]
 
@@ -118,41 +118,37 @@ class Tree:
 # What is exported
 
 
-def plan(  # noqa: PLR0913  what is held, and what of it is wanted
-    store: Store,
-    manifests: Catalog,
-    presence: Presence,
+def plan_export(
+    root: Root,
     releases: Iterable[Release],
     *,
     names: Collection[str] = (),
     kinds: Collection[Kind] = (),
     adopted: bool = False,
-    seconds: int = 0,
 ) -> Contents:
-    """What is held of `releases`, or of it what has these names and kinds.
+    """Plan to export what is held of `releases`, or of it what has these names and kinds.
 
     Args:
-        store: the root, whose lower caches count.
-        manifests: of the releases.
-        presence: in `store`.
+        root: whose lower caches count.
         releases: in use.
         names: each of at least one of the releases; all, if there are none.
         kinds: all, if there are none.
         adopted: also what is known on a user's word alone.
-        seconds: since 1970: the time that all of it is to be of.
 
     Raises:
         ViewError: a release or a name is not in use, or a file is not held.
         ManifestError: no release has such a name, or anything of these kinds.
         AntsCacheError: something is known on a user's word alone.
         StoreError: a selection or a record cannot be read.
+        ConfigError: SOURCE_DATE_EPOCH is not a time.
     """
-    selected = {release: presence.selected(release) for release in releases}
+    manifests, seconds = root.catalog, config.source_date()
+    selected = {release: selected_entries(root, release) for release in releases}
     _refuse_unused(selected, manifests, names)
     parts = []
     for release, entries in choose(selected, names, kinds).items():
-        files = tuple((entry, anonymous(record, seconds)) for entry, record in _held(store, release, entries))
-        parts.append(Part(release, files, _unshipped(manifests.at_hand(release))))
+        files = tuple((entry, anonymous(record, seconds)) for entry, record in _held(root.store, release, entries))
+        parts.append(Part(release, files, _unshipped(manifests.find(release))))
     contents = Contents(tuple(sorted(parts, key=lambda part: part.release)), seconds)
     if not adopted:
         _refuse_adopted(contents)
@@ -201,7 +197,7 @@ def _refuse_unused(selected: Selected, manifests: Catalog, names: Collection[str
     """
     used = {entry.name for entries in selected.values() for entry in entries}
     for release in selected:
-        manifest = manifests.at_hand(release)
+        manifest = manifests.find(release)
         has = {entry.name for entry in manifest.entries if entry.identifier} if manifest else set()
         if unused := [name for name in dict.fromkeys(names) if name in has - used]:
             raise ViewError(f"not in use of {release}: {', '.join(unused)}", hint=_prefetch_hint(release, unused))

@@ -1,4 +1,4 @@
-"""The tree of an export, made by what makes roots: `Store`, `Refs`, `Presence` and `Catalog`.
+"""Make the tree of an export, by what makes every root.
 
 Every blob is read and hashed while it is taken. In the end the tree has no directory that only who writes needs.
 """
@@ -10,56 +10,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.catalog import Catalog
-from antscache.core import Layout
+from antscache.config import Settings
+from antscache.core import BytesRead, Layout, ignore_events
 from antscache.disk import hash_file
 from antscache.errors import IntegrityError, StoreError, ViewError
 from antscache.export.contents import layer_of
-from antscache.store import Store
-from antscache.views import Presence
+from antscache.root import Root
+from antscache.views import make_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from antscache.core import Descriptor
+    from antscache.core import Descriptor, Listener
     from antscache.export.contents import Contents, Part
-    from antscache.store import CopyMethod
+    from antscache.store import CopyMethod, Store
 
 IN_IMAGES = "/opt/antscache"  # where images have their lower cache: /opt is for what no distribution brings
 DIRECTORY, FILE = 0o755, 0o444  # modes
 BLOCK = 4096  # bytes: the units in which a disk gives space
 
 
-def make(
-    store: Store, contents: Contents, root: Path, *, image: int | None, heard: Callable[[int], object] = lambda _: None
-) -> None:
-    """A root at `root` that holds `contents` and nothing else.
+def make(root: Root, contents: Contents, place: Path, *, image: int | None, listen: Listener = ignore_events) -> None:
+    """Make a root at `place` that holds `contents` and nothing else.
 
     Args:
-        store: that holds the blobs, or has lower caches that do.
+        root: that holds the blobs, or has lower caches that do.
         contents: what is exported.
-        root: is not there yet. Its path has no links in it.
+        place: is not there yet. Its path has no links in it.
         image: how many bytes the image will have that the root is made for; None if it is for itself. A root for an
-            image may share files with `store`, and has modes and times of any kind.
-        heard: told how many bytes were read.
+            image may share files with `root`, and has modes and times of any kind.
+        listen: hears how many bytes were read.
 
     Raises:
         IntegrityError: a blob is damaged.
         StoreError: a blob cannot be read, or has gone; or there is no room; or the disk refused.
         OSError: the disk refused.
     """
-    made = Store(root)
-    made.create()
+    made = Root.open(Settings(root=str(place), offline=True, link_mode="symlink"))
+    store = made.store
+    store.create()
     for part in contents.parts:
-        _select(made, part)
-    _take_all(store, made, contents.names, image=image, heard=heard)
+        _select(store, part)
+    _take_all(root.store, store, contents.names, image=image, listen=listen)
     for record in contents.records:
-        made.remember(record)
+        store.records.remember(record)
     _keep(made, contents)
-    presence = Presence(made, "symlink")
     try:
         for part in contents.parts:
-            presence.make_view(part.release)
+            make_view(made, part.release)
     except ViewError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -77,13 +75,12 @@ def _select(made: Store, part: Part) -> None:
             made.refs.deselect(ref)
 
 
-def _keep(made: Store, contents: Contents) -> None:
-    """The tree's catalog has the manifests that not every antscache brings."""
-    kept = Catalog(made.layout.catalog, offline=True)
+def _keep(made: Root, contents: Contents) -> None:
+    """Keep in the tree's catalog the manifests that not every antscache brings."""
     for part in contents.parts:
         if part.manifest:
-            kept.keep(part.manifest, made.layout.staging)
-            if kept.at_hand(part.release) != part.manifest:  # a cache can do without, and says nothing
+            made.catalog.save(part.manifest, made.layout.staging)
+            if made.catalog.find(part.release) != part.manifest:  # a cache can do without, and says nothing
                 hint = "see that there is space and that you may write there, then run the command again"
                 raise StoreError(f"cannot write the manifest of {part.release} to {made.layout.catalog}", hint=hint)
 
@@ -97,7 +94,7 @@ def _take_all(
     names: Mapping[Descriptor, str],
     *,
     image: int | None,
-    heard: Callable[[int], object],
+    listen: Listener,
 ) -> None:
     """The blobs that are called `names` are in `made`. The smallest come first, which tell whether there is room."""
     places: dict[Path, list[Descriptor]] = {}
@@ -108,7 +105,7 @@ def _take_all(
         for blob in blobs:
             path = _place(store, blob, names[blob])
             # Nothing is ever hard-linked to a lower cache.
-            way, found = _take(path, made, blob, share=image is not None and store.owns(blob), heard=heard)
+            way, found = _take(path, made, blob, share=image is not None and store.owns(blob), listen=listen)
             if found != blob:
                 hint = "run `antscache verify --repair`, then export again"
                 raise IntegrityError(f"{path} ({names[blob]}) is damaged: its bytes are {found.digest}", hint=hint)
@@ -134,9 +131,7 @@ def _place(store: Store, blob: Descriptor, name: str) -> Path:
     raise StoreError(f"{name} was deleted from {store.layout.root} meanwhile", hint=hint)
 
 
-def _take(
-    path: Path, made: Store, blob: Descriptor, *, share: bool, heard: Callable[[int], object]
-) -> tuple[CopyMethod, Descriptor]:
+def _take(path: Path, made: Store, blob: Descriptor, *, share: bool, listen: Listener) -> tuple[CopyMethod, Descriptor]:
     """The file at `path` is in `made` if it is `blob`: how it came there, and what it is.
 
     Raises:
@@ -144,9 +139,9 @@ def _take(
     """
     try:
         if share and _link(path, link := made.layout.blob(blob.digest)):
-            return "hardlink", hash_file(link, lambda chunk: heard(len(chunk)))
+            return "hardlink", hash_file(link, lambda chunk: listen(BytesRead(len(chunk))))
         with made.ingest() as ingest:
-            way = ingest.take(path, move=False, heard=heard)
+            way = ingest.take(path, move=False, listen=listen)
             if ingest.descriptor == blob:
                 ingest.publish()
             return way, ingest.descriptor

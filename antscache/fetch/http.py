@@ -148,7 +148,7 @@ class Body:
             received += count
             yield self._chunk(count)
         if announced is not None and received < announced:
-            raise Refusal(f"cut: {received} of {announced} bytes", passing=True)
+            raise Refusal(f"cut: {received} of {announced} bytes", transient=True)
 
     def _read(self, left: int | None) -> int:
         """Read some of what is `left`, and return how much; nothing at the end."""
@@ -186,7 +186,7 @@ class HttpBody(Body):
                 some = self._response.read(left) if left else b""
                 more = _has_more(connection)
         if behind > 0 or more:
-            raise Refusal(f"longer than the {self.reply.announced} bytes announced", restart=True)
+            raise Refusal(f"longer than the {self.reply.announced} bytes announced", discard_partial=True)
         self._buffer[: len(some)] = some
         return len(some)
 
@@ -250,7 +250,7 @@ def _open_file(url: str, asked: RangeRequest) -> Iterator[FileBody]:
         size = status.st_size
         if asked.partial and (asked.size != size or asked.etag not in {"", etag}):
             if asked.stop is not None:
-                raise Refusal("it has changed", restart=True)
+                raise Refusal("it has changed", discard_partial=True)
             asked = RangeRequest()
         stop = size if asked.stop is None else asked.stop
         file.seek(asked.start)
@@ -265,19 +265,19 @@ def _refusals() -> Iterator[None]:
     except (urllib3.exceptions.LocationValueError, UnicodeError):
         raise Refusal("a URL that cannot be asked for") from None
     except urllib3.exceptions.NewConnectionError as error:
-        raise Refusal(f"no answer: {_reason(error)}", passing=True, whole_origin=True) from None
+        raise Refusal(f"no answer: {_reason(error)}", transient=True, affects_origin=True) from None
     except urllib3.exceptions.ConnectTimeoutError:
-        raise Refusal("no connection in time", passing=True, whole_origin=True) from None
+        raise Refusal("no connection in time", transient=True, affects_origin=True) from None
     except (urllib3.exceptions.TimeoutError, TimeoutError):
-        raise Refusal("silence", passing=True) from None
+        raise Refusal("silence", transient=True) from None
     except (urllib3.exceptions.SSLError, ssl.SSLError) as error:
-        raise Refusal(f"TLS failed: {_reason(error)}", whole_origin=True) from None
+        raise Refusal(f"TLS failed: {_reason(error)}", affects_origin=True) from None
     except urllib3.exceptions.ProxyError as error:
-        raise Refusal(f"the proxy failed: {_proxys_reason(error)}", passing=True, whole_origin=True) from None
+        raise Refusal(f"the proxy failed: {_proxys_reason(error)}", transient=True, affects_origin=True) from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
         # A body in chunks that ends early is a chunk whose length is no number.
         ended = isinstance(_innermost(error), http.client.IncompleteRead | ValueError)
-        raise Refusal("cut: before its end" if ended else f"broken off: {_reason(error)}", passing=True) from None
+        raise Refusal("cut: before its end" if ended else f"broken off: {_reason(error)}", transient=True) from None
 
 
 def _reason(error: BaseException) -> str:

@@ -43,8 +43,8 @@ class OriginHealth:
     def refused(self, refusal: Refusal, now: float, *, progress: bool) -> None:
         """It answered with `refusal`; `progress` is whether bytes came before that."""
         with self._lock:
-            self._turned_away = self._turned_away + 1 if refusal.whole_origin else 0
-            self._troubled = self._troubled + 1 if refusal.passing and not progress else 0
+            self._turned_away = self._turned_away + 1 if refusal.affects_origin else 0
+            self._troubled = self._troubled + 1 if refusal.transient and not progress else 0
             if refusal.retry_after > LONGEST:
                 self.set_aside = f"set aside: {refusal}, and asks to wait {refusal.retry_after:.0f} s"
             elif self._turned_away >= TURNED_AWAY:

@@ -41,6 +41,11 @@ class Origin:
         return f"{split.hostname}:{split.port}" if split.port else str(split.hostname)
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is a directory of this host."""
+        return self.template.startswith("file:")
+
+    @property
     def paced(self) -> bool:
         """Whether it asks not to be asked often."""
         return self.template in PACED_ROUTES

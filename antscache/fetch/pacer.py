@@ -1,58 +1,89 @@
-"""Starts at an origin that asks not to be asked often: one each so many seconds, by all processes on one root."""
+"""Starts at an origin that asks not to be asked often: one each so many seconds, by all processes on one root.
+
+    locks/pace         the time from which the next start is free
+    locks/pace.lock    held by whoever reserves one
+
+The time has a file of its own, because what filelock locks is filelock's: some versions empty it.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from antscache import disk
 from antscache.disk import Locks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE = 1.0  # seconds for the lock, which is held for microseconds
+LOCK_WAIT_SECONDS = 1.0  # for the lock, which is held for microseconds
 AHEAD = 4096  # starts that may be waiting; a time beyond that was written by another clock
+TIME_BYTES = 24  # as many for every time, so that a reader never sees some of two
 
 
 class Pacer:
-    """Turns, one each `interval` seconds.
+    """Starts, one each `interval` seconds. Thread-safe.
 
     Args:
-        path: what the processes share: the time from which the next turn is free.
-        interval: in seconds; with 0 it is always one's turn.
+        path: what the processes share: the time from which the next start is free. Its directory has the lock.
+        interval: in seconds; with 0 every start is free.
+        shared: whether a group shares the directory.
     """
 
-    def __init__(self, path: Path, interval: float) -> None:
-        self._path = path
-        self._ours = Lock()  # the processes' lock does not keep the threads of one apart
+    def __init__(self, path: Path, interval: float, *, shared: bool = False) -> None:
+        self._path, self._shared = path, shared
+        self._locks = Locks(path.parent, shared=shared)
+        self._ours = Lock()  # keeps threads apart where locks do not work
         self.interval = interval
 
-    def turn(self) -> float:
-        """The seconds until the turn that is ours from now on. Without locks two may get the same one."""
+    def reserve_start(self) -> float:
+        """Reserve the next start that is free, and return the seconds until then.
+
+        Without locks two processes may reserve the same one. Where the time cannot be read or written, the interval is
+        returned.
+        """
         if not self.interval:
             return 0.0
-        with self._ours, closing(Locks(self._path)) as shared, shared.waiting(PATIENCE):
-            now = time.time()
-            if shared.descriptor is None:
-                return self.interval
-            turn = next_turn(now, _read(shared.descriptor), self.interval)
+        with self._ours, self._locks.attempt(self._path.name, LOCK_WAIT_SECONDS):
             try:
-                os.pwrite(shared.descriptor, f"{turn + self.interval:.3f}\n".encode().ljust(24), 0)
+                descriptor = self._open()
+            except OSError:
+                return self.interval
+            try:
+                return self._reserve(descriptor)
             except OSError:  # a full disk is met by whoever writes what matters
                 return self.interval
-            return turn - now
+            finally:
+                os.close(descriptor)
+
+    def _open(self) -> int:
+        """Open the file of the time, which is made if it is not there."""
+        try:
+            return disk.open_in_place(self._path)
+        except FileNotFoundError:
+            os.close(disk.create(self._path, disk.WRITABLE, shared=self._shared))
+            return disk.open_in_place(self._path)
+
+    def _reserve(self, descriptor: int) -> float:
+        now = time.time()
+        start = next_start(now, _read(descriptor), self.interval)
+        os.pwrite(descriptor, f"{start + self.interval:.3f}\n".encode().ljust(TIME_BYTES), 0)
+        return start - now
 
 
-def next_turn(now: float, free: float, interval: float) -> float:
-    """When the next turn is, if turns are free from `free` on: pure. A time that no queue explains counts as passed."""
+def next_start(now: float, free: float, interval: float) -> float:
+    """Return when the next start is, if starts are free from `free` on: pure.
+
+    A time that no queue explains counts as passed.
+    """
     return max(now, free) if free <= now + AHEAD * interval else now
 
 
-def _read(shared: int) -> float:
+def _read(descriptor: int) -> float:
     try:
-        return float(os.pread(shared, 24, 0))
-    except (OSError, ValueError):
+        return float(os.pread(descriptor, TIME_BYTES, 0))
+    except ValueError:
         return 0.0

@@ -33,9 +33,9 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
     """An origin's answer that is not the file.
 
     Attributes:
-        passing: it may be over in a moment; the same origin may be asked again.
-        whole_origin: it is about the origin rather than this file: nobody answers, or programs are turned away.
-        restart: what was received before is not to be built on.
+        transient: it may be over in a moment; the same origin may be asked again.
+        affects_origin: it is about the origin rather than this file: nobody answers, or programs are turned away.
+        discard_partial: what was received before is not to be built on.
         retry_after: seconds that the origin asks to wait.
     """
 
@@ -43,15 +43,15 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
         self,
         outcome: str,
         *,
-        passing: bool = False,
-        whole_origin: bool = False,
-        restart: bool = False,
+        transient: bool = False,
+        affects_origin: bool = False,
+        discard_partial: bool = False,
         retry_after: float = 0.0,
     ) -> None:
         super().__init__(outcome)
-        self.passing = passing
-        self.whole_origin = whole_origin
-        self.restart = restart
+        self.transient = transient
+        self.affects_origin = affects_origin
+        self.discard_partial = discard_partial
         self.retry_after = retry_after
 
 
@@ -129,36 +129,36 @@ def read_head(status: int, headers: Mapping[str, str], asked: RangeRequest) -> A
     if length == 0:
         raise Refusal(f"{status} with an empty body")
     if asked.stop is not None:
-        raise Refusal("ranges are not served", restart=True)
+        raise Refusal("ranges are not served", discard_partial=True)
     return AnswerHead(0, length, length, etag)
 
 
 def _refuse_status(status: int, headers: Mapping[str, str], asked: RangeRequest) -> None:
     """Refuse every status but 200, and 206 where a part was asked for; the origin's own words for it are not told."""
     if status == CHALLENGE or headers.get("x-amzn-waf-action"):
-        raise Refusal(f"{status} bot challenge (no file)", whole_origin=True)
+        raise Refusal(f"{status} bot challenge (no file)", affects_origin=True)
     told = f"{status} {http.client.responses.get(status, '')}".strip()
     if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and asked.partial:
-        raise Refusal(told, passing=True, restart=True)
+        raise Refusal(told, transient=True, discard_partial=True)
     if status == http.client.PARTIAL_CONTENT and not asked.partial:
         raise Refusal("206 with a part, where the whole was asked for")
     if status not in {http.client.OK, http.client.PARTIAL_CONTENT}:
-        passing = status in PASSING or status >= http.client.INTERNAL_SERVER_ERROR
-        wait = retry_after(headers.get("Retry-After", ""), time.time()) if passing else 0.0
-        raise Refusal(told, passing=passing, whole_origin=status in TURNED_AWAY, retry_after=wait)
+        transient = status in PASSING or status >= http.client.INTERNAL_SERVER_ERROR
+        wait = retry_after(headers.get("Retry-After", ""), time.time()) if transient else 0.0
+        raise Refusal(told, transient=transient, affects_origin=status in TURNED_AWAY, retry_after=wait)
 
 
 def _read_part(content_range: str, length: int | None, etag: str, asked: RangeRequest) -> AnswerHead:
     """A part, if it is the very one that was asked for, of the same state of the same file."""
     found = _CONTENT_RANGE.fullmatch(content_range.strip())
     if found is None:
-        raise Refusal("206 without a Content-Range that says which part", passing=True, restart=True)
+        raise Refusal("206 without a Content-Range that says which part", transient=True, discard_partial=True)
     first, last, size = (int(number) for number in found.groups())
     stop = size if asked.stop is None else asked.stop
     if (first, last + 1, size) != (asked.start, stop, asked.size) or length not in {None, stop - first}:
-        raise Refusal("206 with another part than was asked for", passing=True, restart=True)
+        raise Refusal("206 with another part than was asked for", transient=True, discard_partial=True)
     if asked.etag and etag != asked.etag:
-        raise Refusal("206 with a part of another file", passing=True, restart=True)
+        raise Refusal("206 with a part of another file", transient=True, discard_partial=True)
     return AnswerHead(first, stop - first, size, etag)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache.core import Event, Fetched, Partial, Received, Record, Remarked, Started
+from antscache.fetch.attempts import open_at, url_at
 from antscache.fetch.draft import Draft, Wrong, resume_request
 from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal
 from antscache.fetch.segments import Parts
@@ -38,7 +39,7 @@ class Transfer:
 
     Attributes:
         notes: on what is being written, for whoever goes on.
-        leftovers: what other processes have written of the file.
+        partials: what other processes have written of the file.
         walk: walks an HDF5 file for hazards.
         listen: hears what happens.
         stopped: whether to put things away and go.
@@ -49,7 +50,7 @@ class Transfer:
     wanted: Wanted
     store: Store
     notes: Notes
-    leftovers: Sequence[PartialFile]
+    partials: Sequence[PartialFile]
     walk: Walk
     listen: Callable[[Event], None]
     stopped: Callable[[], bool]
@@ -81,12 +82,10 @@ class Transfer:
             StoreError: the disk refused.
             IntegrityError: another process has recorded other bytes for the identifier meanwhile.
         """
-        url = self.url_at(origin)
-        if url is None:
-            raise Refusal("goes by a digest, and none is known yet")
+        url_at(origin, self.wanted)
         try:
             asked, then = self._ask(origin), time.monotonic()
-            with client.open(url, asked, with_credentials=origin.trust == "mirror") as body:
+            with open_at(origin, self.wanted, asked, client) as body:
                 latency = time.monotonic() - then
                 draft = self._draft_for(body.reply, origin)
                 self.origin = origin
@@ -97,11 +96,6 @@ class Transfer:
         except Refusal as refusal:
             self._weigh(refusal)
             raise
-
-    def url_at(self, origin: Origin) -> str | None:
-        """Where `origin` has the file."""
-        known = self.wanted.known
-        return origin.url(self.wanted.identifier, self.wanted.file, known.digest if known else None)
 
     def give_back(self) -> bool:
         """The disk is full: what is left has some room. Whether what has come is worth being kept.
@@ -123,7 +117,7 @@ class Transfer:
         """What to ask `origin` for: the whole file, or what is missing of the draft that is there afterwards."""
         draft, known = self._draft, self.wanted.known
         if draft is None:
-            return self._copy_leftover(origin) or RangeRequest()
+            return self._copy_partial(origin) or RangeRequest()
         held, partial = draft.ingest.size, draft.partial
         asked = resume_request(partial, held, origin.name, known, same_boot=True) if partial else None
         if asked is None or asked.start != held:
@@ -131,18 +125,18 @@ class Transfer:
             return RangeRequest()
         return RangeRequest(held, self.parts.pieces_begin, asked.size, asked.etag)
 
-    def _copy_leftover(self, origin: Origin) -> RangeRequest | None:
+    def _copy_partial(self, origin: Origin) -> RangeRequest | None:
         """What `origin` is to be asked for beyond the most that is left over, of which the draft is then a copy."""
-        for leftover in self.leftovers:
-            partial, same_boot = leftover.partial, leftover.partial.boot == boot() != ""
-            asked = resume_request(partial, leftover.held, origin.name, self.wanted.known, same_boot=same_boot)
-            if asked is None or leftover.path in self._tried:
+        for left in self.partials:
+            partial, same_boot = left.partial, left.partial.boot == boot() != ""
+            asked = resume_request(partial, left.held, origin.name, self.wanted.known, same_boot=same_boot)
+            if asked is None or left.path in self._tried:
                 continue
-            self._tried.add(leftover.path)
+            self._tried.add(left.path)
             draft = self._new_draft(partial, partial.etag)
             draft.answers = 1
             try:
-                for chunk in leftover.chunks(asked.start):
+                for chunk in left.chunks(asked.start):
                     draft.write(chunk)
             except Wrong:
                 self._restart()  # it never was the beginning of this file
@@ -187,9 +181,9 @@ class Transfer:
     def _weigh(self, refusal: Refusal) -> None:
         """After `refusal`: can what came before it be built on?"""
         draft = self._draft
-        if draft and (isinstance(refusal, Wrong) or refusal.restart or not draft.partial):
+        if draft and (isinstance(refusal, Wrong) or refusal.discard_partial or not draft.partial):
             if isinstance(refusal, Wrong) and draft.answers > 1:
-                refusal.passing = True  # perhaps its parts do not belong together: from the beginning, once more
+                refusal.transient = True  # perhaps its parts do not belong together: from the beginning, once more
             self._restart()
 
     # Receiving
@@ -198,7 +192,7 @@ class Transfer:
         """The bytes of `body` are in `draft`, up to where the first piece begins."""
         for received in body:
             if self.stopped():
-                raise Refusal("interrupted", passing=True)
+                raise Refusal("interrupted", transient=True)
             chunk, ended = self.parts.allot(received)
             self.listen(Received(self.wanted.identifier, len(chunk)))
             draft.write(chunk)
@@ -214,12 +208,12 @@ class Transfer:
         while piece := self.parts.next_piece():
             for chunk in piece.chunks():
                 if self.stopped():
-                    raise Refusal("interrupted", passing=True)
+                    raise Refusal("interrupted", transient=True)
                 draft.write(chunk)
             here = draft.ingest.size
             self.parts.joined(piece, here)
             if here < piece.stop:
-                raise Refusal(f"a piece was cut: {here - piece.start} bytes of it", passing=True)
+                raise Refusal(f"a piece was cut: {here - piece.start} bytes of it", transient=True)
 
     # Ending
 
@@ -230,18 +224,18 @@ class Transfer:
         try:
             blob = draft.ingest.publish()
         except IngestVanished:
-            raise Refusal("what was written of it was taken away", passing=True, restart=True) from None
+            raise Refusal("what was written of it was taken away", transient=True, discard_partial=True) from None
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
         before = self.store.record(identifier)
-        self.store.remember(
+        self.store.records.remember(
             Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
         )
         if before and before.descriptor != blob:
             told = f"{file} {identifier} was other bytes on the word of {before.source} ({before.trust})"
             self.listen(Remarked(f"{told}; those of {origin.name} replace them"))
-        for leftover in self.leftovers:
-            leftover.remove()
+        for left in self.partials:
+            left.remove()
         seconds = time.monotonic() - self._began
         self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted))
 

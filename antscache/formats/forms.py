@@ -1,4 +1,4 @@
-"""What a file of each kind looks like: checks of form on bytes while they pass. Pure, flat memory.
+"""What a file of each kind looks like: checks of form on bytes while they pass, with flat memory.
 
 The form of a file is told by its name: ANTsPyNet's networks are HDF5 (`.h5`), its templates gzip-compressed NIfTI
 (`.nii.gz`), its one transform ITK's MATLAB file (`.mat`), ANTsPy's slices JPEG. A page of HTML is never what was asked
@@ -13,7 +13,15 @@ import math
 import re
 import struct
 import zlib
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from antscache.core import BytesRead, Descriptor, ignore_events
+from antscache.disk import hash_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from antscache.core import Listener
 
 HEAD = 128  # bytes from the start: the largest HDF5 superblock, version 1 with 32-byte offsets, needs 124
 SLICE = 1 << 16  # bytes inflated at a time, and
@@ -299,3 +307,36 @@ def form_of(file: str) -> Form:
         if file.endswith(suffix):
             return form()
     return Form()
+
+
+class Inspection(NamedTuple):
+    """A file that was read: its bytes, and why it cannot be what its name says; empty if it can."""
+
+    blob: Descriptor
+    problem: str
+
+
+def inspect(path: Path | str, file: str | None, listen: Listener = ignore_events) -> Inspection:
+    """Read the file at `path` once, and check that it has the form of one called `file`, unless that is None.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    form, problem = form_of(file) if file else None, ""
+
+    def look(chunk: memoryview) -> None:
+        nonlocal problem
+        listen(BytesRead(len(chunk)))
+        if form and not problem:
+            try:
+                form.feed(chunk)
+            except FormError as error:
+                problem = str(error)
+
+    blob = hash_file(path, look)
+    if form and not problem:
+        try:
+            form.finish()
+        except FormError as error:
+            problem = str(error)
+    return Inspection(blob, problem)

@@ -1,8 +1,8 @@
 """HDF5 files looked through before they are trusted, with h5py where it is at hand, in a subprocess that is held short.
 
 Bytes that are what was promised can still be unsafe: CVE-2026-1669 (links and datasets that read other files),
-CVE-2025-1550 (code in a network's configuration). `walker` tells what is looked for. h5py is C code that the file's
-bytes steer, so it runs in a process that can be killed, and never in this one.
+CVE-2025-1550 (code in a network's configuration). `hdf5_worker.py` tells what is looked for. h5py is C code that the
+file's bytes steer, so it runs in a process that can be killed, and never in this one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from antscache.formats.forms import FormError
 SECONDS = 30.0  # for one file, on the clock and of the processor; the most that is looked at takes some seconds
 STARTING = 120.0  # seconds until h5py is imported: its own files may come from a slow disk
 MEMORY = 2 << 30  # bytes of address space; h5py starts with 120 MB, and no dataset is read
-LONGEST = 1 << 16  # bytes of an answer; the walker's own are shorter
+LONGEST = 1 << 16  # bytes of an answer; the worker's own are shorter
 FAREWELL = 1.0  # seconds that a process has to be gone
 ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # no plugins: H5PL_NO_PLUGIN in H5PLpublic.h
@@ -76,7 +76,7 @@ class Hdf5Scanner:
         Raises:
             FormError: it cannot be walked: the HDF5 library refuses it, or the walker died on it, took too long or was
                 closed. The next file gets a fresh subprocess.
-            WalkerError: no walker can be started.
+            ScannerError: no worker can be started.
         """
         with self._lock:
             try:
@@ -128,7 +128,7 @@ class Hdf5Scanner:
 
 
 class _Process:
-    """One `walker`, and the line to it: when this end is gone, it ends."""
+    """One `hdf5_worker.py`, and the line to it: when this end is gone, it ends."""
 
     def __init__(self, memory: int, seconds: float) -> None:
         places = dict.fromkeys(place for place in (_place("h5py"), _place("numpy")) if place)

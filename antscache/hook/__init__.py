@@ -1,7 +1,8 @@
-"""Direct an unmodified ANTsPyNet to its view: in a process, in what it starts, in an environment, in a container.
+"""Direct an unmodified ANTsPyNet to its view: three ways to make a process use it.
 
-hook.py         one process and its children; a whole environment
-containers.py   the options with which a container uses this host's cache (pure)
+hook.py           one process, and those it starts
+environments.py   every process of an environment
+containers.py     a container that uses this host's cache (pure)
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from antscache.lazy import lazily
 
 if TYPE_CHECKING:
     from antscache.hook.containers import ENGINES, Host, hides
-    from antscache.hook.hook import RELEASE, Hooked, activate, disable, enable, environment, status
+    from antscache.hook.environments import Hooked, disable, enable, status
+    from antscache.hook.hook import RELEASE, activate, environment
 
 __all__ = [
     "ENGINES",
@@ -31,6 +33,7 @@ __getattr__ = lazily(
     __name__,
     {
         "containers": ("ENGINES", "Host", "hides"),
-        "hook": ("Hooked", "RELEASE", "activate", "disable", "enable", "environment", "status"),
+        "environments": ("Hooked", "disable", "enable", "status"),
+        "hook": ("RELEASE", "activate", "environment"),
     },
 )

@@ -1,11 +1,14 @@
-"""Whole jobs over the store and its views, one file each.
+"""Whole jobs over the store and its views.
 
-prefetch.py   make entries present, verified and linked
-adopt.py      take over an existing directory of ANTsPyNet's
-verify.py     read everything again and compare it
-repair.py     make right what verify found
-remove.py     take a release out of use
-gc.py         delete what no ref reaches
+prefetch.py    make entries present, verified and linked
+adopt.py       take over an existing directory of ANTsPyNet's
+adoptable.py   which of its files are what
+verify.py      read everything again and compare it
+survey.py      what should be there
+repair.py      make right what verify found
+remove.py      take a release out of use
+gc.py          delete what no ref reaches
+messages.py    what is said of a plan that cannot be carried out (pure)
 """
 
 from __future__ import annotations
@@ -13,62 +16,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antscache.lazy import lazily
-from antscache.operations.gc import GRACE, Garbage, collect_garbage, plan_collection
-from antscache.operations.prefetch import Prefetched, Prefetching
-from antscache.operations.remove import Removed, remove_release
+from antscache.operations.gc import GRACE_SECONDS, Garbage, collect_garbage
+from antscache.operations.prefetch import Prefetched, check_space, make_plan, plan_need, prefetch_plan
 
 if TYPE_CHECKING:
-    from antscache.operations.adopt import (
-        Judged,
-        adopt_files,
-        files_to_adopt,
-        judge,
-        look,
-        refuse_root,
-        shown,
-        size_of_files,
-        walked,
-    )
-    from antscache.operations.repair import Repair
-    from antscache.operations.verify import Verified
+    from antscache.operations.adopt import adopt_directory
+    from antscache.operations.adoptable import Judged, files_to_adopt, shown, size_of_files
+    from antscache.operations.remove import Removed, remove_release
+    from antscache.operations.repair import repair_root
+    from antscache.operations.verify import Verified, list_sums, verify_root
 
 __all__ = [
-    "GRACE",
+    "GRACE_SECONDS",
     "Garbage",
     "Judged",
     "Prefetched",
-    "Prefetching",
     "Removed",
-    "Repair",
     "Verified",
-    "adopt_files",
+    "adopt_directory",
+    "check_space",
     "collect_garbage",
     "files_to_adopt",
-    "judge",
-    "look",
-    "plan_collection",
-    "refuse_root",
+    "list_sums",
+    "make_plan",
+    "plan_need",
+    "prefetch_plan",
     "remove_release",
+    "repair_root",
     "shown",
     "size_of_files",
-    "walked",
+    "verify_root",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "adopt": (
-            "Judged",
-            "adopt_files",
-            "files_to_adopt",
-            "judge",
-            "look",
-            "refuse_root",
-            "shown",
-            "size_of_files",
-            "walked",
-        ),
-        "repair": ("Repair",),
-        "verify": ("Verified",),
+        "adopt": ("adopt_directory",),
+        "adoptable": ("Judged", "files_to_adopt", "shown", "size_of_files"),
+        "remove": ("Removed", "remove_release"),
+        "repair": ("repair_root",),
+        "verify": ("Verified", "list_sums", "verify_root"),
     },
 )

@@ -11,20 +11,22 @@ What is younger than the grace is left alone: a blob is there before the record 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antscache import views
 from antscache.store import Condemned, Trash, remove, stale_files
+from antscache.views import stale_links
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from antscache.core import Descriptor
+    from antscache.root import Root
     from antscache.store import Found, Store
 
-GRACE = 24 * 60 * 60  # seconds: as long as what is in ingest/ may still be somebody's
+GRACE_SECONDS = 24 * 60 * 60  # seconds: as long as what is in ingest/ may still be somebody's
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +86,25 @@ def plan_gc(  # noqa: PLR0913  what it depends on, and nothing else
     )
 
 
-def plan_collection(store: Store, *, now: float, grace: float) -> Garbage:
-    """What a collection would do now.
+def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool = False) -> Garbage:
+    """Condemn what no ref reaches, and delete what was condemned longer ago than `grace` seconds.
+
+    What comes to be reached meanwhile is kept. Interrupted anywhere, it leaves blobs in the store or in the trash, from
+    where the next command that needs them brings them back.
+
+    Args:
+        root: of the garbage.
+        grace: also how old a blob is at least that is condemned.
+        dry_run: change nothing, and say what would be done.
 
     Raises:
-        StoreError: the root cannot be read; or a ref, or a record that one names, is damaged, so that nobody can tell
-            what it reaches.
+        StoreError: the root cannot be read, or a ref or a record that one names is damaged, so that nobody can tell
+            what it reaches: nothing was done then, or nothing deleted; or the disk refused.
     """
-    reachable = store.reachable()  # before looking what there is: whatever comes later is younger
-    abandoned = [*stale_files(store.layout), *views.stale_links(store.layout.views)]
-    files = (path for path in abandoned if path.is_symlink() or not path.is_dir())
-    return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, files, now=now, grace=grace)
-
-
-def collect_garbage(store: Store, *, now: float, grace: float) -> Garbage:
-    """What was planned is done; what came to be reached meanwhile is kept.
-
-    Interrupted anywhere, it leaves blobs in the store or in the trash, from where the next command that needs them
-    brings them back.
-
-    Raises:
-        StoreError: as `plan_for`, and nothing was done then, or nothing deleted; or the disk refused.
-    """
-    plan, trash = plan_collection(store, now=now, grace=grace), Trash(store.layout)
+    store, plan = root.store, _plan(root.store, time.time(), grace)
+    if dry_run or not store.exists():
+        return plan
+    trash = Trash(store.layout)
     condemned = {blob for blob in plan.condemned if trash.condemn(blob.digest)}
     reachable = store.reachable()
     restored = store.restore(reachable)
@@ -119,7 +117,7 @@ def collect_garbage(store: Store, *, now: float, grace: float) -> Garbage:
     left = [store.layout.blob(blob.digest) for blob in plan.condemned if blob not in condemned]
     left += [each.path for each in doomed if each not in deleted]
     left += [path for path in plan.abandoned if path not in gone]
-    store.update_index()
+    store.index.update()
     return Garbage(
         condemned=tuple(blob for blob in plan.condemned if blob in condemned and blob.digest not in back),
         deleted=tuple(each for each in plan.deleted if each in deleted),
@@ -129,3 +127,10 @@ def collect_garbage(store: Store, *, now: float, grace: float) -> Garbage:
         waiting=plan.waiting,
         left=sum(map(os.path.lexists, left)),
     )
+
+
+def _plan(store: Store, now: float, grace: float) -> Garbage:
+    reachable = store.reachable()  # before looking what there is: whatever comes later is younger
+    abandoned = [*stale_files(store.layout), *stale_links(store.layout.views)]
+    files = (path for path in abandoned if path.is_symlink() or not path.is_dir())
+    return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, files, now=now, grace=grace)

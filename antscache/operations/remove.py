@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antscache import disk, views
+from antscache import disk
 from antscache.core import home_directory, union
 from antscache.errors import StoreError, ViewError
 from antscache.store import Trash
+from antscache.views import unlink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from antscache.core import Descriptor, Entry, Release
+    from antscache.root import Root
     from antscache.store import Store
 
 
@@ -37,10 +39,25 @@ class Removed:
     own: int
 
 
-def remove_release(store: Store, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
-    """As `Cache.remove` says."""
+def remove_release(root: Root, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
+    """Take what you selected of `release` out of use, and what nobody else selected out of its view.
+
+    The bytes stay until a garbage collection. If it is interrupted, the next one goes on from there.
+
+    Args:
+        root: of the release.
+        release: in use.
+        force: take away what others selected as well.
+        dry_run: change nothing.
+
+    Raises:
+        ViewError: nothing of it is in use, and nothing was changed; or the disk refused.
+        StoreError: all of it is selected by others, or theirs to take away, or a selection cannot be read, and
+            nothing was changed; or the disk refused.
+    """
+    store = root.store
     refs, home = store.refs.of(release), store.layout.view(release)
-    if not refs and not home.is_dir() and not store.is_named(release):
+    if not refs and not home.is_dir() and not store.index.names(release):
         raise ViewError(f"nothing of {release} is in use in {store.layout.root}", hint="`antscache list` tells")
     ours = [ref for ref in refs if force or ref.is_ours]
     others = union(ref.selection for ref in refs if ref not in ours)
@@ -58,7 +75,7 @@ def remove_release(store: Store, release: Release, *, force: bool = False, dry_r
     paths = {  # a blob that was cut is no blob, and still what its name in the view leads to
         file: store.find(blob) or condemned.get(blob) or store.layout.blob(blob.digest) for file, blob in files.items()
     }
-    unlinked = views.unlink(
+    unlinked = unlink(
         home,
         home_directory(release.package),
         dict.fromkeys(entry.file for entry in gone) | paths,
@@ -70,7 +87,7 @@ def remove_release(store: Store, release: Release, *, force: bool = False, dry_r
     if not dry_run:
         for ref in ours:  # after the view, because they say what in it is ours
             store.refs.deselect(ref)
-        store.update_index()
+        store.index.update()
     freed = sum(blob.size for blob in own if store.owns(blob))
     return Removed(unlinked.gone, tuple(sorted(kept)), home, len(refs) - len(ours), freed)
 

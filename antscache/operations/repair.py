@@ -1,4 +1,4 @@
-"""What `verify` found not to be as it should is made right, as far as it can be.
+"""Repair: make right what `verify` found not to be as it should, as far as it can be.
 
 What is damaged is moved to `trash/`, from where it never comes back; of what is left whatever can be made is made; the
 rest is fetched. Nothing that is right is moved, and no record that alone says what a release in use needs.
@@ -23,138 +23,111 @@ from antscache.core import (
     parse_identifier,
 )
 from antscache.disk import READ_ONLY
-from antscache.errors import AntsCacheError, StoreError, ViewError
-from antscache.operations.verify import Finding, Verified, expected_of, sums, survey_of, verify
+from antscache.errors import AntsCacheError, StoreError
+from antscache.operations.prefetch import carry_out, make_plan, restore_condemned
+from antscache.operations.survey import expected_of, survey_of
+from antscache.operations.verify import verify_root
 from antscache.store import IngestVanished, Trash
+from antscache.views import make_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
 
-    from antscache.catalog import Catalog
-    from antscache.config import Settings
-    from antscache.core import Digest
-    from antscache.operations.prefetch import Prefetching
+    from antscache.core import Listener, Release
+    from antscache.operations.survey import Finding
+    from antscache.operations.verify import Verified
+    from antscache.root import Root
     from antscache.store import Store
-    from antscache.views import Presence
 
-TRIES = 3  # times that it is repaired what comes to light behind something else
+MAX_REPAIRS = 3  # of what comes to light behind something else
 
 
-class Repair:
-    """What verifies and repairs one root."""
+def repair_root(
+    root: Root, releases: Collection[Release] = (), *, deep: bool = False, listen: Listener = ignore_events
+) -> Verified:
+    """Verify, and make right what is not as it should be, as far as it can be.
 
-    def __init__(
-        self, settings: Settings, store: Store, catalog: Catalog, presence: Presence, prefetching: Prefetching
-    ) -> None:
-        self._settings, self._store, self._catalog = settings, store, catalog
-        self._presence, self._prefetching = presence, prefetching
+    Moves what is damaged aside, fetches again what is missing then, and makes views and index anew. Lower caches are
+    not read.
 
-    def verify(
-        self,
-        releases: Collection[Release] = (),
-        *,
-        deep: bool = False,
-        repair: bool = False,
-        heard: Callable[[int], object] = lambda _: None,
-        listen: Listener = ignore_events,
-    ) -> Verified:
-        """As `Cache.verify` says."""
-        places = self._where(releases, () if repair else self._store.lowers)
+    Args:
+        root: to repair.
+        releases: in use; all, if there are none.
+        deep: repeat the checks of form.
+        listen: hears how many bytes were read, from any thread; and what happens when something is fetched again.
 
-        def look() -> Verified:
-            each = [verify(store, named, deep=deep, jobs=self._settings.jobs, heard=heard) for store, named in places]
-            findings = sorted(finding for one in each for finding in one.findings)
-            return Verified(sum(one.blobs for one in each), sum(one.size for one in each), tuple(findings))
+    Raises:
+        StoreError: the root cannot be read, or not written to.
+        ViewError: one of `releases` is not in use.
+    """
+    first = last = verify_root(root, releases, deep=deep, below=False, listen=listen)
+    refused: tuple[str, ...] = ()
+    for _ in range(MAX_REPAIRS if first.findings else 0):
+        before = last
+        refused = _repair(root, before, releases, listen)
+        last = verify_root(root, releases, deep=deep, below=False, listen=listen)
+        known = {finding.place for finding in before.findings}
+        new = (finding for finding in last.findings if finding not in before.findings)
+        if not any(finding.remedy != "make" or finding.place not in known for finding in new):
+            break  # nothing came to light that had been hidden behind something else
+    remaining = {finding.place for finding in last.findings}
+    repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
+    return replace(last, repaired=repaired, refused=refused)
 
-        first = last = look()
-        if not repair or not first.findings:
-            return first
-        refused: tuple[str, ...] = ()
-        for _ in range(TRIES):
-            before = last
-            refused = self._repair(before, releases, listen)
-            last = look()
-            known = {finding.place for finding in before.findings}
-            new = (finding for finding in last.findings if finding not in before.findings)
-            if not any(finding.remedy != "make" or finding.place not in known for finding in new):
-                break  # nothing came to light that had been hidden behind something else
-        remaining = {finding.place for finding in last.findings}
-        repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
-        return replace(last, repaired=repaired, refused=refused)
 
-    def sums(self, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
-        """As `Cache.sums` says."""
-        return tuple(each for store, named in self._where(releases, self._store.lowers) for each in sums(store, named))
+def _repair(root: Root, verified: Verified, releases: Collection[Release], listen: Listener) -> tuple[str, ...]:
+    """Make right what can be made right of what was found; return what cannot, and why.
 
-    def _where(
-        self, releases: Collection[Release], lowers: tuple[Store, ...]
-    ) -> list[tuple[Store, Collection[Release]]]:
-        """The stores to read, and the releases of each: the root, and `lowers` for what it has not in use.
-
-        Raises:
-            ViewError: one of `releases` is in use in none of them.
-        """
-        if not releases:
-            return [(store, ()) for store in (lowers if lowers and not self._store.exists() else (self._store,))]
-        found: dict[Store, list[Release]] = {}
-        for release in dict.fromkeys(releases):
-            store = next((each for each in (self._store, *lowers) if release in each.refs.releases()), None)
-            if store is None:
-                told = f"nothing of {release} is in use in {self._store.layout.root}"
-                raise ViewError(told, hint="`antscache list` tells what is")
-            found.setdefault(store, []).append(release)
-        return [*found.items()]
-
-    def _repair(self, verified: Verified, releases: Collection[Release], listen: Listener) -> tuple[str, ...]:
-        """What can be made right of what was found is; what cannot, and why.
-
-        Raises:
-            StoreError: the disk refused.
-        """
-        restored = [self._restored_selection(release) for release in releases or self._store.refs.releases()]
-        _clear(self._store, verified.findings, offline=self._settings.offline)
-        self._store.create()  # not before: what it needs may have been damaged
-        for selection in restored:
-            if selection.entries:
-                self._store.refs.select(selection)
-        _salvage(self._store)
-        refused = []
-        for release in releases or self._store.refs.releases():
-            try:
-                self._make_right(release, listen)
-            except AntsCacheError as error:  # noqa: PERF203  the other releases first
-                refused.append(str(error))
+    Raises:
+        StoreError: the disk refused.
+    """
+    store = root.store
+    restored = [_restored_selection(root, release) for release in releases or store.refs.releases()]
+    _clear(store, verified.findings, offline=root.settings.offline)
+    store.create()  # not before: what it needs may have been damaged
+    for selection in restored:
+        if selection.entries:
+            store.refs.select(selection)
+    _salvage(store)
+    refused = []
+    for release in releases or store.refs.releases():
         try:
-            self._store.update_index()
-        except StoreError as error:
+            _make_right(root, release, listen)
+        except AntsCacheError as error:  # noqa: PERF203  the other releases first
             refused.append(str(error))
-        return tuple(dict.fromkeys(refused))
+    try:
+        store.index.update()
+    except StoreError as error:
+        refused.append(str(error))
+    return tuple(dict.fromkeys(refused))
 
-    def _restored_selection(self, release: Release) -> Selection:
-        """What was selected of `release`, as far as its damaged selections do not tell: what was linked and recorded.
 
-        Nothing, if none is damaged.
-        """
-        manifest = self._catalog.at_hand(release)
-        if manifest is None or not any(self._store.refs.damaged([release])):
-            return Selection(release, ())
-        layout, home = self._store.layout, self._store.layout.view(release) / home_directory(release.package)
-        linked = [entry for entry in fetchable(manifest.entries) if os.path.lexists(home / entry.file)]
-        recorded = [e for e in linked if e.identifier and os.path.lexists(layout.record(e.identifier))]
-        return Selection(release, tuple(recorded))
+def _restored_selection(root: Root, release: Release) -> Selection:
+    """Return what damaged selections of `release` will have said: what was linked and recorded.
 
-    def _make_right(self, release: Release, listen: Listener) -> None:
-        """What is selected of `release` and missing is fetched, unless offline; and its view has what is held.
+    Nothing, if none is damaged.
+    """
+    manifest = root.catalog.find(release)
+    if manifest is None or not any(root.store.refs.damaged([release])):
+        return Selection(release, ())
+    layout, home = root.layout, root.layout.view(release) / home_directory(release.package)
+    linked = [entry for entry in fetchable(manifest.entries) if os.path.lexists(home / entry.file)]
+    recorded = [e for e in linked if e.identifier and os.path.lexists(layout.record(e.identifier))]
+    return Selection(release, tuple(recorded))
 
-        Raises:
-            AntsCacheError: the disk or an origin refused; what could be done was.
-        """
-        entries = self._store.refs.entries(release)
-        plan = self._prefetching.restored(self._prefetching.plan(Manifest(release, entries), entries))
-        if plan.fetch and not self._settings.offline:
-            self._prefetching.carry_out(plan, listen)
-        else:
-            self._presence.make_view(release)
+
+def _make_right(root: Root, release: Release, listen: Listener) -> None:
+    """Fetch what is selected of `release` and missing, unless offline; and link what is held.
+
+    Raises:
+        AntsCacheError: the disk or an origin refused; what could be done was.
+    """
+    entries = root.store.refs.entries(release)
+    plan = restore_condemned(root, make_plan(root, Manifest(release, entries), entries))
+    if plan.missing and not root.settings.offline:
+        carry_out(root, plan, listen, protect=False)
+    else:
+        make_view(root, release)
 
 
 def _clear(store: Store, findings: Iterable[Finding], *, offline: bool) -> None:

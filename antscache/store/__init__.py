@@ -1,6 +1,8 @@
 """Bytes kept under one root: blobs, records and refs. Nothing else creates or deletes a blob.
 
-store.py      the store: find, hold and restore blobs; the root itself
+store.py      the store: find, hold and restore blobs; make and check the root
+records.py    what identifiers turned out to be
+index.py      `index.json`, recomputed from refs, records and blobs
 ingest.py     a blob being written: the one recipe
 refs.py       which releases are in use, and which of their entries
 trash.py      what is condemned and not gone yet

@@ -4,7 +4,7 @@
     blobs/sha256/<hex>      where it ends, whole
 
 A random name -> hashed while written -> fsync -> linked under its digest without clobbering -> fsync of the directory.
-What a process leaves behind that was killed, `leftovers` finds.
+`partials.py` finds what a process that was killed leaves behind.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from stat import S_IMODE, S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from antscache import disk
-from antscache.core import Descriptor, digest_from_hex
+from antscache.core import BytesRead, Descriptor, digest_from_hex, ignore_events
 from antscache.disk import store_errors
 from antscache.store.partials import CHUNK, files_in, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from antscache.core import Layout
+    from antscache.core import Layout, Listener
 
 FLUSH = 4 << 20  # bytes after which the disk is told to begin writing
 BEHIND = 8 * FLUSH  # bytes before them of which the disk may have written the rest meanwhile
@@ -119,7 +118,7 @@ class Ingest:
             with suppress(OSError):
                 os.posix_fadvise(self._file, max(0, start), 0, os.POSIX_FADV_DONTNEED)
 
-    def take(self, path: Path, *, move: bool, heard: Callable[[int], object] = lambda _: None) -> CopyMethod:
+    def take(self, path: Path, *, move: bool, listen: Listener = ignore_events) -> CopyMethod:
         """The bytes of the file at `path` come next, and nothing else came before.
 
         Shared with it where the filesystem makes clones, else copied. With `move`, whoever asks has no other use for
@@ -130,13 +129,13 @@ class Ingest:
         Args:
             path: of a file, or of a link to one.
             move: see above.
-            heard: told how many bytes were read.
+            listen: hears how many bytes were read.
 
         Raises:
             StoreError: the disk refused.
             OSError: what is at `path` cannot be read, or is no file; or it is to be moved and open for writing.
         """
-        source = _opened(path)
+        source = disk.open_regular(path)
         try:
             if move and self._share(source, path):
                 way: CopyMethod = "hardlink"
@@ -147,11 +146,11 @@ class Ingest:
             else:
                 while chunk := os.read(source, CHUNK):
                     self.write(chunk)
-                    heard(len(chunk))
+                    listen(BytesRead(len(chunk)))
                 return "copy"
         finally:
             os.close(source)
-        self._read(heard)
+        self._read(listen)
         return way
 
     def _clone(self, source: int) -> bool:
@@ -197,12 +196,12 @@ class Ingest:
                 here += os.path.samestat(path.lstat(), there)
         return there.st_nlink - here == 1
 
-    def _read(self, heard: Callable[[int], object]) -> None:
+    def _read(self, listen: Listener) -> None:
         with store_errors(f"cannot read {self.path}"), self.path.open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
                 self._hash.update(chunk)
                 self.size += len(chunk)
-                heard(len(chunk))
+                listen(BytesRead(len(chunk)))
 
     @property
     def descriptor(self) -> Descriptor:
@@ -262,19 +261,6 @@ class Ingest:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _opened(path: Path) -> int:
-    """A descriptor that reads the file at `path`, behind a link as well.
-
-    Raises:
-        OSError: it cannot be read, or is no file: nothing here waits for the other end of a pipe.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
-    if not S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a file")
-    return descriptor
 
 
 def _is_written(descriptor: int) -> bool:

@@ -94,7 +94,7 @@ class PartialFile:
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """The first `count` bytes; fewer where it has become shorter or cannot be read."""
-        with suppress(OSError), os.fdopen(os.open(self.path, os.O_RDONLY | disk.UNTRAPPED), "rb", 0) as file:
+        with suppress(OSError), os.fdopen(disk.open_regular(self.path, follow=False), "rb", 0) as file:
             while count > 0 and (chunk := file.read(min(CHUNK, count))):
                 count -= len(chunk)
                 yield chunk
@@ -121,10 +121,10 @@ def partial_files(layout: Layout) -> dict[Identifier, list[PartialFile]]:
             with suppress(OSError):
                 status = path.lstat()
                 if S_ISREG(status.st_mode):
-                    leftover = PartialFile(partial, path, notes, status.st_size, writer)
-                    found.setdefault(partial.identifier, []).append(leftover)
+                    left = PartialFile(partial, path, notes, status.st_size, writer)
+                    found.setdefault(partial.identifier, []).append(left)
     for each in found.values():
-        each.sort(key=lambda leftover: -leftover.held)
+        each.sort(key=lambda left: -left.held)
     return found
 
 

@@ -170,7 +170,7 @@ class Refs:
         """The releases in use, sorted."""
         return tuple(sorted(release for _, release in self._directories() if release))
 
-    def strangers(self) -> tuple[Path, ...]:
+    def unknown_releases(self) -> tuple[Path, ...]:
         """The directories with selections of releases that this antscache does not know."""
         return tuple(directory for directory, release in self._directories() if release is None)
 

@@ -12,11 +12,11 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_IXGRP, S_IXOTH
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.disk import READ_ONLY, SHARED_DIRECTORY, SHARED_FILE, UNTRAPPED, store_errors
+from antscache.disk import READ_ONLY, SHARED_DIRECTORY, SHARED_FILE, SHARED_LOCKS, UNTRAPPED, store_errors
 from antscache.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from antscache.core import Layout
 
 
 def group_number(name: str) -> int:
@@ -69,12 +69,13 @@ def open_to(root: Path, group: int | None) -> None:
         )
 
 
-def share(root: Path, writable: Collection[Path]) -> list[Path]:
-    """What is ours below `root` can be read by everybody, and its directories written to by their group.
+def share(layout: Layout) -> list[Path]:
+    """What is ours below the root can be read by everybody, and its directories written to by their group.
+
+    So can the files that members write to: the index, and what is in the directory of locks.
 
     Args:
-        root: the directory, which is the group's already.
-        writable: the files that the group writes to.
+        layout: of the root, which is the group's already.
 
     Returns:
         What is others', and stays as it is.
@@ -82,10 +83,11 @@ def share(root: Path, writable: Collection[Path]) -> list[Path]:
     Raises:
         OSError: the disk refused.
     """
-    group, others = root.stat().st_gid, []
-    for directory, _, files, descriptor in os.fwalk(root, onerror=_raise, follow_symlinks=False):
+    group, others = layout.root.stat().st_gid, []
+    for directory, _, files, descriptor in os.fwalk(layout.root, onerror=_raise, follow_symlinks=False):
         place = Path(directory)
-        if not _open(descriptor, group, writable=False):
+        is_locks = place == layout.locks
+        if not _open(descriptor, group, SHARED_LOCKS if is_locks else SHARED_DIRECTORY):
             others.append(place)
         for name in files:
             try:
@@ -95,7 +97,7 @@ def share(root: Path, writable: Collection[Path]) -> list[Path]:
                     others.append(place / name)
                 continue
             try:
-                if not _open(file, group, writable=place / name in writable):
+                if not _open(file, group, SHARED_FILE if is_locks or place / name == layout.index else READ_ONLY):
                     others.append(place / name)
             finally:
                 os.close(file)
@@ -112,20 +114,25 @@ def closed(root: Path) -> Path | None:
     return None
 
 
-def _open(descriptor: int, group: int, *, writable: bool) -> bool:
-    """Give an open file or directory the group and mode that members need; False if it is somebody else's."""
+def _open(descriptor: int, group: int, mode: int) -> bool:
+    """Give an open file or directory the group and mode that members need; False if it is somebody else's.
+
+    What is only read, or has a second name, keeps the bits that it has. So does a directory that has the mode of any
+    shared one: that of locks in an older root.
+    """
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid():
         return False
+    before = S_IMODE(status.st_mode)
     if S_ISDIR(status.st_mode):
-        mode = SHARED_DIRECTORY
+        mode = before if before == SHARED_DIRECTORY else mode
     elif S_ISREG(status.st_mode):
-        mode = SHARED_FILE if writable else S_IMODE(status.st_mode) | READ_ONLY
+        mode = mode if mode == SHARED_FILE and status.st_nlink == 1 else before | READ_ONLY
     else:
         return True
     if status.st_gid != group:
         os.fchown(descriptor, -1, group)
-    if S_IMODE(status.st_mode) != mode:
+    if before != mode:
         os.fchmod(descriptor, mode)
     return True
 

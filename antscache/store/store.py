@@ -1,10 +1,6 @@
 """The store: all blobs, records and refs under one root. With `ingest`, the only writer of blobs.
 
     blobs/sha256/<hex>                    0444, named by content, never rewritten
-    identifiers/figshare/<id>.json        a record, written once its blob is durable
-    refs/antspynet/0.3.2/<hex>.json       a selection, written once, before what it selects is fetched
-    ingest/<random>                       a blob being written, by one process that no other imitates
-    index.json                            recomputed from refs, records and blobs
 
 A blob is whole or it is not there: `ingest.py` has the one recipe. Nothing here needs a lock to be right.
 
@@ -34,18 +30,17 @@ from antscache.core import (
     Entry,
     Identifier,
     Layout,
+    PresentState,
     Record,
-    Release,
     descriptor_of,
     digest_from_hex,
-    figshare_number,
     hexadecimal,
-    parse_identifier,
     union,
 )
 from antscache.disk import store_errors
-from antscache.errors import IntegrityError, StoreError
+from antscache.errors import StoreError
 from antscache.store import sharing
+from antscache.store.index import Index
 from antscache.store.ingest import Ingest, IngestVanished
 from antscache.store.oci import (
     EMPTY,
@@ -53,15 +48,13 @@ from antscache.store.oci import (
     OCI_LAYOUT,
     artifact_manifest,
     index_document,
-    index_line,
-    tag,
-    tags_in,
 )
+from antscache.store.records import Records
 from antscache.store.refs import Refs
 from antscache.store.trash import Trash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 # What may lie in a fresh root although nobody made a layout there: ext4's lost+found on a volume of its own.
@@ -91,6 +84,8 @@ class Store:
     def __init__(self, root: Path, lowers: Sequence[Store] = ()) -> None:
         self.layout = Layout(root)
         self.refs = Refs(self.layout)
+        self.records = Records(self.layout)
+        self.index = Index(self)
         self.lowers = tuple(lowers)
         self._disregarded: set[Digest] = set()
 
@@ -105,7 +100,7 @@ class Store:
             try:
                 description = msgspec.json.decode(disk.read(path), type=Description)
             except FileNotFoundError:
-                self._check_nothing_else_is_there()
+                _refuse_strangers(self.layout)
                 return
             except disk.DAMAGED as error:
                 raise StoreError(
@@ -119,13 +114,7 @@ class Store:
             )
         self.layout.shared = description.shared
         if description.shared:
-            self._refuse_links()
-
-    def _refuse_links(self) -> None:
-        """Nobody has put a link in place of a directory of a shared root, where members would write through it."""
-        for directory in (*self.layout.directories[1:], *self.layout.later):
-            with store_errors(f"cannot use the shared root {self.layout.root}"):
-                disk.refuse_links(directory, self.layout.root)
+            _refuse_links(self.layout)
 
     def create(self) -> None:
         """The root is there, a valid OCI image layout, and ready to be written to."""
@@ -133,7 +122,8 @@ class Store:
         layout = self.layout
         with store_errors(f"cannot make a root of {layout.root}"):
             for directory in (*layout.directories, *(layout.later if layout.shared else ())):
-                disk.make_directory(directory, layout.shared_root if directory != layout.root else None)
+                mode = disk.SHARED_LOCKS if directory == layout.locks else disk.SHARED_DIRECTORY
+                disk.make_directory(directory, layout.shared_root if directory != layout.root else None, mode=mode)
             if not self.exists():  # who made some of them may have been killed before it was synced
                 for directory in dict.fromkeys(directory.parent for directory in layout.directories):
                     disk.sync_directory(directory)
@@ -146,11 +136,8 @@ class Store:
                 if not path.exists():
                     mode = disk.READ_ONLY if layout.shared else disk.WRITABLE
                     disk.publish(path, content, layout.staging, mode=mode)
-            # Members write to these, so none may come to be with the mode that one member's umask makes.
-            locks = (layout.identifier_locks, layout.pace) if layout.shared else ()
-            for path, content in ((layout.index, index_document(())), *((path, b"") for path in locks)):
-                if not path.exists():
-                    disk.publish(path, content, layout.staging, mode=disk.WRITABLE)
+            if not layout.index.exists():
+                disk.publish(layout.index, index_document(()), layout.staging, mode=disk.WRITABLE)
         self.add(EMPTY_CONTENT)
 
     def share(self, group: int | None = None) -> list[Path]:
@@ -179,7 +166,7 @@ class Store:
                 disk.replace(layout.description, described, layout.staging, mode=disk.READ_ONLY)
             self.create()
         with store_errors(f"cannot share {layout.root}"):
-            return sharing.share(layout.root, (layout.index, layout.identifier_locks, layout.pace))
+            return sharing.share(layout)
 
     def exists(self) -> bool:
         """Whether anything was ever written to the root."""
@@ -225,7 +212,7 @@ class Store:
         """The blobs under this root, in no order."""
         found = []
         with store_errors(f"cannot read {self.layout.blobs}"):
-            for entry in self._called_by_digest():
+            for entry in _called_by_digest(self.layout.blobs):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if S_ISREG(status.st_mode):
@@ -235,14 +222,7 @@ class Store:
     def digests(self) -> list[Digest]:
         """The digests that something under this root is called by, whatever it is, in no order."""
         with store_errors(f"cannot read {self.layout.blobs}"):
-            return [digest_from_hex(entry.name) for entry in self._called_by_digest()]
-
-    def _called_by_digest(self) -> list[os.DirEntry[str]]:
-        try:
-            with os.scandir(self.layout.blobs) as entries:
-                return [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
-        except FileNotFoundError:
-            return []
+            return [digest_from_hex(entry.name) for entry in _called_by_digest(self.layout.blobs)]
 
     def stored(self) -> tuple[int, int]:
         """How many blobs there are under this root, and how many bytes they have together."""
@@ -282,17 +262,17 @@ class Store:
                 ingest.publish()
         return blob
 
-    # Records
+    # What is known and held
 
     def record(self, identifier: Identifier) -> Record | None:
-        """What `identifier` turned out to be, here or in a lower cache; None if that is not known or cannot be read.
+        """Return what `identifier` turned out to be, here or in a lower cache; None if nothing says so.
 
         The most trusted word counts; of equal ones that of this root, then that of the first lower cache. With lower
         caches a root that cannot be read knows nothing, and refuses whoever wants to write to it.
         """
         found = None
         try:
-            found = self._read_record(identifier)
+            found = self.records.read(identifier)
         except msgspec.DecodeError:
             pass
         except StoreError:
@@ -311,57 +291,15 @@ class Store:
                     found = other
         return found
 
-    def _read_record(self, identifier: Identifier) -> Record | None:
-        """What is written here of `identifier`; None if nothing is.
+    def present_state(self, entries: Iterable[Entry]) -> PresentState:
+        """Read what is recorded of `entries`, each record once, and which of their bytes are held now."""
+        identifiers = dict.fromkeys(entry.identifier for entry in entries if entry.identifier)
+        records = {each: record for each in identifiers if (record := self.record(each))}
+        return PresentState(records, self.held({record.descriptor for record in records.values()}))
 
-        Raises:
-            DecodeError: it is no record of this identifier.
-        """
-        with store_errors(f"cannot read the record of {identifier}"):
-            try:
-                content = disk.read(f"{self.layout.records}/{figshare_number(identifier)}.json")
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        try:
-            found = msgspec.json.decode(content, type=Record)
-        except disk.DAMAGED as error:
-            raise msgspec.DecodeError(str(error)) from None
-        if found.identifier != identifier:
-            raise msgspec.DecodeError(f"it is of {found.identifier}")
-        return found
-
-    def remember(self, record: Record) -> None:
-        """`record` is written, unless an equal or better one is there. Its blob must be durable.
-
-        Raises:
-            IntegrityError: the identifier is recorded as other bytes with equal or higher trust.
-        """
-        path, staging = self.layout.record(record.identifier), self.layout.staging
-        content = msgspec.json.encode(record) + b"\n"
-        with store_errors(f"cannot record {record.identifier}"):
-            if disk.publish(path, content, staging):
-                return
-            present = None
-            with suppress(msgspec.DecodeError):
-                present = self._read_record(record.identifier)
-            if present is None or RANK[record.trust] > RANK[present.trust]:
-                try:
-                    disk.replace(path, content, staging, mode=disk.READ_ONLY)
-                except PermissionError:  # another member's
-                    if present is None or present.descriptor != record.descriptor:
-                        raise _owned(path) from None
-            elif present.descriptor != record.descriptor:
-                raise IntegrityError(
-                    f"{record.identifier} is recorded as {present.digest} (from {present.source}, {present.trust}), "
-                    f"and {record.source} answered {record.digest}",
-                    hint=f"an identifier's bytes never change: one of the two is wrong; the record is {path}",
-                )
-
-    # What refs reach
-
-    def held(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
-        """Those of `entries` whose bytes are in the store, with their blob."""
-        return tuple((entry, blob) for entry, blob in self.blobs_of(entries) if self.holds(blob))
+    def held(self, blobs: Iterable[Descriptor]) -> frozenset[Descriptor]:
+        """Return those of `blobs` that are here or in a lower cache."""
+        return frozenset(blob for blob in blobs if self.holds(blob))
 
     def blobs_of(self, entries: Iterable[Entry]) -> list[tuple[Entry, Descriptor]]:
         """Those of `entries` that have a record, with the blob that it names."""
@@ -374,7 +312,7 @@ class Store:
         Raises:
             StoreError: a ref, or a record that one names, cannot be read, so that nobody can tell.
         """
-        for directory in self.refs.strangers():
+        for directory in self.refs.unknown_releases():
             what = f"{directory} has selections of a release that this antscache does not know"
             raise StoreError(what, hint="update antscache (`pip install -U antscache`), then run the command again")
         reached = {EMPTY}
@@ -393,100 +331,35 @@ class Store:
 
     def _needed_record(self, identifier: Identifier) -> Record | None:
         try:
-            return self._read_record(identifier)
+            return self.records.read(identifier)
         except msgspec.DecodeError as error:
             path = self.layout.record(identifier)
             raise StoreError(f"{path} is damaged: {error}", hint="run `antscache verify --repair`") from None
 
-    def records(self) -> Iterator[Record]:
-        """What is recorded under this root, as far as it can be read."""
-        return (record for _, record in self.recorded() if isinstance(record, Record))
 
-    def recorded(self) -> Iterator[tuple[Identifier, Record | str]]:
-        """Each record under this root, or what is wrong with it."""
-        with store_errors(f"cannot read {self.layout.records}"):
-            try:
-                with os.scandir(self.layout.records) as entries:
-                    names = sorted(entry.name for entry in entries)
-            except FileNotFoundError:
-                return
-        for name in names:
-            identifier = parse_identifier(name.removesuffix(".json"))
-            if identifier and name == f"{figshare_number(identifier)}.json":
-                try:
-                    if record := self._read_record(identifier):
-                        yield identifier, record
-                except msgspec.DecodeError as error:
-                    yield identifier, f"damaged: {error}"
-                except StoreError as error:
-                    yield identifier, f"cannot be read: {getattr(error.__cause__, 'strerror', error)}"
+def _refuse_links(layout: Layout) -> None:
+    """Refuse a link in place of a directory of a shared root, where members would write through it."""
+    for directory in (*layout.directories[1:], *layout.later):
+        with store_errors(f"cannot use the shared root {layout.root}"):
+            disk.refuse_links(directory, layout.root)
 
-    # The index
 
-    def is_indexed(self, release: Release, held: Iterable[tuple[Entry, Descriptor]]) -> bool:
-        """Whether `index.json` already says that exactly `held` is held of `release`, and names what else is in use."""
-        document = descriptor_of(artifact_manifest((entry.file, blob) for entry, blob in held if self.owns(blob)))
-        content = self._read_index()
-        return (
-            index_line(release, document) in content
-            and self.owns(document)
-            and tags_in(content) == {tag(each) for each in self.refs.releases()}
+def _refuse_strangers(layout: Layout) -> None:
+    """Refuse a directory that is no root and holds something else."""
+    try:
+        strangers = sorted({path.name for path in layout.root.iterdir()} - HARMLESS)
+    except FileNotFoundError:
+        return
+    if strangers:
+        raise StoreError(
+            f"{layout.root} is not an antscache root and not empty: it holds {strangers[0]}",
+            hint="name an empty or new directory with --root or ANTSCACHE_DIR",
         )
 
-    def is_named(self, release: Release) -> bool:
-        """Whether `index.json` names `release`, in use or not."""
-        return tag(release) in tags_in(self._read_index())
 
-    def update_index(self) -> None:
-        """`index.json` names each release in use, with what is held of it.
-
-        Whoever changes a ref, record or blob calls this afterwards. It looks again after it wrote, so that of any
-        number of processes at once the last to write has seen every change: the index comes right without a lock.
-        """
-        while not self.indexes(documents := self._documents()):
-            for document in documents.values():
-                self.add(document)
-            with store_errors(f"cannot write {self.layout.index}"):
-                disk.replace(self.layout.index, _index(documents), self.layout.staging)
-
-    def indexes(self, documents: Mapping[Release, bytes]) -> bool:
-        """Whether `index.json` names these artifact manifests and no others, and they are blobs."""
-        whole = all(self.owns(descriptor_of(document)) for document in documents.values())
-        return whole and self._read_index() == _index(documents)
-
-    def _documents(self) -> dict[Release, bytes]:
-        """The artifact manifest of each release in use."""
-        return {release: self._document(union(self.refs.selections(release))) for release in self.refs.releases()}
-
-    def _document(self, entries: Iterable[Entry]) -> bytes:
-        """The artifact manifest of `entries`: of those that are under this root."""
-        return artifact_manifest((entry.file, blob) for entry, blob in self.blobs_of(entries) if self.owns(blob))
-
-    def _read_index(self) -> bytes:
-        try:
-            return self.layout.index.read_bytes()
-        except OSError:
-            return b""
-
-    def _check_nothing_else_is_there(self) -> None:
-        try:
-            strangers = sorted({path.name for path in self.layout.root.iterdir()} - HARMLESS)
-        except FileNotFoundError:
-            return
-        if strangers:
-            raise StoreError(
-                f"{self.layout.root} is not an antscache root and not empty: it holds {strangers[0]}",
-                hint="name an empty or new directory with --root or ANTSCACHE_DIR",
-            )
-
-
-def _owned(path: Path) -> StoreError:
-    owner = disk.owner_of(path)
-    return StoreError(
-        f"{path} is {owner}'s, says something else, and cannot be replaced by you",
-        hint=f"ask {owner} to prefetch the release again, or to remove that file",
-    )
-
-
-def _index(documents: Mapping[Release, bytes]) -> bytes:
-    return index_document((release, descriptor_of(document)) for release, document in documents.items())
+def _called_by_digest(blobs: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(blobs) as entries:
+            return [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
+    except FileNotFoundError:
+        return []

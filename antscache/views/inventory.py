@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Entry, Release, union
+from antscache.core import fetchable, home_directory, select, union
+from antscache.errors import StoreError
+from antscache.formats import inspect
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from antscache.core import Descriptor, Digest, Identifier, Kind
+    from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Release, Status
+    from antscache.root import Root
     from antscache.store import Store
-
-    Held = tuple[tuple[Entry, Descriptor], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,68 @@ class EntryLocation:
     path: Path | None
 
 
-def usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
+def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
+    """Return each entry of `manifest`, and whether its bytes are held."""
+    state = root.present_state(fetchable(manifest.entries))
+    return tuple(
+        (entry, "unavailable" if entry.identifier is None else "present" if state.blob(entry) else "missing")
+        for entry in manifest.entries
+    )
+
+
+def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
+    """Return each entry of `manifest` that can be fetched, and where its file is in a view, here or in a lower cache.
+
+    Whether the file is whole is told by its size.
+    """
+    release = manifest.release
+    directories = [
+        store.layout.view(release) / home_directory(release.package) for store in (root.store, *root.store.lowers)
+    ]
+
+    def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
+        record = root.store.record(identifier)
+        paths = (directory / entry.file for directory in directories)
+        path = next((each for each in paths if record and _size_at(each) == record.size), None)
+        digest, size = (record.digest, record.size) if record else (None, None)
+        return EntryLocation(release, entry.kind, entry.name, entry.file, identifier, digest, size, path)
+
+    return tuple(locate(entry, entry.identifier) for entry in manifest.entries if entry.identifier)
+
+
+def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
+    """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`, as a container may have it.
+
+    It is whole, and has the bytes that are recorded, if any are. None if there is no such file.
+
+    Raises:
+        ManifestError: the release has no such entry, or cannot fetch it.
+    """
+    (entry,) = select(manifest, [name], [kind])
+    record = root.store.record(entry.identifier) if entry.identifier else None
+    with suppress(OSError, RuntimeError):  # no home; no file
+        path = Path.home() / home_directory(manifest.release.package) / entry.file
+        blob, problem = inspect(path, entry.file)
+        if entry.identifier and not problem and (record is None or record.descriptor == blob):
+            release, identifier = manifest.release, entry.identifier
+            return EntryLocation(release, kind, name, entry.file, identifier, blob.digest, blob.size, path)
+    return None
+
+
+def usages(root: Root) -> tuple[ReleaseUsage, ...]:
+    """Return what is held of each release in use, here or in a lower cache alone; that costs nothing here."""
+    found = {usage.release: usage for usage in _usages_in(root.store)}
+    for lower in root.store.lowers:
+        with suppress(StoreError):  # it is as good as not there
+            for usage in _usages_in(lower):
+                found.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
+    return tuple(sorted(found.values(), key=lambda usage: usage.release))
+
+
+def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
     """What is held of each release in use in `store`."""
     selected = {release: union(store.refs.selections(release)) for release in store.refs.releases()}
-    held = {release: store.held(entries) for release, entries in selected.items()}
+    held = {release: store.present_state(entries).held_of(entries) for release, entries in selected.items()}
     blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
     users = Counter(blob for each in blobs.values() for blob in each)
     here = {blob for blob in users if not store.lowers or store.owns(blob)}
@@ -79,7 +138,7 @@ def usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
     )
 
 
-def size_at(path: Path) -> int | None:
+def _size_at(path: Path) -> int | None:
     """How many bytes the file at `path` has; None if there is none."""
     try:
         return path.stat().st_size

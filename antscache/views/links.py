@@ -16,8 +16,9 @@ import os
 import re
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from antscache import disk
@@ -37,7 +38,7 @@ UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
 HOMES = (".keras/ANTsXNet", ".antspy")  # below a view
 ABANDONED = 24 * 60 * 60  # seconds after which a name that is being made is nobody's
 NOTHING: Mapping[str, Path] = {}
-_STAGED = re.compile("[0-9a-f]{32}")  # as durable.temporary makes them; no file of a release is called so
+_STAGED = re.compile("[0-9a-f]{32}")  # as disk.temporary makes them; no file of a release is called so
 INSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")
 OUTSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
 
@@ -59,66 +60,98 @@ class Linked:
     refusal: str | None = None
 
 
-def link(  # noqa: PLR0913  what it depends on, and nothing else
+def link_view(
     directory: Path,
     files: Mapping[str, Path],
     modes: Sequence[LinkMode],
     *,
-    ours: bool,
     below: Mapping[str, Path] = NOTHING,
     shared: Path | None = None,
 ) -> Linked:
-    """Each name of `files` in `directory` leads to the bytes of its blob.
+    """Make each name of `files` in a view's `directory` lead to its blob. The names are ours and may be replaced.
 
     Args:
         directory: made if it is not there.
         files: file name -> the blob's path.
         modes: how to link, the best first; the first that the filesystem does is used.
-        ours: whether these names belong to antscache in `directory` and may be replaced. If not, a file that is
-            there must have the same bytes.
-        below: more of them, whose blobs are in a lower cache. A view leads there; elsewhere they are cloned or copied,
-            because a hard link would change a lower cache, and be changed with it.
+        below: more names, whose blobs are in a lower cache: they become absolute symlinks to there.
         shared: the root that `directory` is below, if a group shares it: modes are what members need, and no directory
             on the way is a link.
 
     Raises:
-        ViewError: a name is taken by something that is not ours (nothing was changed), or the disk refused, or no mode
-            works here.
+        ViewError: the disk refused, or no mode works here.
     """
     linked = Linked()
-    try:
+    with _view_errors(directory):
         disk.make_directory(directory, shared)
-        wanted = {}
+        usable = {mode: MAKE[mode] for mode in modes}
         for name, blob in (*files.items(), *below.items()):
-            if _leads_to(directory / name, blob, ours=ours):
+            path = directory / name
+            if _leads_to(path, blob, ours=True):
                 linked.intact += 1
+            elif name in below:
+                linked.below += _made(linked, path, blob, partial(_link_below, path, blob))
             else:
-                wanted[name] = blob
-        if not ours:
-            _refuse_if_taken(directory, wanted)
+                _made(linked, path, blob, partial(_link, path, blob, usable, linked, shared=shared is not None))
+    return linked
+
+
+def link_home(
+    directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], *, below: Mapping[str, Path] = NOTHING
+) -> Linked:
+    """Give each name of `files` in `directory`, which is somebody's home, the bytes of its blob, and nothing else.
+
+    Args:
+        directory: made if it is not there. What has other names in it stays.
+        files: file name -> the blob's path.
+        modes: how to link, the best first; the first that the filesystem does is used.
+        below: more names, whose blobs are in a lower cache: they are cloned or copied, because a hard link would change
+            a lower cache, and be changed with it.
+
+    Raises:
+        ViewError: a name is taken by other bytes (nothing was changed), the disk refused, or no mode works here.
+    """
+    linked = Linked()
+    with _view_errors(directory):
+        disk.make_directory(directory)
+        named = {**files, **below}
+        wanted = {name: blob for name, blob in named.items() if not _leads_to(directory / name, blob, ours=False)}
+        linked.intact = len(named) - len(wanted)
+        _refuse_if_taken(directory, wanted)
         usable = {mode: MAKE[mode] for mode in modes}
         apart: dict[LinkMode, Make] = {mode: make for mode, make in usable.items() if mode != "hardlink"}
         for name, blob in wanted.items():
-            try:
-                if ours and name in below:
-                    _link_below(directory / name, blob)
-                    linked.below += 1
-                else:
-                    _link(directory / name, blob, apart if name in below else usable, linked, shared=shared is not None)
-            except FileNotFoundError:  # noqa: PERF203
-                if blob.exists() and directory.exists():  # it is taken away with the last name in it
-                    raise
-                linked.lost.append(name)
+            path = directory / name
+            _made(linked, path, blob, partial(_link, path, blob, apart if name in below else usable, linked))
+    return linked
+
+
+def _made(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> bool:
+    """Make a name; where its blob or its directory has gone meanwhile, note it as lost and return False."""
+    try:
+        make()
+    except FileNotFoundError:
+        if blob.exists() and path.parent.exists():  # a directory is taken away with the last name in it
+            raise
+        linked.lost.append(path.name)
+        return False
+    return True
+
+
+@contextmanager
+def _view_errors(directory: Path) -> Iterator[None]:
+    """Turn an OSError into a ViewError: names could not be made in `directory`."""
+    try:
+        yield
     except OSError as error:
         raise ViewError(
             f"cannot link into {directory}: {error.strerror or error}",
             hint="see that there is space and that you may write there, then run the command again",
         ) from error
-    return linked
 
 
 def missing(directory: Path, files: Mapping[str, Path]) -> list[str]:
-    """The names of `files` that do not lead to the bytes of their blob in `directory`, which is a view's."""
+    """Return the names of `files` that do not lead to the bytes of their blob in `directory`, which is a view's."""
     return [name for name, blob in files.items() if not _leads_to(directory / name, blob, ours=True)]
 
 

@@ -146,7 +146,7 @@ def test_an_installation_that_is_the_published_release_has_its_name(tmp_path: Pa
 def test_a_kept_manifest_that_is_damaged_or_of_another_release_is_not_believed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(content)
-    assert catalog(tmp_path).at_hand(Release("antspynet", "0.9.9")) is None
+    assert catalog(tmp_path).find(Release("antspynet", "0.9.9")) is None
 
 
 # Installations

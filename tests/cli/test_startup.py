@@ -17,7 +17,7 @@ from antscache.hook.hook import INJECT
 if TYPE_CHECKING:
     from support import AntsCache
 
-HEAVY = ("requests", "rich", "tensorflow", "urllib3", "antspynet", "h5py")
+HEAVY = ("filelock", "requests", "rich", "tensorflow", "urllib3", "antspynet", "h5py")
 
 
 def imported(*arguments: str, **options: dict[str, str]) -> set[str]:
@@ -36,9 +36,16 @@ def test_importing_antscache_imports_nothing_heavy() -> None:
     assert imported("-c", "import antscache").isdisjoint(HEAVY)
 
 
-def test_what_needs_no_network_imports_no_http(antscache: AntsCache) -> None:
+def test_what_fetches_nothing_imports_nothing_heavy(antscache: AntsCache) -> None:
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
-    for arguments in ["path", "0.3.2"], ["prefetch", "0.3.2", "--name", BRAIN], ["list", "0.3.2"], ["status"]:
+    for arguments in (
+        ["path", "0.3.2"],
+        ["prefetch", "0.3.2", "--name", BRAIN],
+        ["list", "0.3.2"],
+        ["status"],
+        ["verify"],
+        ["gc"],
+    ):
         found = imported("-m", "antscache", *arguments, env=antscache.environment())
         assert found.isdisjoint(HEAVY), arguments
 

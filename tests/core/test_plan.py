@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.manifest import Entry, Manifest, Release
-from antscache.core.plan import plan_prefetch, select
-from antscache.errors import ManifestError
+from antscache.core.plan import PresentState, plan_entries, select
+from antscache.core.record import Record, Trust
+from antscache.errors import IntegrityError, ManifestError
 
 RELEASE = Release("antspynet", "0.3.2")
 NEVER = Entry("network", "never", "never.h5", reason="the release has an empty URL for it")
@@ -21,24 +22,51 @@ MANIFEST = Manifest(RELEASE, ENTRIES)
 BLOBS = {f"figshare:{number}": descriptor_of(str(number).encode()) for number in range(1, 6)}
 
 
-@given(
-    st.sets(st.sampled_from(sorted(BLOBS))),
-    st.sets(st.sampled_from(sorted(BLOBS.values()))),
-    st.sets(st.sampled_from(ENTRIES)),
-)
+def record(identifier: str, trust: Trust = "origin") -> Record:
+    blob = BLOBS[identifier]
+    return Record(identifier, blob.digest, blob.size, trust, "a host", "2026-01-01T00:00:00+00:00")
+
+
+recorded_as = st.dictionaries(st.sampled_from(sorted(BLOBS)), st.sampled_from(["origin", "mirror", "adopted"]))
+
+
+@given(recorded_as, st.sets(st.sampled_from(sorted(BLOBS.values()))), st.sets(st.sampled_from(ENTRIES)))
 def test_each_entry_has_one_status_and_each_missing_identifier_is_fetched_once(
-    recorded: set[str], held: set[Descriptor], entries: set[Entry]
+    trusts: dict[str, Trust], held: set[Descriptor], entries: set[Entry]
 ) -> None:
-    known = {identifier: BLOBS[identifier] for identifier in recorded}
-    plan = plan_prefetch(MANIFEST, sorted(entries), known, held)
+    state = PresentState({each: record(each, trust) for each, trust in trusts.items()}, frozenset(held))
+    plan = plan_entries(MANIFEST, sorted(entries), state)
     present = {entry for entry, _ in plan.present}
     assert present | set(plan.missing) | set(plan.unavailable) == entries
     assert len(present) + len(plan.missing) + len(plan.unavailable) == len(entries)
     assert set(plan.entries) == present | set(plan.missing)
-    assert all(known[str(entry.identifier)] == blob and blob in held for entry, blob in plan.present)
+    assert all(BLOBS[str(entry.identifier)] == blob and blob in held for entry, blob in plan.present)
     fetched = [wanted.identifier for wanted in plan.fetch]
     assert sorted(fetched) == sorted({str(entry.identifier) for entry in plan.missing})
+    known = {each: BLOBS[each] for each, trust in trusts.items() if trust != "adopted"}
     assert all(wanted.known == known.get(wanted.identifier) for wanted in plan.fetch)
+
+
+@given(recorded_as, st.sets(st.sampled_from(sorted(BLOBS.values()))), st.data())
+def test_what_is_expected_is_never_something_else(
+    trusts: dict[str, Trust], held: set[Descriptor], data: st.DataObject
+) -> None:
+    """A plan either expects the recorded bytes, or is refused; a user's word about bytes that are gone counts less."""
+    expected = data.draw(st.dictionaries(st.sampled_from(sorted(BLOBS)), st.sampled_from(sorted(BLOBS.values()))))
+    state = PresentState({each: record(each, trust) for each, trust in trusts.items()}, frozenset(held))
+    wrong = any(
+        blob != BLOBS[each] and (trusts[each] != "adopted" or BLOBS[each] in held)
+        for each, blob in expected.items()
+        if each in trusts
+    )
+    if wrong:
+        with pytest.raises(IntegrityError, match="is recorded as"):
+            plan_entries(MANIFEST, ENTRIES, state, expected=expected)
+        return
+    for wanted in plan_entries(MANIFEST, ENTRIES, state, expected=expected).fetch:
+        assert wanted.known in {expected.get(wanted.identifier), BLOBS[wanted.identifier]} - {None} or (
+            wanted.known is None and wanted.identifier not in expected
+        )
 
 
 def test_all_entries_are_selected_unless_some_are_named() -> None:

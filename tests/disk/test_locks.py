@@ -9,20 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 from typing import IO, TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from antscache.disk.locks import PLACES, Locks
+from antscache.disk.locks import Locks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LARGEST = 10**19 - 1  # number of an identifier
+NAME = "34821874"
+ENOUGH = 60.0  # seconds: so long that no delay of this machine is taken for one
 
 # Holds the lock as often as it gets it in so many rounds, and proves each time that nobody else does.
 CONTENDER = """
@@ -30,40 +31,41 @@ import os, sys
 from pathlib import Path
 from antscache.disk import Locks
 
-locks, witness, rounds = Locks(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+locks, witness, rounds = Locks(Path(sys.argv[1]), shared=False), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 held = 0
 for _ in range(rounds):
-    with locks.attempt(7) as ours:
+    with locks.attempt("7") as ours:
         if ours:
             os.close(os.open(witness, os.O_CREAT | os.O_EXCL))  # FileExistsError: somebody else holds it too
             os.sched_yield()
             os.unlink(witness)
             held += 1
-print(held)
+print(held, locks.refusal)
 """
-# Adds to the number in the file, so that a turn that two have at once is lost.
+# Adds to the number in the file, so that what two do at once is lost.
 COUNTER = """
 import os, sys
 from pathlib import Path
 from antscache.disk import Locks
 
-locks = Locks(Path(sys.argv[1]))
+locks, count = Locks(Path(sys.argv[1]), shared=False), Path(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(int(sys.argv[2])):
-    with locks.waiting(50):
-        before = int(os.pread(locks.descriptor, 4, 0))
+for _ in range(int(sys.argv[3])):
+    with locks.attempt("7", 50) as ours:
+        assert ours
+        before = int(count.read_text())
         os.sched_yield()
-        os.pwrite(locks.descriptor, f"{before + 1:<4}".encode(), 0)
+        count.write_text(f"{before + 1}")
 """
 HOLDER = """
 import sys
 from pathlib import Path
 from antscache.disk import Locks
 
-with Locks(Path(sys.argv[1])).attempt(int(sys.argv[2])) as ours:
+with Locks(Path(sys.argv[1]), shared=False).attempt(sys.argv[2]) as ours:
     print(ours, flush=True)
     sys.stdin.read()
 """
@@ -92,182 +94,236 @@ def run_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 
 @contextmanager
-def another_process_holding(path: Path, number: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that has the lock on `number` until its input ends."""
-    with started(HOLDER, path, number) as process:
+def another_process_holding(directory: Path, name: str = NAME) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the lock `name` until its input ends."""
+    with started(HOLDER, directory, name) as process:
         assert there(process.stdout).readline() == "True\n"
         yield process
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "identifiers"
+def is_free(directory: Path, name: str = NAME) -> bool:
+    """Whether another process gets the lock `name`."""
+    with started(HOLDER, directory, name) as process:
+        return process.communicate("")[0] == "True\n"
+
+
+def is_held_by_us(locks: Locks, name: str = NAME) -> bool:
+    with locks.attempt(name) as ours:
+        return ours
 
 
 @pytest.fixture
-def locks(path: Path) -> Iterator[Locks]:
-    with closing(Locks(path)) as opened:
-        yield opened
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "locks").mkdir()
+    return tmp_path / "locks"
+
+
+@pytest.fixture
+def locks(directory: Path) -> Locks:
+    return Locks(directory, shared=False)
 
 
 # One at a time
 
 
-def test_of_many_processes_never_two_hold_a_lock(path: Path) -> None:
-    held = run_at_once([started(CONTENDER, path, path.with_name("witness"), 3000) for _ in range(8)])
-    assert sum(map(int, held)) > 0
-    assert not path.with_name("witness").exists()
+def test_never_two_processes_hold_a_lock(directory: Path) -> None:
+    witness = directory.with_name("witness")
+    told = run_at_once([started(CONTENDER, directory, witness, 1000) for _ in range(8)])
+    assert sum(int(held) for held in told) > 0
+    assert not witness.exists()
 
 
-def test_who_does_not_get_a_lock_takes_nothing_from_who_holds_it(path: Path, locks: Locks) -> None:
-    with another_process_holding(path, 7) as holder:
-        for _ in range(3):
-            with locks.attempt(7) as ours:
-                assert not ours
+def test_never_two_threads_hold_a_lock(locks: Locks) -> None:
+    together, inside, rounds = threading.Barrier(8), threading.Lock(), 100
+
+    def contend() -> int:
+        held = 0
+        together.wait(ENOUGH)
+        for _ in range(rounds):
+            with locks.attempt(NAME) as ours:
+                if ours:
+                    assert inside.acquire(blocking=False)
+                    os.sched_yield()
+                    inside.release()
+                    held += 1
+        return held
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(each.result() for each in [pool.submit(contend) for _ in range(8)]) > 0
+
+
+def test_an_attempt_in_vain_takes_nothing(directory: Path, locks: Locks) -> None:
+    """Whoever does not get a lock leaves it with whoever holds it."""
+    with another_process_holding(directory) as holder:
+        assert [is_held_by_us(locks) for _ in range(3)] == [False] * 3
+        assert not is_free(directory)
         holder.communicate("")
-    with locks.attempt(7) as ours:
-        assert ours
+    assert is_held_by_us(locks)
+    assert locks.refusal == ""
 
 
-@pytest.mark.parametrize("number", [1, 34821874, PLACES - 1, LARGEST])
-def test_each_number_that_an_identifier_has_can_be_held(path: Path, locks: Locks, number: int) -> None:
-    with another_process_holding(path, number), locks.attempt(number) as ours:
-        assert not ours
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(numbers=st.lists(st.integers(0, LARGEST).filter(lambda number: number % PLACES != 7), max_size=8))
-def test_one_lock_has_nothing_to_do_with_another(path: Path, locks: Locks, numbers: list[int]) -> None:
-    for number in numbers:
-        with locks.attempt(7) as first, locks.attempt(number) as second:
+@pytest.mark.parametrize("other", ["7", "348218740", "pace", "9999999999999999999"])
+def test_a_lock_concerns_its_name_alone(directory: Path, locks: Locks, other: str) -> None:
+    with locks.attempt(NAME) as first:
+        with locks.attempt(other) as second:
             assert (first, second) == (True, True)
-    assert path.stat().st_size == 0
+            assert (is_free(directory), is_free(directory, other)) == (False, False)
+        assert (is_free(directory), is_free(directory, other)) == (False, True)
 
 
-def test_a_lock_that_ends_gives_up_no_other_one(path: Path, locks: Locks) -> None:
-    with locks.attempt(6), locks.attempt(8):
-        with locks.attempt(7):
-            pass
-        with another_process_holding(path, 7):
-            pass
-        for number in 6, 8:
-            with started(HOLDER, path, number) as process:
-                assert process.communicate("")[0] == "False\n"
-
-
-def test_the_locks_of_a_process_that_was_killed_are_free(path: Path, locks: Locks) -> None:
-    with another_process_holding(path, 7) as holder:
+def test_a_killed_process_holds_nothing(directory: Path, locks: Locks) -> None:
+    with another_process_holding(directory) as holder:
         holder.kill()
         holder.wait()
-        with locks.attempt(7) as ours:
-            assert ours
+        assert is_held_by_us(locks)
 
 
-def test_a_lock_is_free_again_when_what_was_done_under_it_fails(path: Path, locks: Locks) -> None:
-    with pytest.raises(ZeroDivisionError), locks.attempt(7):
+def test_a_failure_under_a_lock_frees_it(directory: Path, locks: Locks) -> None:
+    with pytest.raises(ZeroDivisionError), locks.attempt(NAME):
         _ = 1 / 0
-    with another_process_holding(path, 7):
-        pass
+    assert is_free(directory)
 
 
-def test_whoever_closes_the_locks_holds_none(path: Path) -> None:
-    locks = Locks(path)
-    with locks.attempt(7) as ours:
-        assert ours
-        locks.close()
-        with another_process_holding(path, 7):
-            pass
-    locks.close()
-    assert path.exists()
+def test_no_descriptor_is_left_open(directory: Path, locks: Locks) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = count()
+    with another_process_holding(directory, "held"):
+        holding = count()
+        for name in NAME, "held", NAME:
+            with locks.attempt(name):
+                pass
+        assert count() == holding
+    assert count() == before
 
 
-def test_no_descriptor_is_left_open(path: Path) -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(3):
-        with closing(Locks(path)) as locks, locks.attempt(7), locks.waiting(0):
-            pass
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+def test_what_a_process_starts_holds_nothing(directory: Path, locks: Locks) -> None:
+    """A lock ends although what was started under it goes on."""
+    with locks.attempt(NAME):
+        lasting = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    assert is_free(directory)
+    lasting.communicate(b"\n")
+
+
+# The lock file
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_modes_of_lock_files(directory: Path, umask: int) -> None:
+    """Where a group shares the directory every member may lock, else the umask decides; the files stay."""
+    before = os.umask(umask)
+    try:
+        for name, shared in (("own", False), ("shared", True)):
+            for _ in range(2):
+                assert is_held_by_us(Locks(directory, shared=shared), name)
+    finally:
+        os.umask(before)
+    modes = {path.name: S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    assert modes == {"own.lock": 0o666 & ~umask, "shared.lock": 0o664}
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_link_is_followed(directory: Path, locks: Locks, exists: bool) -> None:
+    victim, planted = directory.with_name("victim"), directory / f"{NAME}.lock"
+    if exists:
+        victim.write_text("precious")
+    planted.symlink_to(victim)
+    assert is_held_by_us(locks)
+    assert (locks.refusal, planted.readlink()) == (f"{NAME}.lock is not a file", victim)
+    assert victim.read_text() == "precious" if exists else not victim.exists()
+
+
+@pytest.mark.hard_links
+def test_no_file_with_a_second_name_is_locked(directory: Path, locks: Locks) -> None:
+    victim = directory.with_name("victim")
+    victim.write_text("precious")
+    victim.chmod(0o640)
+    (directory / f"{NAME}.lock").hardlink_to(victim)
+    with locks.attempt(NAME) as ours, victim.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert (ours, locks.refusal) == (True, f"{NAME}.lock has a second name")
+    assert (victim.read_text(), S_IMODE(victim.stat().st_mode)) == ("precious", 0o640)
+
+
+def test_no_pipe_is_waited_for(directory: Path, locks: Locks) -> None:
+    os.mkfifo(directory / f"{NAME}.lock")
+    assert is_held_by_us(locks)
+    assert locks.refusal == f"{NAME}.lock is not a file"
 
 
 # Where there are no locks
 
 
-def test_a_directory_that_cannot_have_locks_says_yes_to_everybody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["missing", "missing/below", "file", "file/below"])
+def test_a_missing_directory_has_no_locks(tmp_path: Path, where: str) -> None:
+    """Everybody is told yes, and nothing is made."""
     (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "directory").mkdir()
-    for path in tmp_path / "missing/locks", tmp_path / "file/locks", tmp_path / "directory":
-        with closing(Locks(path)) as first, closing(Locks(path)) as second:
-            assert first.descriptor is None
-            with first.attempt(7) as one, second.attempt(7) as two, first.waiting(5), second.waiting(5):
-                assert (one, two) == (True, True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "file"]
+    first, second = (Locks(tmp_path / where, shared=False) for _ in range(2))
+    with first.attempt(NAME) as one, second.attempt(NAME, ENOUGH) as two:
+        assert (one, two) == (True, True)
+    assert first.refusal in {os.strerror(errno.ENOENT), os.strerror(errno.ENOTDIR)}
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_link_in_place_of_the_locks_is_never_followed(tmp_path: Path, path: Path, exists: bool) -> None:
-    victim = tmp_path / "victim"
-    if exists:
-        victim.write_text("precious")
-    path.symlink_to(victim)
-    with closing(Locks(path)) as locks, locks.attempt(7) as ours:
-        assert (ours, locks.descriptor) == (True, None)
-    assert path.is_symlink()
-    assert victim.exists() == exists
-    assert not exists or victim.read_text() == "precious"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
-def test_where_locks_do_not_work_everybody_has_them(locks: Locks, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO])
+def test_refused_locks_are_everybodys(
+    directory: Path, locks: Locks, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     refuse_locks(monkeypatch, number)
-    with locks.attempt(7) as first, locks.attempt(7) as second, locks.waiting(50):
-        assert (first, second) == (True, True)
+    with locks.attempt(NAME) as first, locks.attempt(NAME) as second, locks.attempt(NAME, ENOUGH) as third:
+        assert (first, second, third) == (True, True, True)
+    assert locks.refusal == os.strerror(number)
+    assert [path.name for path in directory.iterdir()] == [f"{NAME}.lock"]  # nothing that stands for a lock instead
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
-def test_a_lock_that_the_system_says_is_held_is_held(
-    locks: Locks, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_held_lock_is_no_refusal(locks: Locks, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     refuse_locks(monkeypatch, number)
-    with locks.attempt(7) as ours:
-        assert not ours
+    assert not is_held_by_us(locks)
+    assert locks.refusal == ""
+
+
+def test_the_first_refusal_is_kept(directory: Path, locks: Locks) -> None:
+    """One name that cannot be locked takes nothing from the others."""
+    (directory / "first.lock").mkdir()
+    (directory / "second.lock").symlink_to("nowhere")
+    with another_process_holding(directory):
+        assert [is_held_by_us(locks, name) for name in ("first", "second", "third", NAME)] == [True, True, True, False]
+    assert locks.refusal == "first.lock is not a file"
 
 
 def refuse_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "lockf", refuse)
     monkeypatch.setattr(fcntl, "flock", refuse)
 
 
 # Waiting
 
 
-def test_of_the_processes_that_wait_each_has_the_lock_in_turn(path: Path) -> None:
-    path.write_bytes(b"0   ")
-    run_at_once([started(COUNTER, path, 25) for _ in range(4)])
-    assert path.read_bytes() == b"100 "
+def test_waiting_processes_get_the_lock_in_turn(directory: Path) -> None:
+    count = directory.with_name("count")
+    count.write_text("0")
+    run_at_once([started(COUNTER, directory, count, 25) for _ in range(4)])
+    assert count.read_text() == "100"
 
 
-def test_who_waits_has_the_lock_when_its_holder_is_killed(path: Path, locks: Locks) -> None:
-    with another_process_holding(path, 0) as holder:
+def test_waiting_ends_when_the_holder_is_killed(directory: Path, locks: Locks) -> None:
+    with another_process_holding(directory) as holder:
         killer = threading.Timer(0.05, holder.kill)
         killer.start()
-        with locks.waiting(50), started(HOLDER, path, 0) as process:
-            assert process.communicate("")[0] == "False\n"
+        with locks.attempt(NAME, ENOUGH) as ours:
+            assert ours
+            assert not is_free(directory)
         killer.join()
 
 
-def test_nobody_waits_longer_than_their_patience(path: Path, locks: Locks) -> None:
-    with another_process_holding(path, 0):
+def test_waiting_ends_with_its_time(directory: Path, locks: Locks) -> None:
+    with another_process_holding(directory):
         began = time.monotonic()
-        with locks.waiting(0.1):
-            assert 0.1 <= time.monotonic() - began < 20
-
-
-def test_who_waited_in_vain_takes_nothing_from_who_holds_the_lock(path: Path, locks: Locks) -> None:
-    with another_process_holding(path, 0):
-        with locks.waiting(0):
-            pass
-        with locks.attempt(0) as ours:
+        with locks.attempt(NAME, 0.1) as ours:
             assert not ours
+            assert 0.1 <= time.monotonic() - began < ENOUGH
+        assert not is_free(directory)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import json
 import os
@@ -23,21 +25,19 @@ from hypothesis import strategies as st
 from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot
 from support.sources import ENTRIES, fake_python, tree
 
-from antscache import doctor
+from antscache import doctor, hook
 from antscache.cache import Cache
 from antscache.catalog.catalog import encode_manifest
 from antscache.config import Settings
 from antscache.core.digest import descriptor_of
 from antscache.core.manifest import Manifest, Release
 from antscache.core.record import Record, Selection
-from antscache.disk import locks
-from antscache.doctor import filesystem, home, installation, lower_caches, permissions, root
+from antscache.doctor import examination, filesystem, home, installation, lower_caches, permissions, root
 from antscache.doctor.finding import Finding, plain
 from antscache.doctor.home_release import Glimpse, judge
 from antscache.doctor.host import Host
 from antscache.doctor.origins import check_origins
 from antscache.doctor.patience import outcomes
-from antscache.hook import hook
 from antscache.store.store import Store
 from antscache.store.trash import Trash
 from antscache.testing import Misbehaviour, StandIn, content, hdf5_head
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from antscache.core.record import Trust
-    from antscache.doctor import Check
+    from antscache.doctor.examination import Check
 
 OLD, NEW = Release("antspynet", "0.2.9"), Release("antspynet", "0.3.2")
 GONE, GONE_FROM = "ewDavidSysu.h5", "antspynet==0.2.3"
@@ -300,7 +300,7 @@ def test_a_check_that_fails_is_a_finding_with_what_it_had_found_before(
         yield Finding("", "ok", "so far")
         raise ZeroDivisionError("so good")
 
-    monkeypatch.setattr(doctor, "EXAMINATIONS", (doctor.Examination("mine", check),))
+    monkeypatch.setattr(examination, "EXAMINATIONS", (examination.Examination("mine", check),))
     findings = list(doctor.examine({"root": str(host.layout.root)}))[-2:]
     assert [(each.check, each.level) for each in findings] == [("mine", "ok"), ("mine", "error")]
     assert "ZeroDivisionError: so good" in findings[1].what
@@ -474,7 +474,9 @@ def select(host: Host, *names: str, size: int | None = None) -> None:
     cache.store.refs.select(Selection(plan.release, plan.entries))  # as a prefetch that was interrupted at once
     for entry in plan.entries if size else ():
         digest = descriptor_of(entry.file.encode()).digest
-        cache.store.remember(Record(str(entry.identifier), digest, size or 0, "origin", "x", "2026-01-01T00:00:00Z"))
+        cache.store.records.remember(
+            Record(str(entry.identifier), digest, size or 0, "origin", "x", "2026-01-01T00:00:00Z")
+        )
 
 
 @needs_root
@@ -570,8 +572,19 @@ def test_a_filesystem_that_folds_case_is_told_of(tmp_path: Path) -> None:
 
 
 def test_locks_that_keep_nobody_out_are_told_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "acquire", lambda *_: True)  # as where fcntl says yes to everybody
-    assert "locks do nothing" in told(found(filesystem.check_abilities, host), "note")
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)  # as where it says yes to everybody
+    assert "locks do nothing on this filesystem: two" in told(found(filesystem.check_abilities, host), "note")
+    assert list(host.layout.ingest.iterdir()) == []
+
+
+def test_locks_that_are_refused_are_told_of(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(filesystem, "TRY_LOCK", "raise OSError(37, 'No locks available')")
+    reason = f"locks do nothing on this filesystem ({os.strerror(errno.ENOLCK)})"
+    assert reason in told(found(filesystem.check_abilities, host), "note")
 
 
 # Lower caches
@@ -694,7 +707,7 @@ CHANGED = f"{DEEP_ATROPOS}.h5"
 def remember(host: Host, identifier: str, some: bytes, trust: Trust = "origin") -> None:
     blob = descriptor_of(some)
     record = Record(identifier, blob.digest, blob.size, trust, "x", "2026-01-01T00:00:00Z")
-    Store(host.layout.root).remember(record)
+    Store(host.layout.root).records.remember(record)
 
 
 def test_a_home_of_one_release_is_well(host: Host) -> None:
@@ -731,7 +744,7 @@ def test_what_is_in_use_is_what_a_home_is_judged_by(
     remember(host, "figshare:51906071", some)
     remember(host, "figshare:49946070", content("49946070", CHANGED, 4000))
     fill(host, NOW | {CHANGED: some})
-    monkeypatch.setitem(vars(host), "manifest", host.catalog.at_hand(OLD))  # as if it were installed
+    monkeypatch.setitem(vars(host), "manifest", host.catalog.find(OLD))  # as if it were installed
     assert f"of what {OLD} asks for, {CHANGED} is {'perhaps ' * by_size}figshare:51906071 of {NEW}" in told(
         found(home.check_home, host), "error"
     )

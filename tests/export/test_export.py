@@ -33,6 +33,7 @@ from antscache.export import Target, filesystems, format_of, tree
 from antscache.export.contents import Tree, layer_of, tree_of
 from antscache.export.filesystems import PROGRAMS
 from antscache.store.oci import EMPTY_CONTENT
+from antscache.views import make_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -72,14 +73,14 @@ def hold(  # noqa: PLR0913  what may differ between two hosts
     by_name = {entry.name: entry for entry in manifest.entries if entry.identifier}
     entries = [by_name[name] for name in names or by_name]
     cache.store.create()
-    cache.catalog.keep(manifest, cache.store.layout.staging)
+    cache.catalog.save(manifest, cache.store.layout.staging)
     for some in [[entry] for entry in entries] if apart else [entries]:
         cache.store.refs.select(Selection(manifest.release, tuple(some)))
     for entry in entries:
         assert entry.identifier
         blob = cache.store.add(content(entry))
-        cache.store.remember(Record(entry.identifier, blob.digest, blob.size, trust, source, recorded, checks))
-    cache._presence.make_view(manifest.release)  # noqa: SLF001  there is no other way without fetching
+        cache.store.records.remember(Record(entry.identifier, blob.digest, blob.size, trust, source, recorded, checks))
+    make_view(cache.root, manifest.release)
     return cache
 
 
@@ -978,7 +979,7 @@ def test_a_kill_anywhere_leaves_no_file_or_a_whole_one(cache: Cache, tmp_path: P
 @pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize(
     "where",
-    ["antscache.store.store.Store.remember", "antscache.views.views.Presence.make_view", "antscache.disk.move_new"],
+    ["antscache.store.records.Records.remember", "antscache.export.tree.make_view", "antscache.disk.move_new"],
 )
 def test_what_is_interrupted_leaves_nothing(
     cache: Cache, tmp_path: Path, format_: Format, where: str, monkeypatch: pytest.MonkeyPatch

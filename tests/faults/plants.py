@@ -65,7 +65,9 @@ def record_first() -> None:
 
     def too_early(self: Transfer, draft: Draft, origin: Origin) -> None:
         blob = draft.ingest.descriptor
-        self.store.remember(Record(self.wanted.identifier, blob.digest, blob.size, origin.trust, origin.name, "now"))
+        self.store.records.remember(
+            Record(self.wanted.identifier, blob.digest, blob.size, origin.trust, origin.name, "now")
+        )
         finish(self, draft, origin)
 
     _plant(Transfer, "_finish", too_early)

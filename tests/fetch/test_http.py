@@ -72,7 +72,7 @@ def test_an_answer_that_is_not_the_file_is_refused_and_named(
 ) -> None:
     found = refusal(standin.misbehaving_origins(how).split()[0].format(id=NUMBER))
     assert told in str(found)
-    assert (found.passing, found.whole_origin) == (passing, whole_origin)
+    assert (found.transient, found.affects_origin) == (passing, whole_origin)
 
 
 def test_an_origins_own_words_never_reach_the_terminal() -> None:
@@ -87,19 +87,19 @@ def test_figshares_third_route_challenges_programs(standin: StandIn) -> None:
 
 def test_silence_is_refused_after_the_timeout(standin: StandIn) -> None:
     found = refusal(standin.misbehaving_origins(Misbehaviour.STALL).split()[0].format(id=NUMBER), timeout=0.2)
-    assert ("silence" in str(found), found.passing) == (True, True)
+    assert ("silence" in str(found), found.transient) == (True, True)
 
 
 def test_nobody_there_is_about_the_origin_as_a_whole() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         found = refusal(f"http://127.0.0.1:{unused.getsockname()[1]}/files/1")
-    assert (str(found), found.whole_origin) == ("no answer: Connection refused", True)
+    assert (str(found), found.affects_origin) == ("no answer: Connection refused", True)
 
 
 def test_a_name_that_does_not_resolve_is_about_the_origin_as_a_whole() -> None:
     found = refusal("http://nowhere.invalid/files/1")
-    assert found.whole_origin
+    assert found.affects_origin
     assert "nowhere.invalid" not in str(found)
 
 
@@ -160,5 +160,5 @@ def test_nonsense_from_an_origin_is_a_refusal_and_never_a_crash(answer: bytes) -
 
 def test_a_server_without_the_tls_that_was_asked_for_is_refused_as_a_whole(standin: StandIn) -> None:
     found = refusal(standin.url.replace("http:", "https:") + "/files/1")
-    assert found.whole_origin
+    assert found.affects_origin
     assert ssl.SSLError.__name__ in str(found) or "TLS" in str(found) or "answer" in str(found)

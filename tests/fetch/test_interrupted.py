@@ -139,8 +139,9 @@ def test_thirty_two_processes_at_once_download_each_identifier_once(antscache: A
 
 NO_LOCKS = """
 import sys
-from antscache.disk import locks
-locks.acquire = lambda descriptor, place: True
+from contextlib import nullcontext
+from antscache.disk import Locks
+Locks.attempt = lambda *_: nullcontext(True)
 from antscache.cli import main
 main(sys.argv[1:])
 """

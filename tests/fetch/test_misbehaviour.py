@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, REPOSITORY, TEMPLATE
+from support.fetching import fetcher, run
 
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.events import Event, Fetched, Refused, Started
 from antscache.core.manifest import Release
 from antscache.core.plan import Wanted
-from antscache.fetch.fetcher import Fetching
 from antscache.fetch.origins import parse_origins
-from antscache.fetch.pacer import Pacer
 from antscache.store.store import Store
 from antscache.testing import ROUTE_MISBEHAVIOURS, Misbehaviour, StandIn, content
 
@@ -89,12 +88,6 @@ ENDS: dict[Misbehaviour, str] = {
 SILENT = {Misbehaviour.STALL, Misbehaviour.STALL_HALF, Misbehaviour.STALL_HEADERS}
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rounds show what six do."""
-    monkeypatch.setattr("antscache.fetch.fetcher.ROUNDS", 2)
-
-
 @pytest.fixture(scope="module")
 def _standin() -> Iterator[StandIn]:
     with StandIn({NUMBER: f"{BRAIN}.h5", IMAGE: f"{TEMPLATE}.nii.gz"}, size=SIZE) as running:
@@ -126,9 +119,9 @@ def fetch(
     """Return failures and events. Wait long for bytes unless `how` is silent: a busy machine is slow to send them."""
     timeout = 0.2 if how in SILENT else 20.0
     wanted = [Wanted(f"figshare:{number}", standin.files[number], Release("antspynet", "0.3.2"), known)]
-    job = Fetching(wanted, parse_origins([], origins), store, 1, timeout, Pacer(store.layout.pace, 0), pause=0.01)
-    events = list(job)
-    return job.failures, events
+    # Two rounds show what six do.
+    result, events = run(fetcher(store, parse_origins([], origins), jobs=1, timeout=timeout, rounds=2), wanted)
+    return result.failures, events
 
 
 def held(store: Store) -> set[bytes]:

@@ -17,10 +17,10 @@ NOW = 5_000.0
 
 Answer = Literal["file", "turned away", "nobody there", "trouble", "trouble after bytes", "not this file"]
 REFUSALS: dict[Answer, Refusal] = {
-    "turned away": Refusal("403 Forbidden", whole_origin=True),
-    "nobody there": Refusal("no answer", whole_origin=True, passing=True),
-    "trouble": Refusal("503 Service Unavailable", passing=True),
-    "trouble after bytes": Refusal("cut", passing=True),
+    "turned away": Refusal("403 Forbidden", affects_origin=True),
+    "nobody there": Refusal("no answer", affects_origin=True, transient=True),
+    "trouble": Refusal("503 Service Unavailable", transient=True),
+    "trouble after bytes": Refusal("cut", transient=True),
     "not this file": Refusal("404 Not Found"),
 }
 
@@ -34,7 +34,7 @@ def hear(standing: OriginHealth, answer: Answer, times: int = 1, now: float = NO
 
 
 def asked_to_wait(seconds: float) -> Refusal:
-    return Refusal("429 Too Many Requests", passing=True, retry_after=seconds)
+    return Refusal("429 Too Many Requests", transient=True, retry_after=seconds)
 
 
 # Set aside

@@ -123,13 +123,15 @@ def test_where_a_piece_is_asked_for_only_206_is_it_and_nothing_else_will_do() ->
 
 @pytest.mark.parametrize("asked", [WHOLE, REST, PIECE])
 def test_of_the_statuses_only_those_that_say_later_may_pass(asked: RangeRequest) -> None:
-    passing = {status for status in EVERY_STATUS if status != 206 and getattr(answer(status, asked), "passing", False)}
+    passing = {
+        status for status in EVERY_STATUS if status != 206 and getattr(answer(status, asked), "transient", False)
+    }
     assert passing == {408, 425, 429, *range(500, 1000)} | ({416} if asked.partial else set())
 
 
 @pytest.mark.parametrize("asked", [WHOLE, REST, PIECE])
 def test_of_the_statuses_only_those_that_turn_programs_away_are_about_the_whole_origin(asked: RangeRequest) -> None:
-    about = {status for status in EVERY_STATUS if getattr(answer(status, asked), "whole_origin", False)}
+    about = {status for status in EVERY_STATUS if getattr(answer(status, asked), "affects_origin", False)}
     assert about == {202, 401, 403, 407}
 
 
@@ -155,14 +157,14 @@ def test_a_refused_status_is_told_in_our_words(status: int, asked: RangeRequest,
 def test_a_range_that_does_not_exist_at_the_origin_says_that_what_came_before_is_not_to_be_built_on(
     asked: RangeRequest,
 ) -> None:
-    assert refused(416, asked, Content_Range="bytes */100").restart
-    assert not refused(416).restart
+    assert refused(416, asked, Content_Range="bytes */100").discard_partial
+    assert not refused(416).discard_partial
 
 
 @pytest.mark.parametrize("status", [200, 206, 405, 503])
 def test_a_challenge_of_the_firewall_is_one_whatever_its_status(status: int) -> None:
     found = refused(status, x_amzn_waf_action="challenge")
-    assert ("bot challenge" in str(found), found.whole_origin, found.passing) == (True, True, False)
+    assert ("bot challenge" in str(found), found.affects_origin, found.transient) == (True, True, False)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -222,7 +224,7 @@ def test_a_part_is_exactly_what_was_asked_for_or_refused(data: st.DataObject) ->
         assert found == AnswerHead(asked.start, stop - asked.start, asked.size, asked.etag)
         assert [int(number) for number in re.findall("[0-9]+", told)] == [asked.start, stop - 1, asked.size]
     else:
-        assert (found.passing, found.restart, found.whole_origin) == (True, True, False)
+        assert (found.transient, found.discard_partial, found.affects_origin) == (True, True, False)
 
 
 @given(asked_for())
@@ -238,7 +240,11 @@ def test_a_part_that_is_a_byte_off_is_another(asked: RangeRequest, off: tuple[in
     exact = (asked.start, (asked.stop or SIZE) - 1, SIZE)
     told = "bytes {}-{}/{}".format(*(number + more for number, more in zip(exact, off, strict=True)))
     found = refused(206, asked, Content_Range=told, ETag=MD5)
-    assert (str(found), found.passing, found.restart) == ("206 with another part than was asked for", True, True)
+    assert (str(found), found.transient, found.discard_partial) == (
+        "206 with another part than was asked for",
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,7 +265,7 @@ def test_two_content_ranges_are_none() -> None:
 @pytest.mark.parametrize("length", ["59", "61", "100", "0"])
 def test_a_part_whose_length_contradicts_its_range_is_refused(length: str) -> None:
     found = refused(206, REST, Content_Range=as_told(REST), Content_Length=length, ETag=MD5)
-    assert (str(found), found.restart) == ("206 with another part than was asked for", True)
+    assert (str(found), found.discard_partial) == ("206 with another part than was asked for", True)
 
 
 def test_a_part_of_a_file_whose_size_is_not_known_is_refused() -> None:
@@ -280,12 +286,12 @@ def test_a_part_of_a_file_whose_size_is_not_known_is_refused() -> None:
 )
 def test_a_part_with_any_other_etag_is_of_another_file(etag: str) -> None:
     found = refused(206, REST, Content_Range=as_told(REST), ETag=etag)
-    assert (str(found), found.passing, found.restart) == ("206 with a part of another file", True, True)
+    assert (str(found), found.transient, found.discard_partial) == ("206 with a part of another file", True, True)
 
 
 def test_a_part_without_an_etag_is_not_of_the_state_that_was_asked_for() -> None:
     """A 206 has the ETag that a 200 would have had (RFC 9110, 15.3.7): who sends none did not look at If-Range."""
-    assert refused(206, REST, Content_Range=as_told(REST)).restart
+    assert refused(206, REST, Content_Range=as_told(REST)).discard_partial
 
 
 @pytest.mark.parametrize("etag", ["", '"other"', 'W/"other"', MD5])
@@ -461,7 +467,7 @@ def test_no_location_leads_anywhere_but_to_http_or_https_without_a_user(scheme: 
     found = hop(f"{scheme}://user:secret@host/files/1", location)
     if isinstance(found, Refusal):
         assert "secret" not in str(found)
-        assert not found.passing
+        assert not found.transient
         return
     target = urlsplit(found)
     assert target.scheme in {"http", "https"}
@@ -524,4 +530,4 @@ def test_a_redirect_is_refused_to(url: str, location: str | None, told: str) -> 
     found = hop(url, location)
     assert isinstance(found, Refusal)
     assert told in str(found)
-    assert not found.passing
+    assert not found.transient

@@ -8,20 +8,21 @@ import re
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, cannot, require, snapshot
 
+from antscache.config import Settings
 from antscache.core.manifest import parse_release
 from antscache.core.plan import Wanted
 from antscache.disk.space import free_space
-from antscache.fetch.origins import parse_origins
 from antscache.fetch.pacer import Pacer
 from antscache.fetch.protocol import Refusal, read_size
-from antscache.fetch.sizes import RESERVE, Asking, count
+from antscache.fetch.sizes import RESERVE_BYTES, ask_sizes, count_need
+from antscache.root import Root
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
@@ -74,32 +75,35 @@ def roomy(antscache: AntsCache, sized: StandIn) -> AntsCache:
     return antscache
 
 
-def wanted(size: int | None, number: int = 1) -> Wanted:
-    return Wanted(f"figshare:{number}", f"{number}.h5", RELEASE, size=size)
+def wanted(number: int) -> Wanted:
+    return Wanted(f"figshare:{number}", f"{number}.h5", RELEASE)
+
+
+def root_of(directory: Path, *origins: str, **settings: Any) -> Root:
+    return Root.open(Settings(root=str(directory), origins=origins, **{"pace": 0.0, "jobs": 4, **settings}))
 
 
 # What a fetch needs: pure
 
 
 def test_what_a_fetch_needs_is_what_the_files_take_and_a_reserve() -> None:
-    need = count([wanted(1, 1), wanted(4096, 2), wanted(4097, 3)], {}, free=10 * MEGABYTE, jobs=8)
-    assert (need.download, need.unknown, need.room, need.short) == (8194, 0, 4 * 4096 + RESERVE, 0)
+    need = count_need([1, 4096, 4097], [0, 0, 0], free=10 * MEGABYTE, jobs=8)
+    assert (need.download, need.unknown, need.room, need.short) == (8194, 0, 4 * 4096 + RESERVE_BYTES, 0)
 
 
 def test_what_is_left_over_is_no_cost_but_for_what_is_copied_at_once() -> None:
-    files = [wanted(100 * 4096, number) for number in (1, 2, 3)]
-    held = {"figshare:1": 40 * 4096, "figshare:2": 60 * 4096, "figshare:9": 1}
-    rooms = [count(files, held, free=0, jobs=jobs).room - RESERVE for jobs in (1, 2, 3)]
+    held = [40 * 4096, 60 * 4096, 0]
+    rooms = [count_need([100 * 4096] * 3, held, free=0, jobs=jobs).room - RESERVE_BYTES for jobs in (1, 2, 3)]
     assert rooms == [(300 - 40) * 4096, 300 * 4096, 300 * 4096]
 
 
 def test_unknown_sizes_are_counted_and_refuse_nothing() -> None:
-    need = count([wanted(None), wanted(None, 2)], {}, free=0, jobs=8)
+    need = count_need([None, None], [0, 0], free=0, jobs=8)
     assert (need.download, need.unknown, need.room, need.short) == (0, 2, 0, 0)
 
 
 def test_a_disk_that_does_not_say_how_much_is_free_refuses_nothing() -> None:
-    assert count([wanted(1 << 50)], {}, free=None, jobs=8).short == 0
+    assert count_need([1 << 50], [0], free=None, jobs=8).short == 0
 
 
 @given(
@@ -110,11 +114,10 @@ def test_a_disk_that_does_not_say_how_much_is_free_refuses_nothing() -> None:
 def test_what_fits_with_leftovers_counted_never_needs_more_than_what_fits_without(
     files: list[tuple[int | None, int]], there: int, jobs: int
 ) -> None:
-    each = [wanted(size, number) for number, (size, _) in enumerate(files)]
-    held = {f"figshare:{number}": left for number, (_, left) in enumerate(files)}
-    with_, without = count(each, held, there, jobs), count(each, {}, there, jobs)
+    sizes, held = [size for size, _ in files], [left for _, left in files]
+    with_, without = count_need(sizes, held, there, jobs), count_need(sizes, [0] * len(files), there, jobs)
     assert with_.short <= without.short
-    assert with_.room >= max([0, *(size for size, _ in files if size is not None)])
+    assert with_.room >= max([0, *(size for size in sizes if size is not None)])
 
 
 def test_the_disk_of_a_directory_that_is_not_there_is_that_of_its_parent(tmp_path: Path) -> None:
@@ -154,8 +157,7 @@ def test_a_size_is_told_by_an_answer_with_the_file_or_by_none(
 
 
 def test_sizes_are_asked_for_with_one_byte_each(sized: StandIn, tmp_path: Path) -> None:
-    asking = Asking(parse_origins((), sized.origins.split()), Pacer(tmp_path / "pace", 0), 4, 10.0, {})
-    found = asking.sizes([wanted(None, int(number)) for number in SIZES])
+    found = ask_sizes(root_of(tmp_path, *sized.origins.split()), [wanted(int(number)) for number in SIZES])
     assert found == {f"figshare:{number}": size for number, size in SIZES.items()}
     ranges = [request.range for request in sized.requests if request.route == "storage"]
     assert ranges == ["bytes=0-0"] * 3
@@ -165,32 +167,28 @@ def test_an_origin_that_does_not_tell_is_followed_by_the_next(sized: StandIn, tm
     for number, how in zip(SIZES, (Misbehaviour.RANGE_IGNORED, Misbehaviour.MISSING, Misbehaviour.HTML), strict=True):
         sized.misbehave(number, how)
     with StandIn(FEW, size=4444) as second:
-        origins = parse_origins((), (sized.origins.split()[0], second.origins.split()[0]))
-        asking = Asking(origins, Pacer(tmp_path / "pace", 0), 4, 10.0, {})
-        found = asking.sizes([wanted(None, int(number)) for number in SIZES])
+        root = root_of(tmp_path, sized.origins.split()[0], second.origins.split()[0])
+        found = ask_sizes(root, [wanted(int(number)) for number in SIZES])
     assert found == {"figshare:34821874": 5 * MEGABYTE, "figshare:41965818": 4444, "figshare:22597175": 4444}
 
 
 def test_nobody_who_is_out_of_reach_is_asked_for_long_and_unknown_stays_unknown(tmp_path: Path) -> None:
-    asking = Asking(parse_origins((), ("http://127.0.0.1:9/{id}",)), Pacer(tmp_path / "pace", 0), 4, 10.0, {})
-    assert asking.sizes([wanted(None, number) for number in range(1, 200)]) == {}
+    assert ask_sizes(root_of(tmp_path, "http://127.0.0.1:9/{id}"), [wanted(number) for number in range(1, 200)]) == {}
 
 
-def test_the_pace_holds_for_asking_as_well(tmp_path: Path) -> None:
+def test_the_pace_holds_for_asking_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = []
 
     class Counted(Pacer):
-        def turn(self) -> float:
-            turns.append(time.time() + super().turn())
+        def reserve_start(self) -> float:
+            turns.append(time.time() + super().reserve_start())
             return 0.0
 
-    paced = parse_origins((), ("https://api.figshare.com/v2/file/download/{id}",))
-    asking = Asking(paced, Counted(tmp_path / "pace", 1.0), 4, 0.01, {"api.figshare.com": "unused"})
-    os.environ["https_proxy"] = "http://127.0.0.1:9"  # so that nothing leaves this host
-    try:
-        asking.sizes([wanted(None, number) for number in range(1, 9)])
-    finally:
-        del os.environ["https_proxy"]
+    monkeypatch.setattr("antscache.fetch.pacer.Pacer", Counted)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # so that nothing leaves this host
+    root = root_of(tmp_path, "https://api.figshare.com/v2/file/download/{id}", timeout=0.01, pace=1.0)
+    root.layout.locks.mkdir()
+    ask_sizes(root, [wanted(number) for number in range(1, 9)])
     turns.sort()
     assert len(turns) > 1
     assert all(later > earlier + 0.9 for earlier, later in itertools.pairwise(turns))

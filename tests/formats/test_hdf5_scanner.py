@@ -496,9 +496,9 @@ sys.stdin.read()
 # Without h5py
 
 
-def python(program: str, *options: str, **environ: str) -> str:
+def python(program: str, **environ: str) -> str:
     done = subprocess.run(
-        [sys.executable, *options, "-c", f"import sys; sys.path.append({str(REPOSITORY)!r})\n{program}"],
+        [sys.executable, "-c", f"import sys; sys.path.append({str(REPOSITORY)!r})\n{program}"],
         capture_output=True,
         text=True,
         check=True,
@@ -509,9 +509,9 @@ def python(program: str, *options: str, **environ: str) -> str:
 
 def test_h5py_is_looked_for_and_not_imported() -> None:
     assert is_h5py_installed()
-    program = "from antscache.formats import is_h5py_installed as it_is; print(it_is(), 'h5py' in sys.modules)"
-    assert python(program) == "True False"
-    assert python(program, "-I", "-S") == "False False"
+    look, tell = "from antscache.formats import is_h5py_installed as it_is", "print(it_is(), 'h5py' in sys.modules)"
+    assert python(f"{look}; {tell}") == "True False"
+    assert python(f"{look}; sys.path = []; {tell}") == "False False"
 
 
 @pytest.mark.parametrize(

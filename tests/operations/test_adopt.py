@@ -22,19 +22,20 @@ from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, re
 
 from antscache import Cache
 from antscache.core.digest import Descriptor, descriptor_of
-from antscache.core.events import Event, Fetched, Remarked
+from antscache.core.events import Event, Fetched, Remarked, ignore_events
 from antscache.core.manifest import Manifest, entry, parse_release
 from antscache.core.record import RANK, Record, Trust
 from antscache.errors import StoreError
 from antscache.formats.hdf5_scanner import Hdf5Scanner
-from antscache.operations import adopt
-from antscache.operations.adopt import Seen, judge, shown
+from antscache.operations import adoptable
+from antscache.operations.adopt import take_over
+from antscache.operations.adoptable import Seen, judge, shown
 from antscache.testing import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from antscache.operations.adopt import Judged
+    from antscache.operations.adoptable import Judged
     from antscache.testing import StandIn
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -748,11 +749,11 @@ def altered(directory: Path, how: str) -> None:
 def test_a_file_that_changes_after_it_was_judged_is_left_as_it_is(
     cache: Cache, directory: Path, how: str, *, move: bool
 ) -> None:
-    found = judge(adopt.look(adopt.files_to_adopt(directory, "antspynet")), manifest(), [])
+    found = judge(adoptable.look(adoptable.files_to_adopt(directory, "antspynet")), manifest(), [])
     altered(directory, how)
     states = stated(directory)
     cache.store.create()
-    done = tuple(adopt.adopt_files(cache.store, manifest(), found, move=move))
+    done = take_over(cache.store, manifest(), found, listen=ignore_events, move=move)
     assert fates(done) == dict.fromkeys(FILES, "taken") | {f"{TEMPLATE}.nii.gz": "left"}
     assert whys(done)[f"{TEMPLATE}.nii.gz"]
     left = str(directory / f"{TEMPLATE}.nii.gz")
@@ -769,30 +770,30 @@ def test_a_network_that_changes_while_it_is_walked_is_left(directory: Path) -> N
                 path.write_bytes(made(path.name, "1"))
             return found
 
-    found = judge(adopt.look(adopt.files_to_adopt(directory, "antspynet")), manifest(), [])
+    found = judge(adoptable.look(adoptable.files_to_adopt(directory, "antspynet")), manifest(), [])
     with closing(Slow()) as walker:
-        done = tuple(adopt.walked(found, walker))
+        done = tuple(adoptable.scanned(found, walker))
     assert fates(done) == dict.fromkeys(FILES, "taken") | {f"{BRAIN}.h5": "left"}
     assert whys(done)[f"{BRAIN}.h5"] == "it changed while it was read"
 
 
 def test_a_file_that_changes_after_it_was_taken_is_not_removed(cache: Cache, directory: Path) -> None:
-    found = judge(adopt.look(adopt.files_to_adopt(directory, "antspynet")), manifest(), [])
+    found = judge(adoptable.look(adoptable.files_to_adopt(directory, "antspynet")), manifest(), [])
     cache.adopt(directory, manifest())
     (directory / "new").write_bytes(b"new")
     (directory / "new").rename(directory / f"{BRAIN}.h5")
-    done = tuple(adopt.adopt_files(cache.store, manifest(), found, move=True))
+    done = take_over(cache.store, manifest(), found, listen=ignore_events, move=True)
     assert whys(done)[f"{BRAIN}.h5"] == "in the store, but it changed meanwhile"
     assert [path.read_bytes() for path in directory.iterdir()] == [b"new"]
 
 
 def test_what_was_recorded_meanwhile_is_not_contradicted(cache: Cache, directory: Path) -> None:
-    found = judge(adopt.look(adopt.files_to_adopt(directory, "antspynet")), manifest(), [])
+    found = judge(adoptable.look(adoptable.files_to_adopt(directory, "antspynet")), manifest(), [])
     cache.store.create()
     blob = cache.store.add(b"what an origin said meanwhile")
-    cache.store.remember(recorded(BRAIN_ID, blob))
+    cache.store.records.remember(recorded(BRAIN_ID, blob))
     states = stated(directory)
-    done = tuple(adopt.adopt_files(cache.store, manifest(), found, move=True))
+    done = take_over(cache.store, manifest(), found, listen=ignore_events, move=True)
     assert whys(done)[f"{BRAIN}.h5"] == f"other bytes were recorded of {BRAIN_ID} meanwhile"
     [left] = directory.iterdir()
     assert stated(directory)[str(left)] == states[str(left)]

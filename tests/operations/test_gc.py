@@ -91,7 +91,7 @@ def assert_right(cache: Cache, figshare: StandIn, *numbers: str) -> None:
     for found in cache.store.blobs():
         assert descriptor_of(cache.store.layout.blob(found.digest).read_bytes()).digest == found.digest
     before = cache.store.layout.index.stat().st_ino
-    cache.store.update_index()
+    cache.store.index.update()
     assert cache.store.layout.index.stat().st_ino == before  # it was right
     condemned = {each.blob for each in Trash(cache.store.layout).contents()}
     for blob in cache.store.reachable() & condemned:
@@ -323,7 +323,7 @@ store = Store(Path(arguments[0])); store.create()
 store.refs.select(Selection(Release("antspynet", "0.3.2"), (Entry("network", "a", "a.h5", "figshare:1"),)))
 blob = store.add(b"needed")
 from antscache.core import Record
-store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
+store.records.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
 """
 
 
@@ -412,16 +412,17 @@ def test_a_grace_that_is_no_time_is_refused(antscache: AntsCache, used: Cache, g
 
 HELD = """
 import sys, threading
-from antscache.disk import locks
-from antscache.store import store, trash
+from contextlib import nullcontext
+from antscache.disk import Locks
+from antscache.store import index, records, store, trash
 from antscache.views import links
 from antscache.cli import main
 from antscache.store.refs import Refs
 
 if sys.argv[1] == "False":
-    locks.acquire = lambda descriptor, place: True
+    Locks.attempt = lambda *_: nullcontext(True)
 OWNERS = {
-    "select": Refs, "remember": store.Store, "link": links, "update_index": store.Store, "reachable": store.Store,
+    "select": Refs, "remember": records.Records, "link_view": links, "update": index.Index, "reachable": store.Store,
     "condemn": trash.Trash, "restore": store.Store, "delete": trash.Trash,
 }
 
@@ -490,7 +491,7 @@ class Held:
 PREFETCH = ["prefetch", "0.3.2", "--name", BRAIN]
 
 
-PLACES = ["after select", "before remember", "after remember", "before link", "after link", "before update_index"]
+PLACES = ["after select", "before remember", "after remember", "before link_view", "after link_view", "before update"]
 
 
 @pytest.mark.parametrize("where", PLACES)
@@ -522,7 +523,7 @@ def test_collections_all_along_a_prefetch_lose_nothing(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-@pytest.mark.parametrize("where", ["before select", "after select", "before link"])
+@pytest.mark.parametrize("where", ["before select", "after select", "before link_view"])
 def test_what_lies_unused_for_long_is_not_lost_to_a_prefetch_that_has_just_found_it(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str, times: int
 ) -> None:
@@ -546,7 +547,7 @@ def test_what_a_collection_puts_back_just_after_it_was_missed_is_linked_all_the_
     record = cache.store.record(f"figshare:{NUMBER}")
     assert record is not None
     age(cache.store.layout.blob(record.digest), 2 * DAY)
-    prefetching = Held(antscache, "before select, after link", *PREFETCH)
+    prefetching = Held(antscache, "before select, after link_view", *PREFETCH)
     collecting = Held(antscache, "after condemn", "gc")
     prefetching.go_to_the_next()
     collecting.go_on()
@@ -555,7 +556,7 @@ def test_what_a_collection_puts_back_just_after_it_was_missed_is_linked_all_the_
 
 
 @pytest.mark.parametrize("then", ["goes on", "is killed"])
-@pytest.mark.parametrize("where", ["after reachable", "after condemn", "before restore", "before update_index"])
+@pytest.mark.parametrize("where", ["after reachable", "after condemn", "before restore", "before update"])
 def test_a_prefetch_beside_a_collection_loses_nothing(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str, then: str
 ) -> None:
@@ -606,7 +607,7 @@ def test_collections_beside_a_collection_delete_nothing_that_is_needed(
 def test_a_removal_beside_a_prefetch_of_the_same_release_does_not_undo_it(
     antscache: AntsCache, cache: Cache, figshare: StandIn
 ) -> None:
-    for where in ("after select", "before link", "after link"):
+    for where in ("after select", "before link_view", "after link_view"):
         held = Held(antscache, where, *PREFETCH)
         cache.remove(RELEASE)
         held.go_on()
@@ -669,5 +670,5 @@ def test_what_a_record_reaches_is_kept_even_if_its_bytes_are_not_there(tmp_path:
     store.create()
     blob = descriptor_of(b"absent")
     store.refs.select(Selection(RELEASE, (Entry("network", "a", "a.h5", "figshare:1"),)))
-    store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
+    store.records.remember(Record("figshare:1", blob.digest, blob.size, "origin", "host", "2026-01-01T00:00:00+00:00"))
     assert blob in store.reachable()

@@ -240,7 +240,7 @@ def test_killed_anywhere_the_next_command_puts_everything_right(
         else:
             cache.prefetch(cache.plan("0.2.9", names=[BRAIN]))
         before = cache.store.layout.index.stat().st_ino
-        cache.store.update_index()
+        cache.store.index.update()
         assert cache.store.layout.index.stat().st_ino == before  # it was right
         assert "antspynet-0.2.9" in tags(cache)
         cache.prefetch(cache.plan("0.3.2", names=NAMES))

@@ -21,6 +21,7 @@ from support import BRAIN, FEW, SIZE, TEMPLATE, AntsCache, hard_links_work, requ
 from antscache.cache import Cache
 from antscache.config import Settings
 from antscache.core.digest import digest_of
+from antscache.core.events import BytesRead, Event
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
 from antscache.errors import Offline, StoreError, ViewError
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from antscache.config import LinkMode
-    from antscache.operations.verify import Part, Verified
+    from antscache.operations.survey import Part
+    from antscache.operations.verify import Verified
 
 OLD, NEW = Release("antspynet", "0.2.9"), Release("antspynet", "0.3.2")
 DEEP_ATROPOS = "DeepAtroposHcpT1Weights"  # 49946070 in 0.2.9, 51906071 in 0.3.2
@@ -336,13 +338,13 @@ def test_a_blob_that_nobody_uses_may_go_away_meanwhile(root: Root) -> None:
     path = store.layout.blob(store.add(b"garbage").digest)
     gone = threading.Event()
 
-    def heard(_: int) -> None:
+    def listen(_: Event) -> None:
         if not gone.is_set():
             gone.set()
             path.unlink()
 
     settings = msgspec.structs.replace(root.cache().settings, jobs=1)
-    assert Cache(settings).verify(heard=heard).findings == ()
+    assert Cache(settings).verify(listen=listen).findings == ()
     assert gone.is_set()
 
 
@@ -362,12 +364,13 @@ def test_files_are_read_several_at_once(root: Root) -> None:
     both = threading.Barrier(2, timeout=20)  # broken unless two threads come to read
     seen = []
 
-    def heard(count: int) -> None:
-        seen.append(count)
+    def listen(event: Event) -> None:
+        assert isinstance(event, BytesRead)
+        seen.append(event.count)
         if len(seen) <= 2:
             both.wait()
 
-    assert root.cache().verify(heard=heard).findings == ()
+    assert root.cache().verify(listen=listen).findings == ()
     assert sum(seen) == root.verify().size
 
 
@@ -489,7 +492,7 @@ def adopt(root: Root, content: bytes, accepted: str = "") -> Path:
     """`content` as a network that a user vouched for."""
     store = root.cache().store
     blob = store.add(content)
-    store.remember(Record("figshare:7", blob.digest, blob.size, "adopted", "here", "now", accepted=accepted))
+    store.records.remember(Record("figshare:7", blob.digest, blob.size, "adopted", "here", "now", accepted=accepted))
     store.refs.select(Selection(NEW, (Entry("network", "seven", "seven.h5", "figshare:7"),)))
     root.verify(repair=True, offline=True)
     return store.layout.blob(blob.digest)

@@ -21,6 +21,7 @@ from support import hard_links_work
 from support.limits import no_file_beyond
 
 from antscache.core.digest import descriptor_of
+from antscache.core.events import BytesRead, Event
 from antscache.core.layout import Layout
 from antscache.core.record import Partial
 from antscache.errors import StoreError
@@ -301,12 +302,12 @@ def test_what_is_taken_is_the_files_bytes_and_the_file_is_whole_throughout(
 ) -> None:
     layout = made(tmp_path_factory.mktemp("root") / "root")
     path = found(layout.root, content)
-    before, heard = state(path), list[int]()
+    before, heard = state(path), list[Event]()
     shared = move and hard_links_work(layout.root)
     with Ingest(layout) as ingest:
-        way = ingest.take(path, move=move, heard=heard.append)
+        way = ingest.take(path, move=move, listen=heard.append)
         assert ingest.descriptor == descriptor_of(content)
-        assert sum(heard) == len(content)
+        assert sum(event.count for event in heard if isinstance(event, BytesRead)) == len(content)
         assert ingest.path.read_bytes() == path.read_bytes() == content
         assert (way == "hardlink") == shared
         if publish:

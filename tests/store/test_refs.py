@@ -149,12 +149,12 @@ def test_a_selection_of_another_release_is_damaged(store: Store) -> None:
 @pytest.mark.parametrize("where", ["antspytorch/1.0", "antspynet/Version 2"])
 def test_selections_of_releases_that_nobody_knows_are_told_and_are_no_releases(store: Store, where: str) -> None:
     store.refs.select(SELECTION)
-    assert store.refs.strangers() == ()
+    assert store.refs.unknown_releases() == ()
     directory = store.layout.refs / where
     directory.mkdir(parents=True)
-    assert store.refs.strangers() == ()
+    assert store.refs.unknown_releases() == ()
     (directory / "x.json").write_text("{}")
-    assert store.refs.strangers() == (directory,)
+    assert store.refs.unknown_releases() == (directory,)
     assert store.refs.releases() == (RELEASE,)
 
 
@@ -164,14 +164,14 @@ def test_what_is_no_selection_is_left_alone(store: Store) -> None:
     (store.layout.refs / "antspynet/README").write_text("precious")
     (store.layout.selections(RELEASE) / "README").write_text("precious")
     before = snapshot(store.layout.root)
-    assert (store.refs.selections(RELEASE), store.refs.strangers()) == ((SELECTION,), ())
+    assert (store.refs.selections(RELEASE), store.refs.unknown_releases()) == ((SELECTION,), ())
     assert snapshot(store.layout.root) == before
 
 
 def test_a_file_in_place_of_the_refs_is_never_taken_for_no_refs(store: Store) -> None:
     store.layout.refs.rmdir()
     store.layout.refs.write_text("a file")
-    for read in store.refs.releases, store.refs.strangers, store.reachable:
+    for read in store.refs.releases, store.refs.unknown_releases, store.reachable:
         with pytest.raises(StoreError, match="cannot read"):
             read()
 

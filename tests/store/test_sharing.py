@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,10 +25,12 @@ from support.members import Forks, User, forks
 
 from antscache import disk
 from antscache.core.digest import descriptor_of
+from antscache.core.layout import Layout
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Partial, Record, Selection
-from antscache.disk.files import SHARED_DIRECTORY, SHARED_FILE
+from antscache.disk.files import SHARED_DIRECTORY, SHARED_FILE, SHARED_LOCKS
 from antscache.disk.locks import Locks
+from antscache.fetch.pacer import Pacer
 from antscache.store.partials import Notes, partial_files
 from antscache.store.store import Store
 from antscache.testing import StandIn
@@ -40,10 +41,18 @@ if TYPE_CHECKING:
 
 GROUP, OTHERS = 32001, 32002  # numbers that no group and no user of this host has
 ALICE, BOB, CAROL, MALLORY, OUTSIDER = range(31001, 31006)
-WRITABLE = {"index.json", "locks/identifiers", "locks/pace"}
+NUMBER = "34821874"  # of BRAIN
 RELEASE = Release("antspynet", "0.3.2")
 HOST = os.uname().nodename
 VIEW = "views/antspynet-0.3.2/.keras/ANTsXNet"
+
+
+def right_mode(path: Path, root: Path) -> int:
+    """The mode that members need."""
+    locks = root / "locks"
+    if path.is_dir():
+        return SHARED_LOCKS if path == locks else SHARED_DIRECTORY
+    return SHARED_FILE if path.parent == locks or path == root / "index.json" else 0o444
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,7 @@ class Lab:
         """Everything has the mode that members need; files made before sharing may have the bits `also` for owners."""
         for name, mode in self.modes().items():
             path = self.root / name
-            right = SHARED_DIRECTORY if path.is_dir() else SHARED_FILE if name in WRITABLE else 0o444
+            right = right_mode(path, self.root)
             assert (name, oct(mode & ~also | right & also)) == (name, oct(right))
             assert (name, path.stat().st_gid) == (name, GROUP)
 
@@ -132,6 +141,13 @@ def does_without_symlinks(place: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+ATTEMPT = """
+from pathlib import Path; from antscache.disk import Locks
+locks = Locks(Path("{directory}"), shared=True)
+with locks.attempt("{name}") as ours: print(ours, locks.refusal)
+"""
 
 
 # Adding, using, verifying
@@ -241,7 +257,7 @@ def test_a_record_of_another_member_that_says_something_else_is_an_error_that_na
     wrong = Record("figshare:34821874", "sha256:" + "0" * 64, 5, "adopted", "x", "2026-01-01T00:00:00+00:00")
     lab.alice.run(
         "from pathlib import Path; from antscache.store import Store; from antscache.core import Record\n"
-        f"store = Store(Path({str(lab.root)!r})); store.create(); store.remember({wrong!r})"
+        f"store = Store(Path({str(lab.root)!r})); store.create(); store.records.remember({wrong!r})"
     ).succeeded()
     ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
     assert (ran.code, f"34821874.json is user {ALICE}'s" in ran.err) == (6, True)
@@ -269,15 +285,18 @@ def test_no_umask_changes_a_mode_in_a_shared_root(tmp_path_factory: pytest.TempP
         store.share()
         blob = store.add(b"x")
         record = Record("figshare:1", blob.digest, blob.size, "mirror", "x", "2026-01-01T00:00:00+00:00")
-        store.remember(record)
-        store.remember(Record("figshare:1", blob.digest, blob.size, "origin", "x", "2026-01-01T00:00:00+00:00"))
+        store.records.remember(record)
+        store.records.remember(Record("figshare:1", blob.digest, blob.size, "origin", "x", "2026-01-01T00:00:00+00:00"))
         store.refs.select(Selection(RELEASE, (Entry("network", "a", "a.h5", "figshare:1"),)))
-        store.update_index()
+        store.index.update()
+        with Locks(store.layout.locks, shared=True).attempt("1"):
+            pass
+        Pacer(store.layout.pace, 1.0, shared=True).reserve_start()
     finally:
         os.umask(before)
+    assert {path.name for path in store.layout.locks.iterdir()} == {"1.lock", "pace", "pace.lock"}
     for path in [root, *root.rglob("*")]:
-        right = SHARED_DIRECTORY if path.is_dir() else SHARED_FILE if str(path.relative_to(root)) in WRITABLE else 0o444
-        assert (path, oct(stat.S_IMODE(path.stat().st_mode))) == (path, oct(right))
+        assert (path, oct(stat.S_IMODE(path.stat().st_mode))) == (path, oct(right_mode(path, root)))
 
 
 def test_a_clone_in_a_shared_view_is_read_by_members_whatever_the_umask(
@@ -293,7 +312,7 @@ def test_a_clone_in_a_shared_view_is_read_by_members_whatever_the_umask(
         blob.write_bytes(b"x")
         for shared, mode in ((tmp_path, 0o444), (None, 0o400)):
             directory = tmp_path / f"view-{shared is None}"
-            linked = links.link(directory, {"a.h5": blob}, links.INSIDE, ours=True, shared=shared)
+            linked = links.link_view(directory, {"a.h5": blob}, links.INSIDE, shared=shared)
             assert linked.modes == {"reflink": 1}
             assert stat.S_IMODE((directory / "a.h5").stat().st_mode) == mode
     finally:
@@ -332,6 +351,7 @@ def test_ones_own_root_is_opened_to_the_group_with_all_that_is_in_it(lab: Lab) -
     lab.assert_modes(also=0o200)
     lab.bob("prefetch", "0.3.2", *names(BRAIN, LUNG)).succeeded()
     lab.assert_modes(also=0o200)
+    assert lab.bob.run(ATTEMPT.format(directory=lab.root / "locks", name=NUMBER)).out == "True \n"
     lab.alice("verify").succeeded()
 
 
@@ -470,11 +490,16 @@ def test_no_link_in_place_of_the_index_or_a_lock_is_written_through(lab: Lab) ->
     victim = lab.bob.home / "victim"
     victim.write_text("precious")
     shutil.chown(victim, BOB)
-    for name in WRITABLE:
-        (lab.root / name).unlink()
+    (lab.root / "index.json").unlink()
+    for name in "index.json", f"locks/{NUMBER}.lock", "locks/pace", "locks/pace.lock":
         plant(lab.alice, lab.root / name, victim)
-    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN), "--pace", "0.01")
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN))
     assert (ran.code, "cannot write" in ran.err) == (6, True)
+    assert f"locks do not work in {lab.root / 'locks'} ({NUMBER}.lock is not a file)" in ran.err
+    lab.bob.run(
+        "from pathlib import Path; from antscache.fetch import Pacer\n"
+        f"Pacer(Path({str(lab.root / 'locks/pace')!r}), 1, shared=True).reserve_start()"
+    ).succeeded()
     assert victim.read_text() == "precious"
 
 
@@ -493,10 +518,19 @@ def test_what_has_another_name_is_not_written_to_in_place(lab: Lab) -> None:
         "except PermissionError: print('refused')"
     ).succeeded()
     assert victim.read_text() == "precious"
-    (lab.root / "locks/pace").unlink()
-    os.link(victim, lab.root / "locks/pace")
-    with closing(Locks(lab.root / "locks/pace")) as locks:
-        assert (locks.descriptor, locks.refusal) == (None, "it has another name")
+
+
+@pytest.mark.hard_links
+def test_sharing_again_opens_no_second_name_to_writing(lab: Lab) -> None:
+    """What a member has linked into `locks/` is not opened to the group by its owner."""
+    lab.shared()
+    mine = lab.root.parent / "mine"
+    mine.write_text("precious")
+    mine.chmod(0o644)
+    os.chown(mine, ALICE, GROUP)
+    os.link(mine, lab.root / "locks/1.lock")
+    lab.alice("init", "--shared").succeeded()
+    assert stat.S_IMODE(mine.stat().st_mode) == 0o644
 
 
 def plant(user: User, path: Path, target: Path) -> None:
@@ -509,40 +543,63 @@ def plant(user: User, path: Path, target: Path) -> None:
 # Locks
 
 
-def test_an_existing_lock_is_never_asked_for_as_if_it_were_to_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """fs.protected_regular refuses that to all but the file's owner, in directories with the sticky bit."""
-    path, opened = tmp_path / "pace", os.open
-
-    def protected(path: Path, flags: int, *mode: int) -> int:
-        if flags & os.O_CREAT and os.path.lexists(path):
-            raise PermissionError(13, os.strerror(13))
-        return opened(path, flags, *mode)
-
-    monkeypatch.setattr(os, "open", protected)
-    for _ in range(2):
-        with closing(Locks(path)) as locks:
-            assert (locks.refusal, path.exists()) == ("", True)
-
-
 def test_a_lock_is_held_by_one_member_at_a_time(lab: Lab) -> None:
     lab.shared()
-    code = (
-        "from pathlib import Path; from antscache.disk.locks import Locks\n"
-        f"with Locks(Path({str(lab.root / 'locks/identifiers')!r})).attempt(7) as ours: print(ours)"
-    )
-    with closing(Locks(lab.root / "locks/identifiers")) as locks:
-        with locks.attempt(7):
-            assert [user.run(code).out for user in (lab.alice, lab.bob, lab.carol)] == ["False\n"] * 3
-        assert [user.run(code).out for user in (lab.alice, lab.bob, lab.carol)] == ["True\n"] * 3
+    members = (lab.alice, lab.bob, lab.carol)
+    attempt = ATTEMPT.format(directory=lab.root / "locks", name=7)
+    with Locks(lab.root / "locks", shared=True).attempt("7"):
+        assert [user.run(attempt).out for user in members] == ["False \n"] * 3
+    assert [user.run(attempt).out for user in members] == ["True \n"] * 3
+
+
+def test_members_lock_the_lock_files_of_each_other(lab: Lab) -> None:
+    lab.shared()
+    members = (lab.alice, lab.bob, lab.carol)
+    for maker in members:
+        attempt = ATTEMPT.format(directory=lab.root / "locks", name=maker.number)
+        told = [user.run(attempt).out for user in (maker, *members)]
+        assert (told, (lab.root / f"locks/{maker.number}.lock").stat().st_uid) == (["True \n"] * 4, maker.number)
+    lab.assert_modes()
+
+
+def test_a_shared_root_of_before_is_used_as_it_is(lab: Lab) -> None:
+    """Its `locks/` is sticky, and filelock may refuse other members' files there: that costs bandwidth alone."""
+    lab.shared()
+    lab.alice("prefetch", "0.3.2", *names(LUNG)).succeeded()
+    locks = lab.root / "locks"
+    for path in locks.iterdir():
+        path.unlink()
+    locks.chmod(SHARED_DIRECTORY)
+    for name in "identifiers", "pace":
+        (locks / name).touch()
+        (locks / name).chmod(SHARED_FILE)
+        os.chown(locks / name, ALICE, GROUP)
+    for arguments in ["init", "--shared"], ["prefetch", "0.3.2", *names(TEMPLATE)]:
+        lab.alice(*arguments).succeeded()
+    attempt = ATTEMPT.format(directory=locks, name=NUMBER)
+    assert lab.carol.run(attempt).out == "True \n"
+    refused = lab.bob.run(attempt).out != "True \n"  # by some versions of filelock
+    ran = lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    assert ran.err.count(f"locks do not work in {locks} (") == refused
+    for user in lab.alice, lab.bob, lab.carol:
+        waits = user.run(RESERVE.format(path=locks / "pace")).out
+        assert float(waits) == pytest.approx(1000 * (lab.alice, lab.bob, lab.carol).index(user), abs=500)
+    assert stat.S_IMODE(locks.stat().st_mode) == SHARED_DIRECTORY
+    assert (locks / "identifiers").read_bytes() == b""
+    lab.carol("verify").succeeded()
+
+
+RESERVE = """
+from pathlib import Path; from antscache.fetch import Pacer
+print(Pacer(Path("{path}"), 1000, shared=True).reserve_start())
+"""
 
 
 def test_who_waits_is_told_for_whom_and_goes_on_without_them_if_they_hang(lab: Lab) -> None:
     lab.shared()
-    with StandIn(FEW, size=400_000, rate=1_000_000) as standin:
+    with StandIn(FEW, size=3_000_000, rate=1_000_000) as standin:
         holder = lab.alice.start("prefetch", "0.3.2", *names(BRAIN), ANTSCACHE_ORIGINS=standin.origins)
-        until(lambda: standin.sent("34821874") > 0)
+        until(lambda: bool(partial_files(Layout(lab.root))))
         os.kill(holder, signal.SIGSTOP)
         try:
             ran = lab.bob(
@@ -557,35 +614,21 @@ def test_who_waits_is_told_for_whom_and_goes_on_without_them_if_they_hang(lab: L
     lab.carol("verify").succeeded()
 
 
-def test_a_holder_that_is_not_of_this_system_is_known_by_its_notes(tmp_path: Path) -> None:
-    """To a container with process ids of its own, a lock's holder has none."""
+def test_the_note_of_a_partial_names_its_writer(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     store.create()
-    partial = Partial("figshare:1", 1000, '"state"', "origin", "boot")
-    code = (
-        "import sys; from pathlib import Path; from antscache.disk.locks import Locks\n"
-        "print(Locks(Path(sys.argv[1])).holder(7))"
-    )
-    unshare = shutil.which("unshare")
-    locks, notes, ingest = Locks(store.layout.identifier_locks), Notes(store.layout), store.ingest()
-    with closing(locks), closing(notes), ingest, locks.attempt(7):
+    with closing(Notes(store.layout)) as notes, store.ingest() as ingest:
         ingest.write(b"beginning")
-        notes.add(ingest.path, partial)
+        notes.add(ingest.path, Partial("figshare:1", 1000, '"state"', "origin", "boot"))
         [[left]] = partial_files(store.layout).values()
-        command = [sys.executable, "-c", code, str(store.layout.identifier_locks)]
-        here = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert here.strip() == left.writer == f"process {os.getpid()} of {disk.user_name(os.geteuid())} on {HOST}"
-        if not unshare or os.geteuid() != 0:
-            cannot("only root can have process ids of its own")
-        apart = [unshare, "--pid", "--fork", *command]
-        assert subprocess.run(apart, capture_output=True, text=True, check=True).stdout.strip() == ""
+    assert left.writer == f"process {os.getpid()} of {disk.user_name(os.geteuid())} on {HOST}"
 
 
 @pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP"])
 def test_locks_that_do_not_work_are_said_once(antscache: AntsCache, tmp_path: Path, number: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        f"import errno, fcntl, os\ndef lockf(*_):\n    raise OSError(errno.{number}, os.strerror(errno.{number}))\n"
-        "fcntl.lockf = lockf\n"
+        f"import errno, fcntl, os\ndef flock(*_):\n    raise OSError(errno.{number}, os.strerror(errno.{number}))\n"
+        "fcntl.flock = flock\n"
     )
     ran = antscache("prefetch", "0.3.2", *names(BRAIN, LUNG, TEMPLATE), PYTHONPATH=tmp_path).succeeded()
     assert ran.err.count(f"note: locks do not work in {antscache.root / 'locks'}") == 1

@@ -42,7 +42,7 @@ def record(content: bytes, trust: Trust = "origin", identifier: str = "figshare:
 
 def keep(store: Store, entry: Entry, content: bytes) -> Descriptor:
     blob = store.add(content)
-    store.remember(record(content, identifier=str(entry.identifier)))
+    store.records.remember(record(content, identifier=str(entry.identifier)))
     return blob
 
 
@@ -183,16 +183,18 @@ def test_a_blob_is_published_where_there_are_no_hard_links(store: Store, monkeyp
 
 
 def test_a_record_is_what_was_remembered(store: Store) -> None:
-    store.remember(record(b"a"))
+    store.records.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
-    assert {record.identifier: record.descriptor for record in store.records()} == {"figshare:1": descriptor_of(b"a")}
+    assert {record.identifier: record.descriptor for record in store.records.readable()} == {
+        "figshare:1": descriptor_of(b"a")
+    }
 
 
 @pytest.mark.parametrize(("old", "new"), [("origin", "origin"), ("origin", "mirror"), ("lockfile", "origin")])
 def test_no_equal_or_lower_trust_changes_what_an_identifier_is(store: Store, old: Trust, new: Trust) -> None:
-    store.remember(record(b"a", old))
+    store.records.remember(record(b"a", old))
     with pytest.raises(IntegrityError) as caught:
-        store.remember(record(b"b", new))
+        store.records.remember(record(b"b", new))
     assert descriptor_of(b"a").digest in str(caught.value)
     assert descriptor_of(b"b").digest in str(caught.value)
     assert store.record("figshare:1") == record(b"a", old)
@@ -200,14 +202,14 @@ def test_no_equal_or_lower_trust_changes_what_an_identifier_is(store: Store, old
 
 @pytest.mark.parametrize(("old", "new"), [("adopted", "mirror"), ("mirror", "origin"), ("origin", "lockfile")])
 def test_a_higher_trust_replaces_a_record(store: Store, old: Trust, new: Trust) -> None:
-    store.remember(record(b"a", old))
-    store.remember(record(b"b", new))
+    store.records.remember(record(b"a", old))
+    store.records.remember(record(b"b", new))
     assert store.record("figshare:1") == record(b"b", new)
 
 
 def test_the_same_bytes_from_elsewhere_are_no_conflict(store: Store) -> None:
-    store.remember(record(b"a", "origin"))
-    store.remember(record(b"a", "mirror"))
+    store.records.remember(record(b"a", "origin"))
+    store.records.remember(record(b"a", "mirror"))
     assert store.record("figshare:1") == record(b"a", "origin")
 
 
@@ -215,12 +217,12 @@ def test_the_same_bytes_from_elsewhere_are_no_conflict(store: Store) -> None:
 def test_a_record_that_cannot_be_read_is_no_record_and_is_replaced(store: Store, content: str) -> None:
     store.layout.record("figshare:1").write_text(content)
     assert store.record("figshare:1") is None
-    store.remember(record(b"a"))
+    store.records.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
 
 
 def test_a_record_under_another_identifiers_name_is_not_believed(store: Store) -> None:
-    store.remember(record(b"a", identifier="figshare:2"))
+    store.records.remember(record(b"a", identifier="figshare:2"))
     shutil.copy(store.layout.record("figshare:2"), store.layout.record("figshare:1"))
     assert store.record("figshare:1") is None
 
@@ -275,16 +277,16 @@ def test_the_index_names_each_release_with_what_is_held_of_it(store: Store) -> N
     a, b = keep(store, A, b"a"), keep(store, B, b"b")
     store.refs.select(Selection(RELEASE, (A, B)))
     store.refs.select(Selection(Release("antspynet", "0.3.2+1a2b3c4d"), (A,)))
-    store.update_index()
+    store.index.update()
     assert layers(store, "antspynet-0.3.2") == [("a.h5", a.digest), ("b.nii.gz", b.digest)]
     assert layers(store, "antspynet-0.3.2_1a2b3c4d") == [("a.h5", a.digest)]
-    assert store.is_indexed(RELEASE, ((A, a), (B, b)))
-    assert not store.is_indexed(RELEASE, ((A, a),))
+    assert store.index.says(RELEASE, ((A, a), (B, b)))
+    assert not store.index.says(RELEASE, ((A, a),))
 
 
 def test_a_release_of_which_nothing_is_held_has_the_empty_layer(store: Store) -> None:
     store.refs.select(Selection(RELEASE, (A,)))
-    store.update_index()
+    store.index.update()
     assert layers(store, "antspynet-0.3.2") == [(None, descriptor_of(b"{}").digest)]
     assert store.holds(descriptor_of(b"{}"))
 
@@ -294,7 +296,7 @@ def test_the_last_of_many_to_update_the_index_has_seen_every_change(store: Store
 
     def use(release: Release) -> None:
         store.refs.select(Selection(release, (A,)))
-        store.update_index()
+        store.index.update()
 
     threads = [threading.Thread(target=use, args=(release,)) for release in releases]
     for thread in threads:

@@ -24,7 +24,7 @@ from antscache.cache import Cache
 from antscache.core.manifest import Manifest, Package, Release, entry, parse_release
 from antscache.errors import AntsCacheError
 from antscache.export import Target
-from antscache.fetch import fetcher
+from antscache.fetch import other_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,7 +270,7 @@ def _act(command: Command, settings: Settings, place: str, at: int, kill: bool, 
         pipe.send(HELD)
         pipe.recv()
 
-    fetcher.LOOK = 0.02  # seconds: who waits for a lock need not wait long
+    other_processes.LOOK_SECONDS = 0.02  # seconds: who waits for a lock need not wait long
     if at:
         _count_steps(place, at, stop)
     try:

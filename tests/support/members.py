@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parents[1]
 PRELOADED = (
+    "encodings.ascii",
     "encodings.idna",
     "netrc",
     "http.cookiejar",

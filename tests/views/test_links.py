@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antscache.errors import ViewError
-from antscache.views.links import INSIDE, OUTSIDE, link, missing
+from antscache.views.links import INSIDE, OUTSIDE, link_home, link_view, missing
 
 SHM = Path("/dev/shm")  # noqa: S108  another filesystem than the tests' own
 
@@ -42,24 +42,24 @@ def test_each_name_leads_to_its_bytes_and_a_second_time_nothing_is_made(
     view: Path, blobs: dict[str, Path], mode: str
 ) -> None:
     modes = INSIDE if mode == "auto" else (mode,)
-    first = link(view, blobs, modes, ours=True)  # type: ignore[arg-type]
+    first = link_view(view, blobs, modes)  # type: ignore[arg-type]
     assert contents(view) == EXPECTED
     assert sum(first.modes.values()) == 3
-    second = link(view, blobs, modes, ours=True)  # type: ignore[arg-type]
+    second = link_view(view, blobs, modes)  # type: ignore[arg-type]
     assert (sum(second.modes.values()), second.intact) == (0, 3)
 
 
 def test_a_symlink_is_relative_so_that_the_root_can_be_moved(
     tmp_path: Path, view: Path, blobs: dict[str, Path]
 ) -> None:
-    link(view, blobs, ["symlink"], ours=True)
+    link_view(view, blobs, ["symlink"])
     (tmp_path / "root").rename(tmp_path / "moved")
     assert contents(tmp_path / "moved/views/antspynet-1/.keras/ANTsXNet") == EXPECTED
 
 
 @pytest.mark.hard_links
 def test_a_hard_link_is_the_blob_itself(view: Path, blobs: dict[str, Path]) -> None:
-    link(view, blobs, ["hardlink"], ours=True)
+    link_view(view, blobs, ["hardlink"])
     assert all((view / name).samefile(blob) and not (view / name).is_symlink() for name, blob in blobs.items())
 
 
@@ -71,7 +71,7 @@ def test_a_name_of_ours_that_leads_elsewhere_is_made_right(view: Path, blobs: di
     else:
         (view / "a.h5").write_bytes(b"z" * (10 if there == "same size" else 3))
     assert missing(view, blobs) == ["a.h5", "b.h5", "c.h5"]
-    link(view, blobs, INSIDE, ours=True)
+    link_view(view, blobs, INSIDE)
     assert contents(view) == EXPECTED
     assert missing(view, blobs) == []
 
@@ -79,7 +79,7 @@ def test_a_name_of_ours_that_leads_elsewhere_is_made_right(view: Path, blobs: di
 def test_what_is_not_ours_in_a_view_is_left_alone(view: Path, blobs: dict[str, Path]) -> None:
     view.mkdir(parents=True)
     (view / "mine.h5").write_bytes(b"mine")
-    link(view, blobs, INSIDE, ours=True)
+    link_view(view, blobs, INSIDE)
     assert contents(view) == {**EXPECTED, "mine.h5": b"mine"}
 
 
@@ -88,16 +88,16 @@ def test_a_directory_in_place_of_a_name_is_an_error_and_nothing_is_left_behind(
 ) -> None:
     (view / "a.h5").mkdir(parents=True)
     with pytest.raises(ViewError, match="cannot link into"):
-        link(view, blobs, INSIDE, ours=True)
+        link_view(view, blobs, INSIDE)
     assert [path.name for path in view.iterdir()] == ["a.h5"]
 
 
 def test_outside_the_root_nothing_points_out(tmp_path: Path, blobs: dict[str, Path]) -> None:
     home = tmp_path / "home"
-    link(home, blobs, OUTSIDE, ours=False)
+    link_home(home, blobs, OUTSIDE)
     assert contents(home) == EXPECTED
     assert not any(path.is_symlink() for path in home.iterdir())
-    assert link(home, blobs, OUTSIDE, ours=False).intact == 3
+    assert link_home(home, blobs, OUTSIDE).intact == 3
 
 
 @pytest.mark.parametrize("there", [b"z" * 10, b"other size", b""])
@@ -108,7 +108,7 @@ def test_other_bytes_outside_the_root_are_kept_and_nothing_is_changed(
     home.mkdir()
     (home / "b.h5").write_bytes(there)
     with pytest.raises(ViewError, match=r"other bytes under b\.h5; nothing was changed"):
-        link(home, blobs, OUTSIDE, ours=False)
+        link_home(home, blobs, OUTSIDE)
     assert contents(home) == {"b.h5": there}
 
 
@@ -117,14 +117,14 @@ def test_a_symlink_outside_the_root_is_not_taken_for_the_file(tmp_path: Path, bl
     home.mkdir()
     (home / "a.h5").symlink_to(blobs["a.h5"])
     with pytest.raises(ViewError, match="other bytes"):
-        link(home, blobs, OUTSIDE, ours=False)
+        link_home(home, blobs, OUTSIDE)
 
 
 def test_the_same_bytes_outside_the_root_are_taken_as_they_are(tmp_path: Path, blobs: dict[str, Path]) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "a.h5").write_bytes(EXPECTED["a.h5"])
-    linked = link(home, blobs, OUTSIDE, ours=False)
+    linked = link_home(home, blobs, OUTSIDE)
     assert (linked.intact, sum(linked.modes.values())) == (1, 2)
 
 
@@ -139,12 +139,12 @@ def elsewhere(tmp_path: Path) -> Path:
 
 def test_onto_another_filesystem_files_are_copied_and_that_is_told(elsewhere: Path, blobs: dict[str, Path]) -> None:
     try:
-        linked = link(elsewhere, blobs, OUTSIDE, ours=False)
+        linked = link_home(elsewhere, blobs, OUTSIDE)
         assert linked.modes == {"copy": 3}
         assert "hardlink refused" in str(linked.refusal)
         assert contents(elsewhere) == EXPECTED
         assert {stat.S_IMODE(path.stat().st_mode) & 0o222 for path in elsewhere.iterdir()} == {0}
-        assert link(elsewhere, blobs, OUTSIDE, ours=False).intact == 3
+        assert link_home(elsewhere, blobs, OUTSIDE).intact == 3
     finally:
         for path in elsewhere.iterdir():
             path.unlink()
@@ -157,7 +157,7 @@ def test_a_blob_on_another_filesystem_changes_nothing_for_the_others(
 ) -> None:
     far = elsewhere / "blob"
     far.write_bytes(b"far")
-    linked = link(tmp_path / "home", {"0.h5": far, **blobs}, OUTSIDE, ours=False)
+    linked = link_home(tmp_path / "home", {"0.h5": far, **blobs}, OUTSIDE)
     far.unlink()
     elsewhere.rmdir()
     assert linked.modes["copy"] == 1
@@ -166,7 +166,7 @@ def test_a_blob_on_another_filesystem_changes_nothing_for_the_others(
 
 def test_a_mode_that_does_not_work_here_is_an_error_that_names_it(elsewhere: Path, blobs: dict[str, Path]) -> None:
     with pytest.raises(ViewError, match="hardlink refused") as caught:
-        link(elsewhere, blobs, ["hardlink"], ours=False)
+        link_home(elsewhere, blobs, ["hardlink"])
     assert "--link-mode auto" in caught.value.hint
     assert list(elsewhere.iterdir()) == []
     elsewhere.rmdir()
@@ -179,6 +179,6 @@ def test_where_hard_links_are_refused_a_view_has_symlinks_and_that_is_told(
         raise OSError(1, os.strerror(1))
 
     monkeypatch.setattr(os, "link", refuse)
-    linked = link(view, blobs, INSIDE, ours=True)
+    linked = link_view(view, blobs, INSIDE)
     assert linked.modes in ({"symlink": 3}, {"reflink": 3})
     assert contents(view) == EXPECTED

@@ -46,11 +46,10 @@ def adopt(
     cache = invocation.cache()
     meant = manifest(cache, release, source, python)
     directory = directory.absolute()
-    size = size_of_files(files_to_adopt(directory, meant.release.package)) * (
-        1 if dry_run else 2
-    )  # what is taken is read again
-    with progress.read(invocation, size) as heard, progress.shown(invocation, (), json=False) as listen:
-        judged = cache.adopt(directory, meant, move=move, dry_run=dry_run, heard=heard, listen=listen)
+    size = size_of_files(files_to_adopt(directory, meant.release.package))
+    times = 1 if dry_run else 2  # what is taken is read again
+    with progress.show_reading(invocation, times * size) as listen:
+        judged = cache.adopt(directory, meant, move=move, dry_run=dry_run, listen=listen)
     counts = Counter(each.fate for each in judged)
     if json:
         render.print_json({"release": str(meant.release), "files": [_judgement(each) for each in judged]})

@@ -44,7 +44,7 @@ def container_args(
         invocation.say(f"note: the lower cache {unused.directory} is not used: {unused.why}")
     lowers = tuple(lower.layout.root for lower in cache.store.lowers)
     known = manifest(cache, release, source, python) if release or source or python else None
-    located = cache.located(known) if known else ()
+    located = cache.locate(known) if known else ()
     missing = [each for each in located if not _is_reached(each, lowers)]
     prefetch = f"antscache prefetch {_named(release, source, python)}".rstrip()
     root = _root(cache, prefetch, needed=not known or bool(missing))

@@ -69,7 +69,7 @@ def export(
             invocation.say(f"note: {release} is left out: nothing of it is asked for")
     if dry_run:
         _print_plan(invocation, contents, target, json=json)
-        exporting.check(contents, target)
+        exporting.check_target(contents, target)
     else:
         _carry_out(invocation, cache, contents, target, json=json)
 
@@ -95,12 +95,12 @@ def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target:
         AntsCacheError: as `Cache.export` does.
     """
     from antscache.cli import progress
-    from antscache.export import check
+    from antscache.export import check_target
 
-    check(contents, target)
+    check_target(contents, target)
     invocation.say(_told(contents, target))
-    with progress.read(invocation, contents.size) as heard:
-        size = cache.export(contents, target, heard=heard)
+    with progress.show_reading(invocation, contents.size) as listen:
+        size = cache.export(contents, target, listen)
     invocation.say(f"written and verified: {render.size(size)}")
     if json:
         _print_facts(contents, target, size)

@@ -19,9 +19,10 @@ from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from antscache.cache import Cache, EntryLocation
+    from antscache.cache import Cache
     from antscache.core import Manifest, Package, Release
     from antscache.hook import Hooked
+    from antscache.views import EntryLocation
 
 
 @click.group("hook", cls=HintingGroup)
@@ -95,7 +96,7 @@ def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
 def entries(invocation: Invocation, package: Package, directory: Path) -> None:
     """Print, as JSON, what the PACKAGE in DIRECTORY asks for and where it is."""
     cache = invocation.cache()
-    _print(cache.located(_asked_for(cache, package, directory)))
+    _print(cache.locate(_asked_for(cache, package, directory)))
 
 
 @group.command(hidden=True)
@@ -113,17 +114,17 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
     try:
         cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
     except AntsCacheError as error:
-        if cache.settings.mounted and (brought := cache.brought(manifest, kind, name)):
+        if cache.settings.mounted and (brought := cache.find_in_user_home(manifest, kind, name)):
             invocation.say(f"note: {brought.path} is used as it is: it is whole, and nothing says whose bytes it has")
             _print([brought])
             return
-        if not isinstance(error, Offline) or cache.catalog.at_hand(manifest.release):
+        if not isinstance(error, Offline) or cache.catalog.find(manifest.release):
             raise
         hint = (
             f"run `antscache prefetch --from {shlex.quote(str(directory))} --name {name}` where there is network access"
         )
         raise Offline(str(error), hint=hint) from None
-    _print([each for each in cache.located(manifest) if (each.kind, each.name) == (kind, name)])
+    _print([each for each in cache.locate(manifest) if (each.kind, each.name) == (kind, name)])
 
 
 def _print(located: Iterable[EntryLocation]) -> None:

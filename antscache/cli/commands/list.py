@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from antscache.cache import ReleaseUsage
+    from antscache.views import ReleaseUsage
 
 
 @click.command(name="list")

@@ -12,8 +12,9 @@ from antscache.cli.options import KINDS, IdentifierType, Invocation, as_json, fe
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from antscache.cache import Cache, Prefetched
+    from antscache.cache import Cache, Sizes
     from antscache.core import Plan, Release, UsageRecord
+    from antscache.operations import Prefetched
 
 
 @click.command()
@@ -67,19 +68,19 @@ def prefetch(
     if records:
         if releases or source or python or names or kinds or accepted:
             raise click.UsageError("--from-record says itself which releases and names")
-        plans = cache.plan_uses(_noted(records))
+        plans = cache.plan_usage(_noted(records))
     else:
         manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
         wanted = [KINDS[kind] for kind in kinds]
         plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
-    plans = [cache.sized(plan, ask=sizes) for plan in plans]
+    sized = [(plan, cache.sizes(plan, ask=sizes)) for plan in plans]
     if dry_run:
-        _print_plans(cache, plans, json=json)
-        for plan in plans:
-            cache.check_space(plan)
+        _print_plans(cache, sized, json=json)
+        for plan, known in sized:
+            cache.check_space(plan, known)
         return
-    for plan in plans:
-        result = carry_out(invocation, cache, plan, json=json)
+    for plan, known in sized:
+        result = carry_out(invocation, cache, plan, known, json=json)
         if not json:
             click.echo(result.home)
 
@@ -103,25 +104,35 @@ def _noted(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
     return noted
 
 
-def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = False) -> Prefetched:
+def carry_out(
+    invocation: Invocation, cache: Cache, plan: Plan, sizes: Sizes | None = None, *, json: bool = False
+) -> Prefetched:
     """Prefetch one release and say what happened; with `json`, in events.
+
+    Args:
+        invocation: whose flags say how to talk.
+        cache: where it becomes present.
+        plan: of the release.
+        sizes: of what it fetches, as far as they are known; what is at hand, without.
+        json: print events.
 
     Raises:
         AntsCacheError: as `Cache.prefetch` does.
     """
-    from antscache.cli.progress import print_event, shown
+    from antscache.cli.progress import print_event, show_fetch
 
+    sizes = cache.sizes(plan) if sizes is None else sizes
     total, missing = len(plan.entries), len(plan.missing)
     if missing:
         for unused in cache.unused:
             invocation.say(f"note: the lower cache {unused.directory} is not used: {unused.why}")
     if json:
-        print_event("planned", _plan_facts(cache, plan))
+        print_event("planned", _plan_facts(cache, plan, sizes))
     elif missing:
-        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(cache, plan)}"
+        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(cache, plan, sizes)}"
         invocation.say(f"{plan.release}: {told}{_told_pace(cache, plan)}")
-    with shown(invocation, plan.fetch, json=json) as listen:
-        result = cache.prefetch(plan, listen)
+    with show_fetch(invocation, plan.fetch, sizes, json=json) as listen:
+        result = cache.prefetch(plan, listen, sizes)
     if json:
         print_event("prefetched", {"release": str(plan.release), "home": str(result.home), "present": total})
         return result
@@ -133,43 +144,43 @@ def carry_out(invocation: Invocation, cache: Cache, plan: Plan, *, json: bool = 
     return result
 
 
-def _plan_facts(cache: Cache, plan: Plan) -> dict[str, Any]:
-    need = cache.need(plan)
+def _plan_facts(cache: Cache, plan: Plan, sizes: Sizes) -> dict[str, Any]:
+    need = cache.need(plan, sizes)
     return {
         "release": str(plan.release),
         "present": [entry.name for entry, _ in plan.present],
         "missing": [entry.name for entry in plan.missing],
         "unavailable": [entry.name for entry in plan.unavailable],
-        "seconds": cache.pace(plan) if plan.fetch else 0.0,
+        "seconds": cache.least_seconds(plan) if plan.fetch else 0.0,
         "size": need.download,
         "unknown": need.unknown,
         "short": need.short,
     }
 
 
-def _print_plans(cache: Cache, plans: list[Plan], *, json: bool) -> None:
+def _print_plans(cache: Cache, plans: list[tuple[Plan, Sizes]], *, json: bool) -> None:
     if json:
-        render.print_json([_plan_facts(cache, plan) for plan in plans])
+        render.print_json([_plan_facts(cache, plan, sizes) for plan, sizes in plans])
         return
-    for plan in plans:
-        sizes = {wanted.identifier: render.size(wanted.size) for wanted in plan.fetch if wanted.size is not None}
+    for plan, sizes in plans:
+        told = {identifier: render.size(size) for identifier, size in sizes.items()}
         rows = [
-            ("fetch", entry.kind, entry.file, str(entry.identifier), sizes.get(entry.identifier, ""))
+            ("fetch", entry.kind, entry.file, str(entry.identifier), told.get(entry.identifier, ""))
             for entry in plan.missing
             if entry.identifier
         ]
         rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}", "") for entry in plan.unavailable]
         render.print_table(rows)
-        to_fetch = f"{len(plan.missing)} to fetch{_told_size(cache, plan)}"
+        to_fetch = f"{len(plan.missing)} to fetch{_told_size(cache, plan, sizes)}"
         counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
         click.echo(f"{plan.release}: {counts}{_told_pace(cache, plan)}")
 
 
-def _told_size(cache: Cache, plan: Plan) -> str:
+def _told_size(cache: Cache, plan: Plan, sizes: Sizes) -> str:
     """Say in a phrase how many bytes are to be fetched, as far as that is known."""
     if not plan.fetch:
         return ""
-    need = cache.need(plan)
+    need = cache.need(plan, sizes)
     known = len(plan.fetch) - need.unknown
     if not known:
         return " (of unknown size)"
@@ -178,5 +189,5 @@ def _told_size(cache: Cache, plan: Plan) -> str:
 
 def _told_pace(cache: Cache, plan: Plan) -> str:
     """Say in a phrase how long the fetch takes at least, at the pace that Figshare's API asks for."""
-    seconds = cache.pace(plan) if plan.fetch else 0.0
+    seconds = cache.least_seconds(plan) if plan.fetch else 0.0
     return f", which takes at least {render.duration(seconds)} at Figshare's pace" if seconds > 1 else ""

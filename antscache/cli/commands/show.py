@@ -18,7 +18,7 @@ def show(invocation: Invocation, name: str, json: bool) -> None:
     from antscache.core import unknown_names
 
     catalog = invocation.cache().catalog
-    manifests = [found for found in map(catalog.at_hand, catalog.releases()) if found]
+    manifests = [found for found in map(catalog.find, catalog.releases()) if found]
     entries = [(each.release, entry) for each in manifests for entry in each.entries if entry.name == name]
     if not entries:
         known = {entry.name for each in manifests for entry in each.entries}

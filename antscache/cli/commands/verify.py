@@ -30,7 +30,7 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
 
     Exits with 5 if anything is not.
     """
-    from antscache.cli.progress import read, shown
+    from antscache.cli.progress import show_reading
     from antscache.core import hexadecimal, parse_release
 
     if sums and (deep or repair or json):
@@ -42,8 +42,8 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
             click.echo(_sum(hexadecimal(digest), os.fsencode(path)))
         return
     size = cache.store.stored()[1] if render.is_terminal() else 0
-    with read(invocation, size) as heard, shown(invocation, (), json=False) as listen:
-        verified = cache.verify(named, deep=deep, repair=repair, heard=heard, listen=listen)
+    with show_reading(invocation, size) as listen:
+        verified = cache.verify(named, deep=deep, repair=repair, listen=listen)
     if json:
         render.print_json(verified)
     else:

@@ -1,0 +1,78 @@
+"""The index: `index.json` names each release in use, with what is held of it.
+
+It is recomputed from refs, records and blobs, and right without a lock: whoever changes one of them updates it, and
+looks again after writing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from antscache import disk
+from antscache.core import descriptor_of, union
+from antscache.disk import store_errors
+from antscache.store.oci import artifact_manifest, index_document, index_line, tag, tags_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from antscache.core import Descriptor, Entry, Release
+    from antscache.store.store import Store
+
+
+class Index:
+    """The index of `store`: of what is under its own root."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.layout.index
+
+    def update(self) -> None:
+        """Make `index.json` name each release in use, with what is held of it.
+
+        Call it after a change of a ref, record or blob. It looks again after it wrote, so that of any number of
+        processes at once the last to write has seen every change.
+        """
+        while not self.matches(documents := self._documents()):
+            for document in documents.values():
+                self._store.add(document)
+            with store_errors(f"cannot write {self._path}"):
+                disk.replace(self._path, _index(documents), self._store.layout.staging)
+
+    def matches(self, documents: Mapping[Release, bytes]) -> bool:
+        """Return whether `index.json` names these artifact manifests and no others, and they are blobs."""
+        whole = all(self._store.owns(descriptor_of(document)) for document in documents.values())
+        return whole and self._read() == _index(documents)
+
+    def says(self, release: Release, held: Iterable[tuple[Entry, Descriptor]]) -> bool:
+        """Return whether `index.json` says that exactly `held` is held of `release`, and names what else is in use."""
+        document, content = descriptor_of(self._document(held)), self._read()
+        return (
+            index_line(release, document) in content
+            and self._store.owns(document)
+            and tags_in(content) == {tag(each) for each in self._store.refs.releases()}
+        )
+
+    def names(self, release: Release) -> bool:
+        """Return whether `index.json` names `release`, in use or not."""
+        return tag(release) in tags_in(self._read())
+
+    def _documents(self) -> dict[Release, bytes]:
+        """Return the artifact manifest of each release in use."""
+        store = self._store
+        selected = {release: union(store.refs.selections(release)) for release in store.refs.releases()}
+        return {release: self._document(store.blobs_of(entries)) for release, entries in selected.items()}
+
+    def _document(self, blobs: Iterable[tuple[Entry, Descriptor]]) -> bytes:
+        """Return the artifact manifest of those of `blobs` that are under this root."""
+        return artifact_manifest((entry.file, blob) for entry, blob in blobs if self._store.owns(blob))
+
+    def _read(self) -> bytes:
+        try:
+            return self._path.read_bytes()
+        except OSError:
+            return b""
+
+
+def _index(documents: Mapping[Release, bytes]) -> bytes:
+    return index_document((release, descriptor_of(document)) for release, document in documents.items())

@@ -1,0 +1,56 @@
+"""How often records are read: a plan's state is read once and handed on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from antscache import Cache, disk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import AntsCache
+
+    from antscache.testing import StandIn
+
+RELEASE = "antspynet==0.3.2"
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each record was read with success."""
+    counted: Counter[str] = Counter()
+    read = disk.read
+
+    def count(path: Path | str) -> bytes:
+        content = read(path)
+        if "/identifiers/" in str(path):
+            counted[str(path)] += 1
+        return content
+
+    monkeypatch.setattr(disk, "read", count)
+    return counted
+
+
+def test_a_first_prefetch_reads_each_record_four_times_at_most(
+    antscache: AntsCache, figshare: StandIn, reads: Counter[str]
+) -> None:
+    cache = Cache.open(antscache.root, origins=tuple(figshare.origins.split()))
+    plan = cache.plan(RELEASE)
+    result = cache.prefetch(plan)
+    assert len(result.fetched) == len(reads) > 200
+    assert max(reads.values()) <= 4
+
+
+def test_a_prefetch_of_what_is_there_reads_each_record_once(
+    antscache: AntsCache, figshare: StandIn, reads: Counter[str]
+) -> None:
+    antscache("prefetch", RELEASE).succeeded()
+    cache = Cache.open(antscache.root, origins=tuple(figshare.origins.split()))
+    result = cache.prefetch(cache.plan(RELEASE))
+    assert result.fetched == ()
+    assert len(reads) > 200
+    assert set(reads.values()) == {1}
