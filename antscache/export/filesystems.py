@@ -1,7 +1,7 @@
 """Filesystems in one file: how large they become, and the programs that make them of a tree.
 
 squashfs    mksquashfs, of squashfs-tools 4.4 or later; neither compressed nor with fragments: weights and gzipped
-            images would hardly become smaller, and so the size is known before
+            images would hardly become smaller, and so the size is about that of the files
 ext3        mke2fs, which copies the tree, then debugfs, of e2fsprogs: owners, modes and times are set in the image,
             because mke2fs takes them from the tree, which is of whoever exports, and of now
 
@@ -11,7 +11,6 @@ Equal trees make equal images by the same version of these programs.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import shutil
 import subprocess
@@ -33,11 +32,12 @@ PACKAGES: dict[Filesystem, str] = {"squashfs": "squashfs-tools", "ext3": "e2fspr
 ADMINISTRATORS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where e2fsprogs is, and no user's PATH leads
 # What would change an image, and is set here if it is needed.
 IN_THE_WAY = ("SOURCE_DATE_EPOCH", "E2FSPROGS_", "MKE2FS_")
+BLOCK = 4096  # bytes: an ext3 consists of such blocks, and mksquashfs fills up the last one
 
 
 def size_of(filesystem: Filesystem, tree: Tree) -> int:
-    """How many bytes the image of `tree` has at most: of a squashfs all but exactly, of an ext3 exactly."""
-    return squashfs_size(tree) if filesystem == "squashfs" else ext3_blocks(tree)[0] * EXT3_BLOCK
+    """Return how many bytes the image of `tree` will have: of an ext3 exactly, of a squashfs about, and no fewer."""
+    return _squashfs_size(tree) if filesystem == "squashfs" else _ext3_size(tree)
 
 
 def check_programs(filesystem: Filesystem) -> None:
@@ -63,40 +63,26 @@ def make(filesystem: Filesystem, tree: Tree, root: Path, image: Path, seconds: i
         _make_ext3(tree, root, image, seconds)
 
 
-def _units(size: int, unit: int) -> int:
-    """How many units `size` takes, the last one perhaps in part."""
-    return -(-size // unit)
+def _count(tree: Tree) -> int:
+    """Return how many files, links and directories `tree` has."""
+    return len(tree.files) + len(tree.links) + len(tree.directories)
 
 
-# squashfs (https://docs.kernel.org/filesystems/squashfs.html)
-
-DATA_BLOCK = 128 << 10  # bytes: mksquashfs's default
-META_BLOCK = 8 << 10
-SUPERBLOCK, PADDED = 96, 4096
-FAR = 1 << 32  # bytes: what begins or ends beyond them has a larger inode
-FILE_INODE, FAR_INODE, DIRECTORY_INODE, LINK_INODE = 32, 56, 40, 24
-NAME, RUN = 8, 12  # of each name in a directory, beside itself; of each run of names whose inodes are together
-RUN_LENGTH = 256
-LONGEST = 256  # bytes of a name
+def _blocks(size: int) -> int:
+    """Return how many blocks `size` bytes take, the last one perhaps in part."""
+    return -(-size // BLOCK)
 
 
-def squashfs_size(tree: Tree) -> int:
-    """How many bytes the image of `tree` has at most, and, less 64 a directory and 4096, at least: pure."""
-    directories, names = tree.directories, [*tree.files, *tree.links, *tree.directories]
-    inode = FILE_INODE if tree.size + FAR_INODE * len(names) < FAR else FAR_INODE
-    inodes = sum(inode + 4 * _units(size, DATA_BLOCK) for size in tree.files.values())
-    inodes += sum(LINK_INODE + size for size in tree.links.values()) + DIRECTORY_INODE * len(directories)
-    runs = 3 * len(directories) + _units(len(names), RUN_LENGTH) + _units(inodes, META_BLOCK)
-    listed = RUN * runs + sum(NAME + len(os.fsencode(path.name)) for path in names)
-    inodes += listed // META_BLOCK * (RUN + LONGEST)  # a large directory has a table of its own
-    exported = 8 * len(names)
-    tables = sum(map(_in_meta_blocks, (inodes, listed, exported, 4)))
-    pointers = 8 * (_units(exported, META_BLOCK) + 1)  # to the export table, and to the one of owners
-    return _units(SUPERBLOCK + tree.size + tables + pointers, PADDED) * PADDED
+# squashfs
 
 
-def _in_meta_blocks(size: int) -> int:
-    return size + 2 * _units(size, META_BLOCK)
+def _squashfs_size(tree: Tree) -> int:
+    """Return about how many bytes the image of `tree` has: never fewer than it will have.
+
+    An inode, a name of 200 bytes and what a link leads to take less than 384 bytes together; the lists of where a
+    file's bytes are take less than one byte in 10,000.
+    """
+    return _blocks(tree.size + tree.size // 10_000 + 384 * _count(tree)) * BLOCK
 
 
 def _make_squashfs(tree: Tree, root: Path, image: Path, seconds: int) -> None:
@@ -105,80 +91,43 @@ def _make_squashfs(tree: Tree, root: Path, image: Path, seconds: int) -> None:
     modes.write_text("".join(f"{path} m {mode:o} 0 0\n" for path, mode in named))
     root.chmod(DIRECTORY)
     plain = ["-noI", "-noD", "-noF", "-noX", "-no-fragments", "-no-duplicates", "-no-sparse", "-no-xattrs"]
-    format_ = ["-comp", "gzip", "-b", str(DATA_BLOCK), "-exports"]  # gzip: nothing is compressed, but all know it
+    format_ = ["-comp", "gzip", "-b", "128K", "-exports"]  # gzip: nothing is compressed, but all know it
     same = ["-all-root", "-mkfs-time", str(seconds), "-all-time", str(seconds), "-pf", str(modes)]
     quiet = ["-noappend", "-quiet", "-no-progress", "-mem", "64M"]
     _run("squashfs", "mksquashfs", [str(root), str(image), *format_, *plain, *same, *quiet])
 
 
-# ext3 (https://docs.kernel.org/filesystems/ext4/; block maps, as ext2 has them)
+# ext3
 
-EXT3_BLOCK = 4096
-GROUP = 32768  # blocks
-JOURNAL = 1024  # blocks: the smallest journal
-RESERVED = 11  # inodes: ten, and lost+found
-INODES_A_BLOCK = 16
-DIRECT, POINTERS = 12, 1024  # blocks that an inode names itself, and that a block of pointers does
-FAST_LINK = 60  # bytes: a link that is shorter is in its inode
-LOST_AND_FOUND = 4  # blocks
-SPARE = 64  # blocks: mke2fs gives up a last group with less than 50 for files
+RESERVED_INODES = 11  # ten, and lost+found
+JOURNAL_BLOCKS = 1024  # the smallest journal
+SPARE_BLOCKS = 64  # for superblock, lost+found and the like
 EXT3_FEATURES = "none,has_journal,ext_attr,filetype,sparse_super,large_file"
 
 
-def ext3_blocks(tree: Tree) -> tuple[int, int]:
-    """How many blocks and inodes an ext3 has that `tree` fits into, and little more: pure."""
-    inodes = RESERVED + len(tree.files) + len(tree.links) + len(tree.directories)
-    content = JOURNAL + _pointers(JOURNAL) + LOST_AND_FOUND + SPARE
-    content += sum(_with_pointers(size) for size in tree.files.values())
-    content += sum(size >= FAST_LINK for size in tree.links.values())
-    content += sum(map(_with_pointers, _directory_sizes(tree)))
-    for groups in itertools.count(1):
-        table = _units(_units(inodes, groups), INODES_A_BLOCK)
-        overhead = 1 + _units(groups * 32, EXT3_BLOCK) + 2 + table  # superblock, descriptors, bitmaps, inodes
-        last = (groups - 1) * GROUP + overhead + SPARE
-        blocks = max(content + groups * overhead, last, 2 * JOURNAL + overhead + SPARE)
-        if blocks <= groups * GROUP:
-            return blocks, inodes
-    raise AssertionError
+def _ext3_size(tree: Tree) -> int:
+    """Return how many bytes the image of `tree` has: more than it takes, whatever its files are.
 
-
-def _with_pointers(size: int) -> int:
-    """The blocks that a file of this size takes."""
-    blocks = _units(size, EXT3_BLOCK)
-    return blocks + _pointers(blocks)
-
-
-def _pointers(blocks: int) -> int:
-    """The blocks that say which ones the `blocks` of a file are."""
-    count, reach, below = 0, POINTERS, blocks - DIRECT
-    for depth in range(1, 4):
-        if below <= 0:
-            break
-        part = min(below, reach)
-        count += sum(_units(part, POINTERS**level) for level in range(1, depth + 1))
-        below, reach = below - part, reach * POINTERS
-    return count
-
-
-def _directory_sizes(tree: Tree) -> Iterable[int]:
-    """The bytes of each directory at most: no name goes over the end of a block."""
-    sizes = dict.fromkeys(tree.directories, 24)
-    for path in (*tree.files, *tree.links, *tree.directories[1:]):
-        sizes[path.parent] += 8 + _units(len(os.fsencode(path.name)), 4) * 4
-    return (_units(size, EXT3_BLOCK - 8 - LONGEST) * EXT3_BLOCK for size in sizes.values())
+    Beside its bytes a file, a link or a directory takes less than two blocks: an inode, its name, and one block, which
+    says where a file's blocks are or what is in a directory or a link. Half a percent is for large files, which need
+    one block more in 1,000, for what each group of blocks has, and for a last group that mke2fs gives up if it is
+    small. Where not twice the journal is free, mke2fs makes none.
+    """
+    content = sum(map(_blocks, tree.files.values())) + 2 * _count(tree)
+    return (JOURNAL_BLOCKS + SPARE_BLOCKS + max(JOURNAL_BLOCKS, content + content // 200)) * BLOCK
 
 
 def _make_ext3(tree: Tree, root: Path, image: Path, seconds: int) -> None:
-    blocks, inodes = ext3_blocks(tree)
-    with image.open("wb") as file:
-        file.truncate(blocks * EXT3_BLOCK)
+    inodes = RESERVED_INODES + _count(tree)
+    with image.open("wb") as file:  # mke2fs makes the filesystem as large as the file
+        file.truncate(_ext3_size(tree))
     named = uuid.UUID(bytes=hashlib.sha256((root / "index.json").read_bytes()).digest()[:16], version=5)
-    layout = ["-t", "ext3", "-O", EXT3_FEATURES, "-b", str(EXT3_BLOCK), "-I", "256", "-N", str(inodes)]
-    layout += ["-m", "0", "-J", f"size={JOURNAL * EXT3_BLOCK >> 20}", "-U", str(named)]
+    layout = ["-t", "ext3", "-O", EXT3_FEATURES, "-b", str(BLOCK), "-I", "256", "-N", str(inodes)]
+    layout += ["-m", "0", "-J", f"size={JOURNAL_BLOCKS * BLOCK >> 20}", "-U", str(named)]
     extended = f"root_owner=0:0,hash_seed={named},nodiscard,lazy_itable_init=0,lazy_journal_init=0,no_copy_xattrs"
     # A time of 0 is none to these programs. mke2fs does without a configuration: every host has its own.
     environ = {"E2FSPROGS_FAKE_TIME": str(max(1, seconds)), "MKE2FS_CONFIG": str(image.with_name("none"))}
-    _run("ext3", "mke2fs", ["-q", "-F", *layout, "-E", extended, "-d", str(root), str(image), str(blocks)], environ)
+    _run("ext3", "mke2fs", ["-q", "-F", *layout, "-E", extended, "-d", str(root), str(image)], environ)
     script = image.with_name("script")
     fields = "".join(f"set_inode_field {line}\n" for line in _inode_fields(tree, seconds))
     script.write_text(f"{fields}set_super_value flags 1\n")  # else the processor decides how names would be hashed
