@@ -1,7 +1,7 @@
-"""HTTP, and files of this host as if they were behind it: what is asked of an origin, and the bytes that come.
+"""Ask an origin for bytes and read them: by HTTP, or from files of this host as if they were behind it.
 
-urllib3 speaks HTTP; what an answer is worth `reply` decides. Redirects are followed here, because each hop is checked:
-http(s) only, never from https to http, no credentials across hosts, and no more than a few.
+urllib3 speaks HTTP, and `protocol` decides what an answer is worth. Redirects are followed here, because each hop is
+checked: http(s) only, never from https to http, no credentials across hosts, and no more than a few.
 """
 
 from __future__ import annotations
@@ -9,24 +9,23 @@ from __future__ import annotations
 import http.client
 import os
 import re
-import socket
 import ssl
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from functools import partial
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.util.wait import wait_for_read
 
 from antscache.fetch.protocol import REDIRECTS, AnswerHead, RangeRequest, Refusal, next_hop, read_head, read_size
 from antscache.fetch.proxies import credentials, host, place, pools_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from io import FileIO
 
 CHUNK = 1 << 20  # bytes read at a time, at most: reads of 1 kB cost ten times as much
-FAST = 1 << 17  # bytes: where so many come at once, more are on their way, and few large chunks cost less than many
 CONNECT_TIMEOUT = 10.0  # seconds
 MAX_REDIRECTS = 5  # Figshare needs one
 SHORT = 1 << 16  # bytes of a redirect's body that are read; a longer one costs a new connection instead
@@ -51,7 +50,6 @@ class Client:
         self._timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, timeout), read=timeout)
         self._tokens = tokens or {}
         self._pools: dict[str, urllib3.PoolManager] = {}  # of each scheme and host: proxies are costly to find out
-        self._buffer = memoryview(bytearray(CHUNK))
 
     def close(self) -> None:
         """Give up the connections."""
@@ -60,7 +58,7 @@ class Client:
 
     @contextmanager
     def open(self, url: str, asked: RangeRequest, *, with_credentials: bool = False) -> Iterator[Body]:
-        """The bytes behind `url`, redirects followed.
+        """Open the bytes behind `url`, redirects followed.
 
         Args:
             url: http, https, or file.
@@ -76,21 +74,20 @@ class Client:
             return
         with _refusals():
             response = self._answer(url, asked, credentials(url, self._tokens) if with_credentials else {})
-        with closing(response):
-            # Read to its end, the answer gives its connection back by itself.
-            yield HttpBody(read_head(response.status, response.headers, asked), response, self._buffer)
+        with _closing(response):
+            yield Body(read_head(response.status, response.headers, asked), partial(_read_answer, response))
 
     def size(self, url: str, *, with_credentials: bool = False) -> int:
-        """How many bytes are behind `url`, http or https, of which one is asked for.
+        """Return how many bytes are behind `url`, http or https, by asking for the first.
 
         Raises:
             Refusal: the answer does not say.
         """
         with _refusals():
             response = self._answer(url, RangeRequest(0, 1), credentials(url, self._tokens) if with_credentials else {})
-        with closing(response):
+        with _closing(response):
             size = read_size(response.status, response.headers)
-            if response.headers.get("Content-Length") == "1":
+            if response.length_remaining == 1:
                 with _refusals():
                     response.drain_conn()  # so that the connection can be used again
             return size
@@ -109,12 +106,12 @@ class Client:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
+                enforce_content_length=False,  # `Body` does, and says how many bytes came
             )
             if response.status not in REDIRECTS:
                 return response
-            with closing(response):
-                length = response.headers.get("Content-Length", "")
-                if length.isascii() and length.isdigit() and int(length) <= SHORT:
+            with _closing(response):
+                if response.length_remaining is not None and response.length_remaining <= SHORT:
                     response.drain_conn()
                     response.release_conn()  # so that it can be used again
                 url = next_hop(url, response.headers.get("Location"))
@@ -130,109 +127,71 @@ class Client:
 class Body:
     """The bytes of an answer while they arrive.
 
+    Args:
+        read: returns up to so many bytes that come next, and none at the end.
+
     Attributes:
         reply: what they are.
     """
 
-    def __init__(self, reply: AnswerHead) -> None:
+    def __init__(self, reply: AnswerHead, read: Callable[[int], bytes]) -> None:
         self.reply = reply
+        self._read = read
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Each chunk in order; a chunk is overwritten by the next one.
+        """Yield each chunk in order.
+
+        HTTP reads no further than a Content-Length: what a host sends behind that belongs to no answer, and goes
+        unnoticed. A body that a wrong Content-Length has cut is refused by the checks of the file.
 
         Raises:
-            Refusal: the connection broke or fell silent, or there are fewer or more bytes than announced.
+            Refusal: the connection broke or fell silent, or fewer or more bytes came than were announced.
         """
         announced, received = self.reply.announced, 0
-        while count := self._read(None if announced is None else announced - received):
-            received += count
-            yield self._chunk(count)
+        while chunk := self._read(CHUNK):
+            received += len(chunk)
+            if announced is not None and received > announced:
+                raise Refusal(f"longer than the {announced} bytes announced", discard_partial=True)
+            yield memoryview(chunk)
         if announced is not None and received < announced:
             raise Refusal(f"cut: {received} of {announced} bytes", transient=True)
 
-    def _read(self, left: int | None) -> int:
-        """Read some of what is `left`, and return how much; nothing at the end."""
-        raise NotImplementedError
 
-    def _chunk(self, count: int) -> memoryview:
-        raise NotImplementedError
-
-
-class HttpBody(Body):
-    """The bytes of an answer to an HTTP request."""
-
-    def __init__(self, reply: AnswerHead, response: urllib3.BaseHTTPResponse, buffer: memoryview) -> None:
-        super().__init__(reply)
-        self._response: Any = response
-        self._buffer = buffer
-        self._direct = _direct(response)
-        self._failed: OSError | None = None
-
-    def _chunk(self, count: int) -> memoryview:
-        return self._buffer[:count]
-
-    def _read(self, left: int | None) -> int:
-        with _refusals():
-            if self._direct is None:
-                some = self._response.read1(len(self._buffer) if left is None else min(len(self._buffer), left or 1))
-                behind, more = len(some) if left == 0 else 0, False
-            elif left is None or left > 1:
-                return self._read_directly(len(self._buffer) if left is None else min(len(self._buffer), left - 1))
-            else:
-                # HTTP reads no further than the announced end, so that a body which goes on looks whole. Before the
-                # last byte is taken, see what stands behind it; after it, what has come since.
-                connection = self._response.connection
-                behind = _buffered(self._direct) - left
-                some = self._response.read(left) if left else b""
-                more = _has_more(connection)
-        if behind > 0 or more:
-            raise Refusal(f"longer than the {self.reply.announced} bytes announced", discard_partial=True)
-        self._buffer[: len(some)] = some
-        return len(some)
-
-    def _read_directly(self, count: int) -> int:
-        """Read up to `count` bytes into the buffer: what is there, or waits for some; what comes fast, more of it."""
-        if self._failed:
-            raise self._failed
-        filled = 0
-        while filled < count:
-            try:
-                received: int = self._direct.fp.readinto1(self._buffer[filled:count])
-            except OSError as error:
-                if not filled:
-                    raise
-                self._failed = error  # after what has come before it
-                break
-            if self._direct.length is not None:
-                self._direct.length -= received
-            filled += received
-            if received < FAST:
-                break
-        return filled
+def _read_answer(response: urllib3.BaseHTTPResponse, count: int) -> bytes:
+    """Read up to `count` bytes of the answer's body, as soon as there are any."""
+    with _refusals():
+        return response.read1(count)
 
 
-class FileBody(Body):
-    """The bytes of a file on this host."""
-
-    def __init__(self, reply: AnswerHead, file: Any) -> None:
-        super().__init__(reply)
-        self._file = file
-        self._chunk_read = b""
-
-    def _read(self, left: int | None) -> int:
-        try:
-            self._chunk_read = self._file.read(min(CHUNK, left or 0))
-        except OSError as error:
-            raise Refusal(f"cannot be read: {error.strerror}") from None
-        return len(self._chunk_read)
-
-    def _chunk(self, count: int) -> memoryview:
-        return memoryview(self._chunk_read)[:count]
+def _read_file(file: FileIO, stop: int, count: int) -> bytes:
+    """Read up to `count` bytes of `file`, and none from `stop` on."""
+    try:
+        return file.read(min(count, stop - file.tell()))
+    except OSError as error:
+        raise Refusal(f"cannot be read: {error.strerror}") from None
 
 
 @contextmanager
-def _open_file(url: str, asked: RangeRequest) -> Iterator[FileBody]:
-    """The bytes of the file that `url` names, as an origin would send them."""
+def _closing(response: urllib3.BaseHTTPResponse) -> Iterator[None]:
+    """Close `response` in the end, and its connection unless that can answer the next request.
+
+    Read to its end, an answer gives its connection back by itself, and urllib3 uses that again if nothing waits on its
+    socket. That does not show whether an announced end was reached, nor what came behind it in one record of TLS.
+    """
+    connection = response.connection
+    try:
+        with closing(response):
+            yield
+    finally:
+        sock = getattr(connection, "sock", None)
+        decrypted = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        if connection and (response.length_remaining or decrypted):
+            connection.close()
+
+
+@contextmanager
+def _open_file(url: str, asked: RangeRequest) -> Iterator[Body]:
+    """Open the file that `url` names, as if an origin sent it."""
     path = unquote(urlsplit(url).path)
     try:
         # A FIFO would be waited for: what is opened may only be a file.
@@ -254,12 +213,12 @@ def _open_file(url: str, asked: RangeRequest) -> Iterator[FileBody]:
             asked = RangeRequest()
         stop = size if asked.stop is None else asked.stop
         file.seek(asked.start)
-        yield FileBody(AnswerHead(asked.start, stop - asked.start, size, etag), file)
+        yield Body(AnswerHead(asked.start, stop - asked.start, size, etag), partial(_read_file, file, stop))
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What goes wrong between us and a host, in words without URLs. Wraps HTTP and nothing else."""
+    """Turn what goes wrong between us and a host into a Refusal, in words without URLs. Wraps HTTP and nothing else."""
     try:
         yield
     except (urllib3.exceptions.LocationValueError, UnicodeError):
@@ -303,35 +262,3 @@ def _wrapped(error: BaseException) -> BaseException | None:
     """The exception that urllib3 hands on as an argument or a reason."""
     candidates = [getattr(error, "reason", None), *error.args]
     return next((each for each in candidates if isinstance(each, BaseException)), None)
-
-
-# What has no public name: where it is not where it was, the slower or less watchful way is taken.
-
-
-def _direct(response: Any) -> Any:
-    """http.client's answer below urllib3's, if its bytes can be read from the socket straight into a buffer.
-
-    urllib3's own reading makes a new object of up to a chunk each time, whose pages the system has to provide and take
-    back: a prototype that fetched 211 files of 2 MB took a third more processor time so.
-    """
-    below = getattr(response, "_fp", None)
-    if not isinstance(below, http.client.HTTPResponse) or below.chunked or below.fp is None:
-        return None
-    return below if hasattr(below.fp, "readinto1") else None
-
-
-def _buffered(answer: Any) -> int:
-    """How many bytes of http.client's answer are at hand without waiting for more than one."""
-    return len(answer.fp.peek(1)) if answer.fp else 0
-
-
-def _has_more(connection: Any) -> bool:
-    """Whether bytes wait on a connection whose answer has ended."""
-    sock = getattr(connection, "sock", None)
-    if not isinstance(sock, socket.socket):
-        return False
-    if isinstance(sock, ssl.SSLSocket):
-        return bool(sock.pending())
-    with suppress(OSError):
-        return wait_for_read(sock, timeout=0) and bool(sock.recv(1, socket.MSG_PEEK))
-    return False

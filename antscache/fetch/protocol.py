@@ -1,4 +1,4 @@
-"""What an origin's answer is worth, told by its status and headers alone: pure.
+"""Decide what an origin's answer is worth by its status and headers: pure, but for the clock behind a date to wait for.
 
 An origin's word is never taken further than it can be checked: what is not plainly the bytes that were asked for is a
 Refusal, which says what came instead, and what may be done about it.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import http.client
 import re
-import time
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +21,7 @@ TURNED_AWAY = frozenset({401, 403, 407})
 CHALLENGE = 202  # field notes, "Figshare as an origin"
 HTML = frozenset({"text/html", "application/xhtml+xml"})
 LONGEST_ETAG = 200  # characters; what is longer is not kept
+ABSURD_WAIT = 10**19  # seconds: nobody means it
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # a strong one (RFC 9110, 8.8.3), in plain ASCII
 _MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
@@ -144,7 +143,7 @@ def _refuse_status(status: int, headers: Mapping[str, str], asked: RangeRequest)
         raise Refusal("206 with a part, where the whole was asked for")
     if status not in {http.client.OK, http.client.PARTIAL_CONTENT}:
         transient = status in PASSING or status >= http.client.INTERNAL_SERVER_ERROR
-        wait = retry_after(headers.get("Retry-After", ""), time.time()) if transient else 0.0
+        wait = retry_after(headers.get("Retry-After", "")) if transient else 0.0
         raise Refusal(told, transient=transient, affects_origin=status in TURNED_AWAY, retry_after=wait)
 
 
@@ -187,16 +186,18 @@ def strong(etag: str) -> str:
     return etag if len(etag) <= LONGEST_ETAG and _ETAG.fullmatch(etag) else ""
 
 
-def retry_after(value: str, now: float) -> float:
-    """The seconds from `now` that a Retry-After header asks for: a number or a date (RFC 9110, 10.2.3); else 0."""
-    seconds = _number(value.strip())
-    if seconds is not None:
-        return float(seconds)
-    parsed = parsedate_tz(value)
+def retry_after(value: str) -> float:
+    """Return the seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3); 0 for nonsense."""
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    retry = Retry()
+    retry.retry_after_max = ABSURD_WAIT  # from 2.6.3 on urllib3 would make six hours of a day, and users are told a day
     try:
-        return max(0.0, mktime_tz(parsed) - now) if parsed else 0.0
-    except (OverflowError, ValueError):
+        seconds = retry.parse_retry_after(value)
+    except (InvalidHeader, OverflowError, ValueError):
         return 0.0
+    return float(seconds) if seconds < ABSURD_WAIT else 0.0
 
 
 def next_hop(url: str, location: str | None) -> str:

@@ -6,17 +6,21 @@ import gc
 import socket
 import ssl
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+import urllib3
+from support.authority import Authority
 
+from antscache.fetch import http
 from antscache.fetch.http import Client
 from antscache.fetch.protocol import RangeRequest, Refusal
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NUMBER = "34821874"
 
@@ -27,9 +31,14 @@ def standin() -> Iterator[StandIn]:
         yield running
 
 
+def read(client: Client, url: str, asked: RangeRequest = RangeRequest()) -> bytes:  # noqa: B008  it is frozen
+    with client.open(url, asked) as body:
+        return b"".join(body)
+
+
 def received(url: str, timeout: float = 5) -> bytes:
-    with closing(Client(timeout)) as client, client.open(url, RangeRequest()) as body:
-        return b"".join(bytes(chunk) for chunk in body)
+    with closing(Client(timeout)) as client:
+        return read(client, url)
 
 
 def refusal(url: str, timeout: float = 5) -> Refusal:
@@ -63,8 +72,6 @@ def test_a_whole_file_arrives(standin: StandIn, how: Misbehaviour | None) -> Non
         (Misbehaviour.CUT, "cut: 1500000 of 3000000 bytes", True, False),
         (Misbehaviour.CUT_CHUNKED, "cut: before its end", True, False),
         (Misbehaviour.RESET, "broken off", True, False),
-        (Misbehaviour.LONG, "longer than the 3000000 bytes announced", False, False),
-        (Misbehaviour.SHORT_ANNOUNCED, "longer than the 1500000 bytes announced", False, False),
     ],
 )
 def test_an_answer_that_is_not_the_file_is_refused_and_named(
@@ -73,6 +80,13 @@ def test_an_answer_that_is_not_the_file_is_refused_and_named(
     found = refusal(standin.misbehaving_origins(how).split()[0].format(id=NUMBER))
     assert told in str(found)
     assert (found.transient, found.affects_origin) == (passing, whole_origin)
+
+
+def test_bytes_behind_the_announced_end_are_left(standin: StandIn) -> None:
+    """What else the host sends belongs to no answer."""
+    whole = standin.content(NUMBER)
+    for how, size in ((Misbehaviour.LONG, len(whole)), (Misbehaviour.SHORT_ANNOUNCED, len(whole) // 2)):
+        assert received(standin.misbehaving_origins(how).split()[0].format(id=NUMBER)) == whole[:size]
 
 
 def test_an_origins_own_words_never_reach_the_terminal() -> None:
@@ -129,6 +143,83 @@ def raw_server(answer: bytes) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/files/1"
         thread.join()
+
+
+def test_more_bytes_than_the_part_has_are_refused() -> None:
+    """A part in chunks has no Content-Length that would end it: its Content-Range says how many bytes it has."""
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/9\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head + b"6\r\nhello!\r\n0\r\n\r\n") as url, closing(Client(5)) as client:
+        with pytest.raises(Refusal, match="longer than the 5 bytes announced") as caught:
+            read(client, url, RangeRequest(0, 5, 9))
+        assert caught.value.discard_partial
+
+
+@contextmanager
+def patient_server(
+    answers: list[bytes], context: ssl.SSLContext | None = None, *, ends_tls: bool = False
+) -> Iterator[str]:
+    """Answer each request with exactly the next bytes, on whatever connection it comes, and hang up after the last.
+
+    With `ends_tls`, say after each answer that no more bytes come, and keep the socket.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while answers:
+                connection, _ = listening.accept()
+                if context:
+                    connection = context.wrap_socket(connection, server_side=True)
+                with connection, suppress(OSError):  # the client hangs up with bytes unread
+                    while answers and connection.recv(65536):
+                        connection.sendall(answers.pop(0))
+                        if ends_tls and isinstance(connection, ssl.SSLSocket):
+                            connection.settimeout(0)
+                            with suppress(ssl.SSLWantReadError):
+                                connection.unwrap()
+                            connection.settimeout(None)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http{'s' if context else ''}://127.0.0.1:{listening.getsockname()[1]}/files/1"
+        thread.join()
+
+
+def ok(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """Return one whom the client trusts."""
+    made = Authority.in_directory(tmp_path)
+    trust = ssl.create_default_context(cafile=made.ca)
+    monkeypatch.setattr(http, "pools_to", lambda _: urllib3.PoolManager(maxsize=1, ssl_context=trust))
+    return made
+
+
+@pytest.mark.parametrize("behind", [b"more" * 2500, ok(b"1")], ids=["bytes", "answer"])
+@pytest.mark.parametrize("status", [b"200 OK", b"302 Found\r\nLocation: /files/2"], ids=["whole", "redirect"])
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_bytes_behind_an_answer_never_answer_the_next(
+    authority: Authority, secure: bool, status: bytes, behind: bytes
+) -> None:
+    """They come with the answer's last bytes, in one packet and one record of TLS, and the connection stays open."""
+    first, second = b"1" * 20_000, b"2" * 20_000
+    answers = [ok(first).replace(b"200 OK", status) + behind, ok(second)]
+    with patient_server(answers, authority.server() if secure else None) as url, closing(Client(5)) as client:
+        if status == b"200 OK":
+            assert read(client, url) == first
+        assert read(client, url) == second
+
+
+def test_the_connection_of_a_cut_answer_is_not_used_again(authority: Authority) -> None:
+    """TLS says where its bytes end, and the socket shows nothing more: only the count tells that some are missing."""
+    first, second = b"1" * 20_000, b"2" * 20_000
+    answers = [ok(first)[:-1], ok(second)]
+    with patient_server(answers, authority.server(), ends_tls=True) as url, closing(Client(5)) as client:
+        with pytest.raises(Refusal, match="cut: 19999 of 20000 bytes"):
+            read(client, url)
+        assert read(client, url) == second
 
 
 def test_the_body_of_a_redirect_is_not_waited_for_however_long_it_is_said_to_be(standin: StandIn) -> None:
