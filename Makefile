@@ -2,11 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+QUICK := tests/core tests/formats/test_forms.py tests/catalog/test_getters.py tests/fetch/test_protocol.py \
+	tests/fetch/test_origins.py tests/views/test_links.py tests/operations/test_reads.py
 
-.PHONY: help demo test test-all test-slow test-images faults lint format manifests benchmark tools clean
+.PHONY: help demo quick test test-all test-slow test-images faults lint format manifests benchmark tools clean
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
+	@echo "make quick       the tests of the pure packages and of a real prefetch, in under a minute once installed"
 	@echo "make test        the tests, in a few minutes, on all cores"
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
 	@echo "make test-images images of the real antspynet, built and run by Docker and Singularity, in half an hour"
@@ -22,6 +25,9 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
+
+quick: $(INSTALLED)
+	$(BIN)/pytest -q -n auto $(QUICK) $(PYTEST)
 
 test: $(INSTALLED)
 	$(BIN)/pytest -n auto $(PYTEST)
