@@ -18,11 +18,11 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
 from antscache.core import Release, fetchable
-from antscache.disk import hash_file, owner_of
+from antscache.disk import owner_of
 from antscache.doctor.finding import SHOWN, error, listed, note, ok, warning
 from antscache.doctor.home_release import Glimpse, judge, meanings_of, undecided
 from antscache.errors import AntsCacheError
-from antscache.formats import Form, FormError, Hdf5, ItkTransform, NiftiGz, form_of
+from antscache.formats import Form, FormError, Hdf5, ItkTransform, NiftiGz, form_of, inspect
 from antscache.root import Root
 
 if TYPE_CHECKING:
@@ -149,27 +149,12 @@ def _seen(path: Path, meanings: Names, known: Known, *, deep: bool) -> Iterator[
 
 
 def _read(path: Path) -> Glimpse:
-    """All of a file: hashed, and its form checked.
+    """Read all of the file at `path`: hash it, and check its form.
 
     Raises:
         OSError: it cannot be read.
     """
-    form, problem = form_of(path.name), ""
-
-    def feed(chunk: memoryview) -> None:
-        nonlocal problem
-        if not problem:
-            try:
-                form.feed(chunk)
-            except FormError as wrong:
-                problem = str(wrong)
-
-    blob = hash_file(path, feed)
-    try:
-        if not problem:
-            form.finish()
-    except FormError as wrong:
-        problem = str(wrong)
+    blob, problem = inspect(path, path.name)
     return Glimpse(path.name, blob.size, blob, problem)
 
 

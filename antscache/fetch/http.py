@@ -12,12 +12,12 @@ import re
 import ssl
 from contextlib import closing, contextmanager
 from functools import partial
-from stat import S_ISREG
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 
+from antscache.disk import open_regular
 from antscache.fetch.protocol import REDIRECTS, AnswerHead, RangeRequest, Refusal, next_hop, read_head, read_size
 from antscache.fetch.proxies import credentials, host, place, pools_to
 
@@ -194,17 +194,13 @@ def _open_file(url: str, asked: RangeRequest) -> Iterator[Body]:
     """Open the file that `url` names, as if an origin sent it."""
     path = unquote(urlsplit(url).path)
     try:
-        # A FIFO would be waited for: what is opened may only be a file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
+        descriptor = open_regular(path)
     except FileNotFoundError:
         raise Refusal("no such file") from None
     except (OSError, ValueError) as error:
         raise Refusal(f"cannot be opened: {getattr(error, 'strerror', None) or 'no path'}") from None
-    status = os.fstat(descriptor)
-    if not S_ISREG(status.st_mode):
-        os.close(descriptor)  # of a directory Python would make no file object
-        raise Refusal("not a file")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
         etag = f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
         size = status.st_size
         if asked.partial and (asked.size != size or asked.etag not in {"", etag}):

@@ -1,7 +1,7 @@
 """One file on its way: from whichever origin answers, in as many answers as it takes, checked, into the store.
 
-What has come so far is a draft. It is built on as long as that can be told to be right (`resume`), and thrown away for
-a new one otherwise; bytes of two files never meet in one draft.
+What has come so far is a draft. It is built on as long as that can be told to be right (`resume_request`), and thrown
+away for a new one otherwise; bytes of two files never meet in one draft.
 """
 
 from __future__ import annotations

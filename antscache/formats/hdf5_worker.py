@@ -1,7 +1,7 @@
 """What runs in the subprocess: an HDF5 file is looked through for what makes whole bytes unsafe. Executes nothing.
 
 It reads no dataset and opens no other file, so that neither the file nor the HDF5 library can lead it anywhere.
-`walk.Walker` runs it as a script, and it knows nothing of antscache. One JSON a line: it begins with `{"ready": true}`
+`Hdf5Scanner` runs it as a script, and it knows nothing of antscache. One JSON a line: it begins with `{"ready": true}`
 or `{"broken": why}`; then to each path that comes in, `{"hazards": [...], "more": 0}` or `{"refused": why}` goes out.
 """
 

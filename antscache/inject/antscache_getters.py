@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Dict
 
-    Entry = Dict[str, Any]  # what antscache prints: `Located`
+    Entry = Dict[str, Any]  # what antscache prints: `EntryLocation`
 
 COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD"
 RELEASE = "ANTSCACHE_RELEASE"

@@ -229,7 +229,7 @@ class Ingest:
 
         Raises:
             StoreError: the disk refused; the store is unchanged.
-            Taken: what was written is gone, and is no blob.
+            IngestVanished: what was written is gone, and is no blob.
         """
         blob = self.descriptor
         path = self._layout.blob(blob.digest)

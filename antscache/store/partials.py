@@ -107,7 +107,7 @@ class PartialFile:
             return float("inf")
 
     def remove(self) -> None:
-        """It is not there any more. A process that still writes to it notices (`Taken`), and loses only time."""
+        """Remove it. A process that still writes to it notices (`IngestVanished`), and loses only time."""
         remove(self.path)
         if not any(path.exists() for path, _, _ in _noted(self.notes)):
             remove(self.notes)

@@ -61,7 +61,7 @@ def refused(status: int, asked: RangeRequest = WHOLE, /, **labels: str) -> Refus
 
 @st.composite
 def asked_for(draw: st.DrawFn) -> RangeRequest:
-    """A part of a file, as `resume` and `split` ask for it: it has at least one byte, within the file."""
+    """Draw a part of a file, as a transfer that goes on asks for it: at least one byte, within the file."""
     size = draw(st.integers(2, 200))
     start = draw(st.integers(0, size - 1))
     stop = draw(st.integers(start + 1, size) | st.none() if start else st.integers(1, size))
