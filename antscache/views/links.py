@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from antscache import disk
+from antscache.core import PACKAGES, home_directory
 from antscache.errors import ViewError
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 # Of what is not supported, what will not be otherwise for the next file: the filesystem of the directory does not know
 # the mode. That a blob is on another filesystem (EXDEV) says nothing about the next blob.
 UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
-HOMES = (".keras/ANTsXNet", ".antspy")  # below a view
 ABANDONED = 24 * 60 * 60  # seconds after which a name that is being made is nobody's
 NOTHING: Mapping[str, Path] = {}
 _STAGED = re.compile("[0-9a-f]{32}")  # as disk.temporary makes them; no file of a release is called so
@@ -268,7 +268,7 @@ def _owned(path: Path, what: str) -> ViewError:
 def stale_links(views: Path) -> list[Path]:
     """The names that were being made in any view when their process was killed, a day ago or longer."""
     found = []
-    for home in HOMES:
+    for home in map(home_directory, PACKAGES):
         for directory in views.glob(f"*/{home}"):
             with suppress(FileNotFoundError, NotADirectoryError):
                 disk.refuse_links(directory, views)
