@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from support import SIZE, AntsCache, cannot, hard_links_work
+from support.members import forks
 
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.members import Forks
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,6 +46,15 @@ def antscache(tmp_path: Path, figshare: StandIn) -> AntsCache:
     home = tmp_path / "home"
     home.mkdir()
     return AntsCache(tmp_path / "root", home, figshare.origins)
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Forks]:
+    """A process that forks others, who may be other users."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        cannot("only root on Linux can be other users")
+    with forks() as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

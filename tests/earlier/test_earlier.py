@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from support import BRAIN, LUNG, REPOSITORY, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot, upstreams
-from support.members import Forks, User, forks
+from support.members import Forks, User
 
 from antscache.config import load
 from antscache.testing import StandIn
@@ -287,14 +287,6 @@ class Lab:
                     content = str(path.readlink()) if path.is_symlink() else (path.read_bytes(), status.st_mtime_ns)
                 found[name] = (status.st_mode, status.st_uid, status.st_gid, content)
         return found
-
-
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forks]:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        cannot("only root on Linux can be other users")
-    with forks() as found:
-        yield found
 
 
 @pytest.fixture

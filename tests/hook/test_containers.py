@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import uuid
@@ -22,7 +21,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support import AntsCache, cannot, require, snapshot, upstreams
-from support.members import Forks, User, forks
+from support.members import Forks, User
 from support.users import everybodys
 
 from antscache.errors import ConfigError
@@ -474,14 +473,6 @@ def test_an_engine_that_nobody_knows_is_an_error_that_names_those_that_are(antsc
 # Other users
 
 NOBODY, LAB, CLUB = 65534, 32001, 32002  # a user that every host has, and groups that none has
-
-
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forks]:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        cannot("only root on Linux can be other users")
-    with forks() as found:
-        yield found
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
+from support.held import Held
 from support.users import ANN, BOB, everybodys, run_as
 
 from antscache.cache import Cache
@@ -450,42 +449,9 @@ main(sys.argv[3:])
 """
 
 
-class Held:
-    """An antscache that stops before or after it does something, once at each place, until it is let go."""
-
-    def __init__(self, antscache: AntsCache, where: str, *arguments: str, locks: bool = True) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", HELD, str(locks), where, *arguments],
-            env=antscache.environment(),
-            cwd=antscache.home,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._wait()
-
-    def _wait(self) -> None:
-        out: IO[str] = self._process.stdout  # type: ignore[assignment]
-        if out.readline() != "held\n":
-            pytest.fail(self._process.communicate()[1])
-
-    def go_to_the_next(self) -> None:
-        """Let it go as far as the next place."""
-        commands: IO[str] = self._process.stdin  # type: ignore[assignment]
-        commands.write("\n")
-        commands.flush()
-        self._wait()
-
-    def go_on(self) -> None:
-        """Let it go, and see it succeed."""
-        _, err = self._process.communicate("\n", timeout=60)
-        assert self._process.returncode == 0, err
-
-    def kill(self) -> None:
-        """It never goes on."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.communicate()
+def held_at(antscache: AntsCache, where: str, *command: str, locks: bool = True) -> Held:
+    """Hold a command before or after it does something, once at each place."""
+    return Held(antscache, HELD, str(locks), where, *command)
 
 
 PREFETCH = ["prefetch", "0.3.2", "--name", BRAIN]
@@ -499,7 +465,7 @@ def test_collections_beside_a_prefetch_lose_nothing(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
 ) -> None:
     """The prefetch is held in the middle; a blob that is published and not recorded yet is condemned and deleted."""
-    held = Held(antscache, where, *PREFETCH, "--link-mode", "symlink", locks=False)
+    held = held_at(antscache, where, *PREFETCH, "--link-mode", "symlink", locks=False)
     for _ in range(2):
         cache.gc(grace=0)
     held.go_on()
@@ -512,7 +478,7 @@ def test_collections_all_along_a_prefetch_lose_nothing(
     antscache: AntsCache, cache: Cache, figshare: StandIn, grace: float, locks: bool
 ) -> None:
     places = PLACES[:-1]  # the collections have updated the index by then
-    held = Held(antscache, ", ".join(places), *PREFETCH, locks=locks)
+    held = held_at(antscache, ", ".join(places), *PREFETCH, locks=locks)
     for place in places:
         for _ in range(2):
             cache.gc(grace=grace)
@@ -531,7 +497,7 @@ def test_what_lies_unused_for_long_is_not_lost_to_a_prefetch_that_has_just_found
     prefetch(cache, BRAIN)
     cache.remove(RELEASE)
     age_blobs(cache)
-    held = Held(antscache, where, *PREFETCH, "--link-mode", "symlink")
+    held = held_at(antscache, where, *PREFETCH, "--link-mode", "symlink")
     for _ in range(times):
         cache.gc()
         age_trash(cache)
@@ -547,8 +513,8 @@ def test_what_a_collection_puts_back_just_after_it_was_missed_is_linked_all_the_
     record = cache.store.record(f"figshare:{NUMBER}")
     assert record is not None
     age(cache.store.layout.blob(record.digest), 2 * DAY)
-    prefetching = Held(antscache, "before select, after link_view", *PREFETCH)
-    collecting = Held(antscache, "after condemn", "gc")
+    prefetching = held_at(antscache, "before select, after link_view", *PREFETCH)
+    collecting = held_at(antscache, "after condemn", "gc")
     prefetching.go_to_the_next()
     collecting.go_on()
     prefetching.go_on()
@@ -563,7 +529,7 @@ def test_a_prefetch_beside_a_collection_loses_nothing(
     """The collection is held, or killed, after it decided that nobody needs what the prefetch then needs."""
     prefetch(cache, BRAIN)
     cache.remove(RELEASE)
-    held = Held(antscache, where, "gc", "--grace", "0")
+    held = held_at(antscache, where, "gc", "--grace", "0")
     offline = Cache.open(antscache.root, offline=True, link_mode="symlink")
     offline.prefetch(offline.plan("0.3.2", names=[BRAIN]))
     if then == "goes on":
@@ -581,7 +547,7 @@ def test_a_prefetch_beside_a_deletion_loses_nothing(
     prefetch(cache, BRAIN)
     cache.remove(RELEASE)
     cache.gc(grace=0)
-    held = Held(antscache, where, "gc", "--grace", "0")
+    held = held_at(antscache, where, "gc", "--grace", "0")
     prefetch(cache, BRAIN)
     held.go_on()
     assert_right(cache, figshare, NUMBER)
@@ -596,7 +562,7 @@ def test_collections_beside_a_collection_delete_nothing_that_is_needed(
     cache.gc(grace=0)
     prefetch(cache, TEMPLATE)
     cache.store.add(b"garbage")
-    held = Held(antscache, where, "gc", "--grace", "0")
+    held = held_at(antscache, where, "gc", "--grace", "0")
     for _ in range(3):
         cache.gc(grace=0)
     held.go_on()
@@ -608,7 +574,7 @@ def test_a_removal_beside_a_prefetch_of_the_same_release_does_not_undo_it(
     antscache: AntsCache, cache: Cache, figshare: StandIn
 ) -> None:
     for where in ("after select", "before link_view", "after link_view"):
-        held = Held(antscache, where, *PREFETCH)
+        held = held_at(antscache, where, *PREFETCH)
         cache.remove(RELEASE)
         held.go_on()
         assert [entry.name for entry in cache.selected(RELEASE)] == [BRAIN]
@@ -653,7 +619,7 @@ def test_a_ref_that_breaks_while_a_collection_is_at_work_keeps_everything(
     cache.store.add(b"garbage")
     cache.gc(grace=0)
     cache.store.add(b"more")
-    held = Held(antscache, "after condemn", "gc", "--grace", "0")
+    held = held_at(antscache, "after condemn", "gc", "--grace", "0")
     [ref] = cache.store.refs.of(RELEASE)
     ref.path.unlink()
     ref.path.write_text("{")

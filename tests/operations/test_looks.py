@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
+from support.held import Held
 
 from antscache import Cache
 from antscache.testing import Misbehaviour, StandIn
@@ -87,51 +87,9 @@ main(sys.argv[2:])
 """
 
 
-class Held:
-    """A process that is held where it was told to be held first."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self._wait()
-
-    def _wait(self) -> None:
-        out: IO[str] = self._process.stdout  # type: ignore[assignment]
-        if out.readline() != "held\n":
-            pytest.fail(self._process.communicate()[1])
-
-    def go_to_the_next(self) -> None:
-        """Let it go as far as the next place."""
-        commands: IO[str] = self._process.stdin  # type: ignore[assignment]
-        commands.write("\n")
-        commands.flush()
-        self._wait()
-
-    def kill(self) -> None:
-        """Kill it where it is."""
-        self._process.kill()
-        self._process.wait()
-
-
-@contextmanager
-def held_before_naming(antscache: AntsCache, paths: Sequence[str], *command: str) -> Iterator[Held]:
-    """Hold a command before it puts a file at the first of `paths` of the root, or below it; then at the next.
-
-    In the end it succeeds, unless it was killed.
-    """
-    places = ":".join(str(antscache.root / path) for path in paths)
-    with subprocess.Popen(
-        [sys.executable, "-c", HELD, places, *command],
-        env=antscache.environment(),
-        cwd=antscache.home,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Held(process)
-        if process.returncode is None:
-            _, err = process.communicate("\n")
-            assert process.returncode == 0, err
+def held_before_naming(antscache: AntsCache, paths: Sequence[str], *command: str) -> Held:
+    """Hold a command before it puts a file at the first of `paths` of the root, or below it; then at the next."""
+    return Held(antscache, HELD, ":".join(str(antscache.root / path) for path in paths), *command)
 
 
 # What there is afterwards

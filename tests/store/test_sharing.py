@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import stat
-import sys
 import tempfile
 import time
 from contextlib import closing
@@ -21,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, cannot, snapshot
-from support.members import Forks, User, forks
+from support.members import Forks, User
 
 from antscache import disk
 from antscache.core.digest import descriptor_of
@@ -53,14 +52,6 @@ def right_mode(path: Path, root: Path) -> int:
     if path.is_dir():
         return SHARED_LOCKS if path == locks else SHARED_DIRECTORY
     return SHARED_FILE if path.parent == locks or path == root / "index.json" else 0o444
-
-
-@pytest.fixture(scope="module")
-def forked() -> Iterator[Forks]:
-    if sys.platform != "linux" or os.geteuid() != 0:
-        cannot("only root on Linux can be other users")
-    with forks() as found:
-        yield found
 
 
 @dataclass
