@@ -45,7 +45,7 @@ FILE = f"{BRAIN}.h5"
 
 def numbers() -> dict[str, str]:
     """The networks of 0.3.2, and Figshare's numbers of them."""
-    entries = json.loads(files("antscache").joinpath("manifests/antspynet-0.3.2.json").read_bytes())["entries"]
+    entries = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
     return {
         entry["name"]: entry["identifier"].removeprefix("figshare:")
         for entry in entries

@@ -121,7 +121,7 @@ def test_two_releases_side_by_side_in_one_root_each_see_their_own_bytes(
 
 
 def test_the_installed_package_asks_for_what_the_shipped_manifest_says(python: Path, antscache: AntsCache) -> None:
-    shipped = json.loads(files("antscache").joinpath("manifests/antspynet-0.3.2.json").read_bytes())["entries"]
+    shipped = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
     installed = antscache("list", "--python", python, "--json").succeeded().json
     assert len(installed) == 211
     assert sorted(map(identity, installed)) == sorted(map(identity, shipped))
