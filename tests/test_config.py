@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 
 from antscache.config import VARIABLES, Settings, load
-from antscache.core.figshare import FIGSHARE_ROUTES
+from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
 from antscache.root import lower_directories
 

@@ -3,7 +3,7 @@
 Data goes to stdout, talk to stderr. An error is what happened, to what, and a hint; a traceback only with --debug.
 
     program.py     run a command, print its error, exit with the documented code
-    verbs.py       the command `antscache`, and how its verbs are found
+    lazy_group.py  the command `antscache`, which imports a verb when it is called
     commands/      the verbs, one file each, imported when called
     options.py     the flags that verbs share, and the invocation they add up to
     progress.py    the progress of a fetch: bars, lines, or events as JSON

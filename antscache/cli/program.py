@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from antscache.cli.lazy_group import antscache
 from antscache.cli.options import Invocation
-from antscache.cli.verbs import antscache
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:

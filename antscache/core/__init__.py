@@ -1,14 +1,14 @@
 """Values and decisions, without I/O: they are tested without any.
 
-manifest.py      what a release asks for: releases, entries, manifests
-identifiers.py   origins' immutable names for bytes
-figshare.py      all that is known of Figshare: its routes, its URLs, its numbers
-digest.py        digests and descriptors
-record.py        what is remembered of identifiers, of ingests, and of releases in use
-layout.py        where things are below a root
-plan.py          what to do to make a release's entries present
-events.py        what happens during an operation, for whoever shows progress
-usage_log.py     the file that `antscache run --record` writes
+manifest.py       what a release asks for: releases, entries, manifests
+identifiers.py    origins' immutable names for bytes
+figshare_urls.py  all that is known of Figshare: its routes, its URLs, its numbers
+digest.py         digests and descriptors
+record.py         what is remembered of identifiers, of ingests, and of releases in use
+layout.py         where things are below a root
+plan.py           what to do to make a release's entries present
+events.py         what happens during an operation, for whoever shows progress
+usage_log.py      the file that `antscache run --record` writes
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from antscache.core.events import (
     Waiting,
     ignore_events,
 )
-from antscache.core.figshare import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
+from antscache.core.figshare_urls import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
 from antscache.core.identifiers import Identifier, parse_identifier
 from antscache.core.layout import CACHEDIR_TAG, TOP_LEVEL, VERSION, Description, Layout, Staging
 from antscache.core.manifest import (

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from antscache.core.digest import Digest, hexadecimal
-from antscache.core.figshare import figshare_number
+from antscache.core.figshare_urls import figshare_number
 
 if TYPE_CHECKING:
     from pathlib import Path

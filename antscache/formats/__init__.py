@@ -1,8 +1,8 @@
 """What bytes of a kind look like: whether a file can be what its name says.
 
-forms.py          checks of form while bytes pass (HDF5, NIfTI, ITK transforms, JPEG), and of a whole file
-hdf5_scanner.py   looks through networks for what leads out of them, in a subprocess
-hdf5_worker.py    the subprocess; it knows nothing of antscache
+forms.py            check forms while bytes pass (HDF5, NIfTI, ITK transforms, JPEG), and of a whole file
+hdf5_hazards.py     find what leads out of an HDF5 file; a program of its own, which knows nothing of antscache
+hdf5_subprocess.py  run that program on a network, held to bounds of time and memory
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from antscache.formats.forms import Form, FormError, Hdf5, Inspection, ItkTransf
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.formats.hdf5_scanner import Hdf5Scanner, ScannerError, is_h5py_installed
+    from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError, is_h5py_installed
 
 __all__ = [
     "Form",
@@ -33,6 +33,6 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "hdf5_scanner": ("Hdf5Scanner", "ScannerError", "is_h5py_installed"),
+        "hdf5_subprocess": ("Hdf5Scanner", "ScannerError", "is_h5py_installed"),
     },
 )

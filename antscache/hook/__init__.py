@@ -1,8 +1,8 @@
 """Direct an unmodified ANTsPyNet to its view: three ways to make a process use it.
 
-hook.py           one process, and those it starts
-environments.py   every process of an environment
-containers.py     a container that uses this host's cache (pure)
+hook.py               one process, and those it starts
+environments.py       every process of an environment
+container_options.py  a container that uses this host's cache (pure)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.hook.containers import ENGINES, Host, hides
+    from antscache.hook.container_options import ENGINES, Host, hides
     from antscache.hook.environments import Hooked, disable, enable, status
     from antscache.hook.hook import RELEASE, activate, environment
 
@@ -32,7 +32,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "containers": ("ENGINES", "Host", "hides"),
+        "container_options": ("ENGINES", "Host", "hides"),
         "environments": ("Hooked", "disable", "enable", "status"),
         "hook": ("RELEASE", "activate", "environment"),
     },

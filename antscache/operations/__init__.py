@@ -1,14 +1,14 @@
 """Whole jobs over the store and its views.
 
-prefetch.py    make entries present, verified and linked
-adopt.py       take over an existing directory of ANTsPyNet's
-adoptable.py   which of its files are what
-verify.py      read everything again and compare it
-survey.py      what should be there
-repair.py      make right what verify found
-remove.py      take a release out of use
-gc.py          delete what no ref reaches
-messages.py    what is said of a plan that cannot be carried out (pure)
+prefetch.py     make entries present, verified and linked
+adopt.py        take over an existing directory of ANTsPyNet's
+adoptable.py    which of its files are what
+verify.py       read everything again and compare it
+survey.py       what should be there
+repair.py       make right what verify found
+remove.py       take a release out of use
+gc.py           delete what no ref reaches
+error_texts.py  the errors of a plan that cannot be carried out, and their texts (pure)
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from antscache import disk
 from antscache.core import Fetched, Present, ignore_events, plan_entries
 from antscache.errors import StoreError, ViewError
-from antscache.operations import messages
+from antscache.operations import error_texts
 from antscache.views import Linked, home_below, make_view
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
         selected = root.select(plan)
     except StoreError as error:
         if plan.missing:
-            raise messages.unwritable(plan, error) from error
+            raise error_texts.unwritable(plan, error) from error
         if home := home_below(root, plan):
             return Prefetched(home, (), (), Linked())
         raise
@@ -115,7 +115,7 @@ def carry_out(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = No
         fetched += result.fetched
         elsewhere += result.elsewhere
         plan = look_again(root, plan)
-        linked = _link(root, plan, result.disk_full or messages.failed(result, before))
+        linked = _link(root, plan, result.disk_full or error_texts.failed(result, before))
         plan = look_again(root, plan)
         removed = protect and not root.is_selected(plan)
         if not plan.missing and not linked.lost and not removed:
@@ -124,7 +124,7 @@ def carry_out(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = No
             root.select(plan)
         plan = restore_condemned(root, plan)
         if plan.missing and root.settings.offline:
-            raise messages.offline(plan)
+            raise error_texts.offline(plan)
     raise StoreError(
         f"other commands took away what {plan.release} needs, again and again",
         hint="run the command again, and `antscache gc` beside it with a longer --grace",
@@ -141,14 +141,14 @@ def refuse_early(root: Root, plan: Plan, sizes: Sizes | None = None) -> Plan:
     try:
         plan = restore_condemned(root, look_again(root, plan))
     except StoreError as error:
-        raise messages.unwritable(plan, error) from error
+        raise error_texts.unwritable(plan, error) from error
     if not plan.missing:
         return plan
     if root.settings.offline:
         _mend_view(root, plan.release)
-        raise messages.offline(plan)
+        raise error_texts.offline(plan)
     if root.settings.mounted and not disk.outlives(root.layout.root):
-        raise messages.not_mounted(plan, root.layout.root)
+        raise error_texts.not_mounted(plan, root.layout.root)
     check_space(root, plan, sizes)
     return plan
 
@@ -160,7 +160,7 @@ def check_space(root: Root, plan: Plan, sizes: Sizes | None = None) -> None:
         StoreError: it cannot.
     """
     if plan.missing and (need := plan_need(root, plan, sizes)).short:
-        raise messages.too_large(plan, need, root.layout.root)
+        raise error_texts.too_large(plan, need, root.layout.root)
 
 
 def plan_need(root: Root, plan: Plan, sizes: Sizes | None = None) -> Need:
@@ -218,7 +218,7 @@ def fetch_missing(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None 
     if result.disk_full:
         rest = read_again(root, plan)
         need = plan_need(root, rest, {**known_sizes(root, rest.fetch), **sizes, **result.sizes})
-        result.disk_full = messages.disk_full(plan, rest, need, result.disk_full)
+        result.disk_full = error_texts.disk_full(plan, rest, need, result.disk_full)
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antscache.core.figshare import FIGSHARE_ROUTES
+from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
 from antscache.fetch.origins import Origin, parse_origins
 

@@ -26,7 +26,7 @@ from antscache.core.events import Event, Fetched, Remarked, ignore_events
 from antscache.core.manifest import Manifest, entry, parse_release
 from antscache.core.record import RANK, Record, Trust
 from antscache.errors import StoreError
-from antscache.formats.hdf5_scanner import Hdf5Scanner
+from antscache.formats.hdf5_subprocess import Hdf5Scanner
 from antscache.operations import adoptable
 from antscache.operations.adopt import take_over
 from antscache.operations.adoptable import Seen, judge, shown

@@ -25,7 +25,7 @@ from antscache.core.events import BytesRead, Event
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
 from antscache.errors import Offline, StoreError, ViewError
-from antscache.formats import hdf5_scanner
+from antscache.formats import hdf5_subprocess
 from antscache.store.oci import EMPTY
 from antscache.testing import StandIn
 
@@ -90,7 +90,7 @@ class Root(NamedTuple):
 @pytest.fixture(autouse=True)
 def _without_h5py(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a plain installation: nothing here is about the walk, whose process takes long to start."""
-    monkeypatch.setattr(hdf5_scanner, "is_h5py_installed", lambda: False)
+    monkeypatch.setattr(hdf5_subprocess, "is_h5py_installed", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ ANN, BOB = 12001, 12002  # user ids that nobody has; their groups have the same 
 _PROLOGUE = """
 import encodings.idna, json, os, pwd, sys
 from pathlib import Path
-import antscache.operations.gc, antscache.operations.verify, antscache.fetch.fetcher, antscache.formats.hdf5_scanner
+import antscache.operations.gc, antscache.operations.verify, antscache.fetch.fetcher, antscache.formats.hdf5_subprocess
 from antscache import AntsCacheError
 from antscache.cache import Cache
 from antscache.config import Settings

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
+from antscache.cli.lazy_group import HintingGroup
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.cli.verbs import HintingGroup
 from antscache.core import PACKAGES, parse_release
 from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 

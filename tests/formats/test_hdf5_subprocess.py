@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antscache.formats import hdf5_worker
+from antscache.formats import hdf5_hazards
 from antscache.formats.forms import FormError, form_of
-from antscache.formats.hdf5_scanner import Hdf5Scanner, ScannerError, is_h5py_installed
+from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError, is_h5py_installed
 from antscache.testing import content as stand_in
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def subprocess_walk() -> Iterator[Walk]:
 @pytest.fixture(params=["in a subprocess", "here"])
 def walk(request: pytest.FixtureRequest, subprocess_walk: Walk) -> Walk:
     """The walk as it is used, and where the tests can see into it."""
-    return subprocess_walk if request.param == "in a subprocess" else lambda path: tuple(hdf5_worker.hazards(str(path)))
+    return (
+        subprocess_walk if request.param == "in a subprocess" else lambda path: tuple(hdf5_hazards.hazards(str(path)))
+    )
 
 
 @pytest.fixture(params=["earliest", "latest"])
@@ -88,7 +90,7 @@ def walkers(parent: int) -> set[int]:
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     processes = (line.split(maxsplit=2) for line in listed.splitlines())
-    return {int(pid) for pid, ppid, command in processes if int(ppid) == parent and "hdf5_worker.py" in command}
+    return {int(pid) for pid, ppid, command in processes if int(ppid) == parent and "hdf5_hazards.py" in command}
 
 
 def walked_by(walker: Hdf5Scanner, sound: Path) -> int:
@@ -197,11 +199,11 @@ def test_many_hazards_are_counted(subprocess_walk: Walk, file: h5py.File) -> Non
 def test_a_file_of_more_links_than_any_network_has_is_refused(
     file: h5py.File, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(hdf5_worker, "LINKS", 10)
+    monkeypatch.setattr(hdf5_hazards, "LINKS", 10)
     for number in range(11):
         file[name.format(number)] = h5py.SoftLink("/")
     with pytest.raises(ValueError, match="more than 10 links"):
-        list(hdf5_worker.hazards(str(written(file))))
+        list(hdf5_hazards.hazards(str(written(file))))
 
 
 # Code in a network's configuration

@@ -25,7 +25,7 @@ from support.members import Forks, User
 from support.users import everybodys
 
 from antscache.errors import ConfigError
-from antscache.hook.containers import BAKED, ENGINES, HOME, WRITABLE, Host, hides
+from antscache.hook.container_options import BAKED, ENGINES, HOME, WRITABLE, Host, hides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """HDF5 files looked through before they are trusted, with h5py where it is at hand, in a subprocess that is held short.
 
 Bytes that are what was promised can still be unsafe: CVE-2026-1669 (links and datasets that read other files),
-CVE-2025-1550 (code in a network's configuration). `hdf5_worker.py` tells what is looked for. h5py is C code that the
+CVE-2025-1550 (code in a network's configuration). `hdf5_hazards.py` tells what is looked for. h5py is C code that the
 file's bytes steer, so it runs in a process that can be killed, and never in this one.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from antscache.errors import AntsCacheError
-from antscache.formats import hdf5_worker
+from antscache.formats import hdf5_hazards
 from antscache.formats.forms import FormError
 
 SECONDS = 30.0  # for one file, on the clock and of the processor; the most that is looked at takes some seconds
@@ -128,7 +128,7 @@ class Hdf5Scanner:
 
 
 class _Process:
-    """One `hdf5_worker.py`, and the line to it: when this end is gone, it ends."""
+    """One `hdf5_hazards.py`, and the line to it: when this end is gone, it ends."""
 
     def __init__(self, memory: int, seconds: float) -> None:
         places = dict.fromkeys(place for place in (_place("h5py"), _place("numpy")) if place)
@@ -137,7 +137,7 @@ class _Process:
             # Isolated (-I) from the environment and the working directory, and from what .pth files execute (-S); in a
             # session of its own, so that Ctrl-C does not reach it.
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", hdf5_worker.__file__, str(memory), str(seconds), *places],
+                [sys.executable, "-I", "-S", "-B", hdf5_hazards.__file__, str(memory), str(seconds), *places],
                 stdin=its_end.fileno(),
                 stdout=its_end.fileno(),
                 stderr=subprocess.DEVNULL,
