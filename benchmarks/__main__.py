@@ -41,7 +41,7 @@ from benchmarks.years import make
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from benchmarks.cases import Case, Pace
+    from benchmarks.cases import Case, LinkSpeed
     from benchmarks.measuring import Costs
 
 PRESENT = "D"  # the case of what has nothing to fetch
@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _chosen(options: argparse.Namespace) -> Iterator[tuple[Case, Pace]]:
+def _chosen(options: argparse.Namespace) -> Iterator[tuple[Case, LinkSpeed]]:
     """What is to be fetched, and how fast it is served."""
     for case in (_sized(case, options) for letter, case in CASES.items() if letter in options.case):
         for pace in case.paces:
@@ -106,7 +106,7 @@ def _sized(case: Case, options: argparse.Namespace) -> Case:
     return case.smaller() if options.quick else case
 
 
-def fetch(bench: Bench, case: Case, pace: Pace, rounds: int) -> Fetched:
+def fetch(bench: Bench, case: Case, pace: LinkSpeed, rounds: int) -> Fetched:
     """What it takes to fetch `case` at `pace`; nothing is left of it."""
     _say(f"{case.letter}, {pace.title}")
     wanted = case.choose(listing(bench.scratch))

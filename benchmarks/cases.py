@@ -26,7 +26,7 @@ _NETWORKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LinkSpeed:
     """How fast a stand-in is: `rate` in bytes a second on each connection, `latency` in seconds before an answer."""
 
     name: str
@@ -45,9 +45,9 @@ class Pace:
         return None if self.rate is None else size / (self.rate * JOBS)
 
 
-UNLIMITED = Pace("unlimited", "as fast as it goes")
-RATE = Pace("rate", "20 MB/s a connection", rate=20 * MB)
-LATENCY = Pace("latency", "50 ms before each answer", latency=0.05)
+UNLIMITED = LinkSpeed("unlimited", "as fast as it goes")
+RATE = LinkSpeed("rate", "20 MB/s a connection", rate=20 * MB)
+LATENCY = LinkSpeed("latency", "50 ms before each answer", latency=0.05)
 PACES = {pace.name: pace for pace in (UNLIMITED, RATE, LATENCY)}
 
 
@@ -62,7 +62,7 @@ class Case:
 
     letter: str
     title: str
-    paces: tuple[Pace, ...]
+    paces: tuple[LinkSpeed, ...]
     data: tuple[int, ...] = ()
     networks: tuple[int, ...] = ()
     size: int = 0

@@ -20,7 +20,7 @@ from benchmarks.servers import FILES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.cases import Pace
+    from benchmarks.cases import LinkSpeed
     from benchmarks.servers import Served
 
 WALKING = str(Path(sys.executable).with_name("antscache"))  # where developers' tools are, h5py among them
@@ -92,7 +92,7 @@ def version(library: str) -> str | None:
         return None
 
 
-def fetching(place: Place, files: Sequence[Served], endpoint: str, pace: Pace) -> tuple[Contender, ...]:
+def fetching(place: Place, files: Sequence[Served], endpoint: str, pace: LinkSpeed) -> tuple[Contender, ...]:
     """From nothing to `files`; verified and durable or not."""
     absent = missing()
     prefetch = ["prefetch", RELEASE, "--jobs", str(JOBS)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from benchmarks.cases import File, Pace
+    from benchmarks.cases import File, LinkSpeed
 
 SHELF, FILES = "standin", "files.json"  # in the scratch directory: the stand-in's files, and a list of them
 LEAST = 20_000  # bytes, of the files that the stand-in makes and nobody asks for
@@ -42,7 +42,7 @@ class Served:
 
 
 @contextmanager
-def figshare(scratch: Path, files: Sequence[File], pace: Pace) -> Iterator[str]:
+def figshare(scratch: Path, files: Sequence[File], pace: LinkSpeed) -> Iterator[str]:
     """The stand-in for Figshare, with all `files` made: the templates of its origins."""
     (scratch / SHELF).mkdir(exist_ok=True)
     sizes = [option for file in files for option in ("--size-of", f"{file.number}={file.size}")]
@@ -63,7 +63,7 @@ def served(scratch: Path, files: Sequence[File], origins: str) -> tuple[Served, 
 
 
 @contextmanager
-def hub(scratch: Path, files: Sequence[Served], pace: Pace) -> Iterator[str]:
+def hub(scratch: Path, files: Sequence[Served], pace: LinkSpeed) -> Iterator[str]:
     """The one for the Hub, in front of the stand-in, which holds `files`: its URL."""
     (scratch / FILES).write_text(
         json.dumps([{"name": file.name, "url": file.url, "sha256": file.sha256, "size": file.size} for file in files])

@@ -13,7 +13,7 @@ from benchmarks.telling import peak, ratio, table, wall
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.cases import Pace
+    from benchmarks.cases import LinkSpeed
     from benchmarks.measuring import Costs
     from benchmarks.proofs import Counted
 
@@ -31,7 +31,7 @@ class Fetched:
     """What fetching a case at a pace took; `floor` is the time that nobody can be under."""
 
     letter: str
-    pace: Pace
+    pace: LinkSpeed
     costs: Costs
     floor: float | None
 

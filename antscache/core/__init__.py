@@ -30,7 +30,7 @@ from antscache.core.events import (
 )
 from antscache.core.figshare_urls import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
 from antscache.core.identifiers import Identifier, parse_identifier
-from antscache.core.layout import CACHEDIR_TAG, TOP_LEVEL, VERSION, Description, Layout, Staging
+from antscache.core.layout import CACHEDIR_TAG, TOP_LEVEL, VERSION, Description, Layout, Staging, home_directory
 from antscache.core.manifest import (
     PACKAGES,
     Artifact,
@@ -45,7 +45,6 @@ from antscache.core.manifest import (
     changes,
     entry,
     fetchable,
-    home_directory,
     parse_release,
 )
 from antscache.core.plan import Plan, PresentState, Status, Wanted, plan_entries, select, unknown_names

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.core.identifiers import Identifier
-    from antscache.core.manifest import Release
+    from antscache.core.manifest import Package, Release
 
 VERSION = 1  # of the layout; a root with a higher one was made by a newer antscache
 CACHEDIR_TAG = (
@@ -53,6 +54,11 @@ class Staging(NamedTuple):
 
     directory: Path
     shared: bool = False
+
+
+def home_directory(package: Package) -> PurePosixPath:
+    """Return where a release of `package` looks for its files, relative to the home (field notes: "Where it looks")."""
+    return PurePosixPath(".antspy") if package == "antspyx" else PurePosixPath(".keras/ANTsXNet")
 
 
 class Layout:
@@ -114,6 +120,10 @@ class Layout:
     def view(self, release: Release) -> Path:
         """The view of `release`: a directory in the shape of a home."""
         return self.views / release.slug
+
+    def directory_in_view(self, release: Release) -> Path:
+        """Return the directory in the view of `release` where its package looks for its files."""
+        return self.view(release) / home_directory(release.package)
 
 
 TOP_LEVEL = frozenset(

@@ -8,7 +8,6 @@ path (version, name, file, identifier) matches a pattern that keeps it one path 
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
@@ -91,11 +90,6 @@ def entry(kind: Kind, name: str, file: str, *, identifier: str | None = None, re
     """
     fields = {"kind": kind, "name": name, "file": file, "identifier": identifier, "reason": reason}
     return msgspec.convert(fields, Entry)
-
-
-def home_directory(package: Package) -> PurePosixPath:
-    """Where a release of `package` looks for its files, relative to the home (field notes: "Where it looks")."""
-    return PurePosixPath(".antspy") if package == "antspyx" else PurePosixPath(".keras/ANTsXNet")
 
 
 def parse_release(text: str) -> Release:

@@ -25,7 +25,6 @@ from antscache.core import (
     Record,
     Selection,
     descriptor_of,
-    home_directory,
     unknown_names,
 )
 from antscache.errors import SHOWN, AntsCacheError, ManifestError, ViewError
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ExportedRelease:
     """What is exported of a release.
 
     Attributes:
@@ -76,7 +75,7 @@ class Part:
 class Contents:
     """What is exported, and the time (seconds since 1970) that all of it is of."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[ExportedRelease, ...]
     seconds: int = 0
 
     @property
@@ -148,7 +147,7 @@ def plan_export(
     parts = []
     for release, entries in choose(selected, names, kinds).items():
         files = tuple((entry, anonymous(record, seconds)) for entry, record in _held(root.store, release, entries))
-        parts.append(Part(release, files, _unshipped(manifests.find(release))))
+        parts.append(ExportedRelease(release, files, _unshipped(manifests.find(release))))
     contents = Contents(tuple(sorted(parts, key=lambda part: part.release)), seconds)
     if not adopted:
         _refuse_adopted(contents)
@@ -287,9 +286,9 @@ def _line(value: object) -> bytes:
     return msgspec.json.encode(value) + b"\n"
 
 
-def _links(layout: Layout, part: Part) -> Iterable[tuple[Path, int]]:
+def _links(layout: Layout, part: ExportedRelease) -> Iterable[tuple[Path, int]]:
     """The names in a release's view, and how long what they lead to is written."""
-    directory = layout.view(part.release) / home_directory(part.release.package)
+    directory = layout.directory_in_view(part.release)
     size = len("../") * len(directory.parts) + len(str(layout.blob(EMPTY.digest)))
     return ((directory / entry.file, size) for entry, _ in part.files)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from antscache.core import Descriptor, Listener
-    from antscache.export.contents import Contents, Part
+    from antscache.export.contents import Contents, ExportedRelease
     from antscache.store import CopyMethod, Store
 
 IN_IMAGES = "/opt/antscache"  # where images have their lower cache: /opt is for what no distribution brings
@@ -67,7 +67,7 @@ def make(root: Root, contents: Contents, place: Path, *, image: int | None, list
         directory.rmdir()
 
 
-def _select(made: Store, part: Part) -> None:
+def _select(made: Store, part: ExportedRelease) -> None:
     """What is exported of a release is its one selection, under the name that is nobody's own."""
     made.refs.select(part.selection)
     for ref in made.refs.of(part.release):  # whose file it is need not be who wrote it: root's on NFS is nobody's

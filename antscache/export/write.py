@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from antscache import disk
 from antscache.core import ignore_events
 from antscache.errors import AntsCacheError, StoreError
-from antscache.export import filesystems, tree
+from antscache.export import filesystem_images, tree
 from antscache.export.contents import tree_of
-from antscache.export.filesystems import Filesystem
+from antscache.export.filesystem_images import Filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Target:
     def size_of(self, contents: Contents) -> int:
         """Return how many bytes it will have with `contents`: a squashfs at most, a directory's files together."""
         made = tree_of(contents)
-        return made.size if self.format == "dir" else filesystems.size_of(self.format, made)
+        return made.size if self.format == "dir" else filesystem_images.size_of(self.format, made)
 
 
 def check_target(contents: Contents, target: Target) -> None:
@@ -78,7 +78,7 @@ def check_target(contents: Contents, target: Target) -> None:
             what = "is there already, and is no empty directory" if directory else "is there already"
             raise StoreError(f"{file} {what}", hint="remove it first, or name another FILE")
     if target.format != "dir":
-        filesystems.check_programs(target.format)
+        filesystem_images.check_programs(target.format)
         tree.check_room(file.parent, target.size_of(contents))
 
 
@@ -110,7 +110,7 @@ def write_export(root: Root, contents: Contents, target: Target, listen: Listene
             _publish_directory(made, target.file, contents.seconds)
             return size
         tree.make(root, contents, place, image=size, listen=listen)
-        filesystems.make(target.format, tree_of(contents), place, image, contents.seconds)
+        filesystem_images.make(target.format, tree_of(contents), place, image, contents.seconds)
         size = image.stat().st_size
         _publish_image(image, target.file)
     return size

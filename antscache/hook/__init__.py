@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.hook.container_options import ENGINES, Host, hides
+    from antscache.hook.container_options import ENGINES, HostAccess, hides
     from antscache.hook.environments import Hooked, disable, enable, status
     from antscache.hook.hook import RELEASE, activate, environment
 
@@ -20,7 +20,7 @@ __all__ = [
     "ENGINES",
     "RELEASE",
     "Hooked",
-    "Host",
+    "HostAccess",
     "activate",
     "disable",
     "enable",
@@ -32,7 +32,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "container_options": ("ENGINES", "Host", "hides"),
+        "container_options": ("ENGINES", "HostAccess", "hides"),
         "environments": ("Hooked", "disable", "enable", "status"),
         "hook": ("RELEASE", "activate", "environment"),
     },

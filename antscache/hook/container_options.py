@@ -48,7 +48,7 @@ UNTOLD = frozenset(map(chr, (*range(32), 127, *range(0xD800, 0xE000))))  # to an
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostAccess:
     """What a container gets of this host. Paths are absolute, and something is there.
 
     Attributes:
@@ -72,7 +72,7 @@ class Host:
     offline: bool = False
 
 
-class Mount(NamedTuple):
+class BindMount(NamedTuple):
     """A directory of this host, and where a container has it."""
 
     source: Path
@@ -89,7 +89,7 @@ def hides(directory: Path) -> Path | None:
     return next(apart, None) or next((own for own in NEEDED if own.is_relative_to(directory)), None)
 
 
-def mounts(host: Host) -> list[Mount]:
+def mounts(host: HostAccess) -> list[BindMount]:
     """What is mounted where; a mount that another one is in comes after it.
 
     Raises:
@@ -99,15 +99,15 @@ def mounts(host: Host) -> list[Mount]:
         if own := next((own for own in (*PROGRAMS, *NEEDED) if own.is_relative_to(lower)), None):
             what = f"the lower cache {lower} must have the same path in a container, and would hide {own} there"
             raise ConfigError(what, hint="move it into a directory of its own, or leave it out")
-    found = [Mount(lower, lower, readonly=True) for lower in host.lowers]
+    found = [BindMount(lower, lower, readonly=True) for lower in host.lowers]
     if host.root:
-        found.append(Mount(host.root, _place(host) or host.root, readonly=not host.writable))
+        found.append(BindMount(host.root, _place(host) or host.root, readonly=not host.writable))
     if host.directory:
-        found.append(Mount(host.directory, host.directory, readonly=False))
+        found.append(BindMount(host.directory, host.directory, readonly=False))
     return sorted(found, key=lambda mount: len(mount.destination.parts))
 
 
-def variables(host: Host, evaluated: str = "") -> dict[str, str]:
+def variables(host: HostAccess, evaluated: str = "") -> dict[str, str]:
     """What antscache in the container is told; `evaluated` are the characters that would be taken for something else.
 
     Raises:
@@ -124,7 +124,7 @@ def variables(host: Host, evaluated: str = "") -> dict[str, str]:
     return told
 
 
-def _place(host: Host) -> Path | None:
+def _place(host: HostAccess) -> Path | None:
     """Where the root is looked for; None where a lower cache has to be there, so that the root has its own path."""
     return None if any(_overlap(lower, WRITABLE) for lower in host.lowers) else WRITABLE
 
@@ -154,7 +154,7 @@ def _holding(path: Path, separators: str, where: str) -> str:
 # Docker and Podman
 
 
-def docker(host: Host) -> list[str]:
+def docker(host: HostAccess) -> list[str]:
     """The options of `docker run`, which start no container as root unless root does.
 
     Raises:
@@ -164,7 +164,7 @@ def docker(host: Host) -> list[str]:
     return ["--user", f"{host.user}:{host.group}", *added, *_told(host)]
 
 
-def podman(host: Host) -> list[str]:
+def podman(host: HostAccess) -> list[str]:
     """The options of `podman run`. Without root it has to be told that the user has the same number in the container.
 
     Raises:
@@ -176,7 +176,7 @@ def podman(host: Host) -> list[str]:
     return ["--userns", "keep-id", "--user", f"{host.user}:{host.group}", *kept, *_told(host)]
 
 
-def _told(host: Host) -> list[str]:
+def _told(host: HostAccess) -> list[str]:
     """What Docker and Podman are told in the same words."""
     words = ["--tmpfs", f"{HOME}:mode=1777,exec", "--env", f"HOME={HOME}"]
     for mount in mounts(host):
@@ -187,7 +187,7 @@ def _told(host: Host) -> list[str]:
     return [*words, "--network", "none"] if host.offline else words
 
 
-def _csv(mount: Mount) -> str:
+def _csv(mount: BindMount) -> str:
     """The value of --mount: one line of comma-separated values."""
     source, destination = (_holding(path, "", "--mount") for path in (mount.source, mount.destination))
     fields = ["type=bind", f"source={source}", f"destination={destination}", *["readonly"] * mount.readonly]
@@ -199,7 +199,7 @@ def _csv(mount: Mount) -> str:
 # Singularity and Apptainer
 
 
-def singularity(host: Host) -> list[str]:
+def singularity(host: HostAccess) -> list[str]:
     """The options of `singularity exec`, `run` and `shell`; Apptainer's are the same.
 
     The host's variables stay outside: a PYTHONPATH or an ANTSCACHE_DIR means something else in there. /tmp and what
@@ -218,7 +218,7 @@ def singularity(host: Host) -> list[str]:
     return [*words, "--net", "--network", "none"] if host.offline else words
 
 
-ENGINES: Mapping[str, Callable[[Host], list[str]]] = {
+ENGINES: Mapping[str, Callable[[HostAccess], list[str]]] = {
     "docker": docker,
     "podman": podman,
     "singularity": singularity,

@@ -33,7 +33,7 @@ DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
 NOTED = ("release", "kind", "name", "file", "identifier", "digest", "size")
 KEYS = (*NOTED, "path")
 
-_views: dict[tuple[str, str], View] = {}
+_views: dict[tuple[str, str], ViewClient] = {}
 _default: list[Any] = [None]  # where antspynet looked when its getters were redirected
 _noted: set[tuple[str, str]] = set()  # what this process has noted, and where
 
@@ -42,7 +42,7 @@ class AntsCacheError(RuntimeError):
     """antscache cannot say where a file is. The text says why, and what to do next."""
 
 
-class View:
+class ViewClient:
     """What antscache says of the installation of a package in `directory`: asked once, when it is first needed."""
 
     def __init__(self, package: str, directory: str, command: Sequence[str]) -> None:
@@ -146,7 +146,7 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
     directory = os.path.abspath(module.__file__ or "")
     for _ in module.__name__.split("."):
         directory = os.path.dirname(directory)
-    view = _views.setdefault((package, directory), View(package, directory, command))
+    view = _views.setdefault((package, directory), ViewClient(package, directory, command))
 
     def answer(original: Any, values: Any, named: Any) -> Any:
         asked = bound(original, values, named)

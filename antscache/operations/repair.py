@@ -18,7 +18,6 @@ from antscache.core import (
     Release,
     Selection,
     fetchable,
-    home_directory,
     ignore_events,
     parse_identifier,
 )
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from antscache.core import Listener, Release
-    from antscache.operations.survey import Finding
+    from antscache.operations.survey import Discrepancy
     from antscache.operations.verify import Verified
     from antscache.root import Root
     from antscache.store import Store
@@ -110,7 +109,7 @@ def _restored_selection(root: Root, release: Release) -> Selection:
     manifest = root.catalog.find(release)
     if manifest is None or not any(root.store.refs.damaged([release])):
         return Selection(release, ())
-    layout, home = root.layout, root.layout.view(release) / home_directory(release.package)
+    layout, home = root.layout, root.layout.directory_in_view(release)
     linked = [entry for entry in fetchable(manifest.entries) if os.path.lexists(home / entry.file)]
     recorded = [e for e in linked if e.identifier and os.path.lexists(layout.record(e.identifier))]
     return Selection(release, tuple(recorded))
@@ -130,7 +129,7 @@ def _make_right(root: Root, release: Release, listen: Listener) -> None:
         make_view(root, release)
 
 
-def _clear(store: Store, findings: Iterable[Finding], *, offline: bool) -> None:
+def _clear(store: Store, findings: Iterable[Discrepancy], *, offline: bool) -> None:
     """What is damaged is no longer where it is looked for.
 
     What lower caches have is passed over, and disregarded unless nothing can be fetched instead. What is unreadable is

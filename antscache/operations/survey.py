@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from antscache.core import hexadecimal, home_directory
+from antscache.core import hexadecimal
 from antscache.errors import StoreError
 from antscache.store import EMPTY
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from antscache.core import Descriptor, Digest, Entry, Identifier, Record, Release
     from antscache.store import Store
 
-Part = Literal["blob", "record", "selection", "view", "index"]
+RootPart = Literal["blob", "record", "selection", "view", "index"]
 Remedy = Literal["move", "open", "make"]
 
 
-class Finding(msgspec.Struct, frozen=True, order=True):
+class Discrepancy(msgspec.Struct, frozen=True, order=True):
     """Something that is not as it should be.
 
     Attributes:
@@ -35,13 +35,13 @@ class Finding(msgspec.Struct, frozen=True, order=True):
             owner read it again; nothing.
     """
 
-    part: Part
+    part: RootPart
     path: str
     problem: str
     remedy: Remedy = "make"
 
     @property
-    def place(self) -> tuple[Part, str]:
+    def place(self) -> tuple[RootPart, str]:
         """What it is about, wherever that is: a blob may be here or in a lower cache."""
         return self.part, Path(self.path).name if self.part == "blob" else self.path
 
@@ -55,7 +55,7 @@ class Expected(NamedTuple):
         needed: whether a release in use needs it; what none needs may be gone the next moment.
     """
 
-    part: Part
+    part: RootPart
     path: str
     digest: Digest
     file: str = ""
@@ -71,7 +71,7 @@ class Survey(NamedTuple):
         records: of what is used and of what is recorded here, as far as they can be read.
     """
 
-    findings: list[Finding]
+    findings: list[Discrepancy]
     selected: dict[Release, tuple[Entry, ...]]
     records: dict[Identifier, Record]
 
@@ -79,7 +79,7 @@ class Survey(NamedTuple):
 def survey_of(store: Store, releases: Collection[Release]) -> Survey:
     """What `releases`, or all in use, have selected and how that is recorded."""
     selected = {release: store.refs.entries(release) for release in releases or store.refs.releases()}
-    findings = [Finding("selection", str(path), why, remedy_at(path)) for path, why in store.refs.damaged(selected)]
+    findings = [Discrepancy("selection", str(path), why, remedy_at(path)) for path, why in store.refs.damaged(selected)]
     used = {entry.identifier for entries in selected.values() for entry in entries if entry.identifier}
     records: dict[Identifier, Record] = {}
     for identifier, record in store.records.all():
@@ -87,15 +87,19 @@ def survey_of(store: Store, releases: Collection[Release]) -> Survey:
             records[identifier] = record
         elif not releases or identifier in used:
             path = store.layout.record(identifier)
-            findings.append(Finding("record", str(path), record, remedy_at(path)))
+            findings.append(Discrepancy("record", str(path), record, remedy_at(path)))
     for identifier in used if store.lowers else ():
         with suppress(StoreError):
             if found := store.record(identifier):
                 records[identifier] = found
     findings += [
-        Finding("view", view, "nothing says what it should be" if os.path.lexists(view) else "never fetched")
+        Discrepancy("view", view, "nothing says what it should be" if os.path.lexists(view) else "never fetched")
         for release, entries in selected.items()
-        for view in (f"{_directory(store, release)}/{each.file}" for each in entries if each.identifier not in records)
+        for view in (
+            f"{store.layout.directory_in_view(release)}/{each.file}"
+            for each in entries
+            if each.identifier not in records
+        )
     ]
     return Survey(findings, selected, records)
 
@@ -104,7 +108,7 @@ def expected_of(store: Store, survey: Survey, *, deep: bool, everything: bool) -
     """The blobs and the names of views, sorted: those that are used, and with `everything` all blobs under the root."""
     found: dict[str, Expected] = {}
     for release, entries in survey.selected.items():
-        directory = _directory(store, release)
+        directory = store.layout.directory_in_view(release)
         for entry in entries:
             if entry.identifier and (record := survey.records.get(entry.identifier)):
                 place, view = _place(store, record.descriptor), f"{directory}/{entry.file}"
@@ -118,11 +122,6 @@ def expected_of(store: Store, survey: Survey, *, deep: bool, everything: bool) -
             path = blob_path(store, EMPTY.digest)
             found[path] = Expected("blob", path, EMPTY.digest)
     return [found[path] for path in sorted(found)]
-
-
-def _directory(store: Store, release: Release) -> Path:
-    """Where the view of `release` has its names."""
-    return store.layout.view(release) / home_directory(release.package)
 
 
 def _place(store: Store, blob: Descriptor) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from antscache.core import Descriptor, ignore_events
 from antscache.errors import ViewError
 from antscache.formats import inspect
-from antscache.operations.survey import Expected, Finding, blob_path, expected_of, remedy_at, survey_of
+from antscache.operations.survey import Discrepancy, Expected, blob_path, expected_of, remedy_at, survey_of
 from antscache.store import EMPTY, artifact_manifest
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Verified:
 
     blobs: int
     size: int
-    findings: tuple[Finding, ...]
-    repaired: tuple[Finding, ...] = ()
+    findings: tuple[Discrepancy, ...]
+    repaired: tuple[Discrepancy, ...] = ()
     refused: tuple[str, ...] = ()
 
 
@@ -130,7 +130,7 @@ def _verify(store: Store, releases: Collection[Release], *, deep: bool, jobs: in
 # What is there
 
 
-def _grouped(expected: Iterable[Expected]) -> tuple[list[list[Expected]], dict[str, int], list[Finding]]:
+def _grouped(expected: Iterable[Expected]) -> tuple[list[list[Expected]], dict[str, int], list[Discrepancy]]:
     """Those of `expected` that are one file, the largest first; how large each is; and those that cannot be read."""
     groups: dict[tuple[int, int], list[Expected]] = defaultdict(list)
     sizes, findings = dict[str, int](), []
@@ -145,7 +145,7 @@ def _grouped(expected: Iterable[Expected]) -> tuple[list[list[Expected]], dict[s
             groups[status.st_dev, status.st_ino].append(each)
             sizes[each.path] = status.st_size
         else:
-            findings.append(Finding(each.part, each.path, _called(status.st_mode), "move"))
+            findings.append(Discrepancy(each.part, each.path, _called(status.st_mode), "move"))
     return sorted(groups.values(), key=lambda group: -sizes[group[0].path]), sizes, findings
 
 
@@ -153,11 +153,13 @@ def _called(mode: int) -> str:
     return "a link" if S_ISLNK(mode) else "a directory" if S_ISDIR(mode) else "not a file"
 
 
-def _unread(expected: Expected, error: OSError) -> Finding:
+def _unread(expected: Expected, error: OSError) -> Discrepancy:
     if isinstance(error, FileNotFoundError):
         problem = "leads nowhere" if os.path.lexists(expected.path) else "not there"
-        return Finding(expected.part, expected.path, problem)
-    return Finding(expected.part, expected.path, f"cannot be read: {error.strerror}", remedy_at(Path(expected.path)))
+        return Discrepancy(expected.part, expected.path, problem)
+    return Discrepancy(
+        expected.part, expected.path, f"cannot be read: {error.strerror}", remedy_at(Path(expected.path))
+    )
 
 
 _Reading = tuple[Descriptor | None, OSError | str]  # the bytes of a file, and what is wrong with it otherwise
@@ -187,28 +189,28 @@ def _reading(path: str, file: str | None, listen: Listener) -> _Reading:
         return None, error
 
 
-def _judged(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Finding | None:
+def _judged(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Discrepancy | None:
     """What is wrong with a file that was read as `blob`, or could not be."""
     if isinstance(problem, OSError):
         gone = isinstance(problem, FileNotFoundError)
         return _unread(expected, problem) if expected.needed or not gone else None
     if blob and blob.digest != expected.digest:
-        return Finding(expected.part, expected.path, f"other bytes: {blob.digest}", "move")
+        return Discrepancy(expected.part, expected.path, f"other bytes: {blob.digest}", "move")
     if problem and expected.file:  # the right bytes: there are no others to be had
-        return Finding(expected.part, expected.path, problem)
+        return Discrepancy(expected.part, expected.path, problem)
     return None
 
 
-def _wrong_sizes(store: Store, records: Mapping[Identifier, Record], sizes: Mapping[Digest, int]) -> list[Finding]:
+def _wrong_sizes(store: Store, records: Mapping[Identifier, Record], sizes: Mapping[Digest, int]) -> list[Discrepancy]:
     """The records here whose digest is right and whose size cannot be."""
     return [
-        Finding("record", str(path), f"says {record.size} bytes of a blob that has {sizes[record.digest]}", "move")
+        Discrepancy("record", str(path), f"says {record.size} bytes of a blob that has {sizes[record.digest]}", "move")
         for identifier, record in records.items()
         if sizes.get(record.digest, record.size) != record.size and (path := store.layout.record(identifier)).exists()
     ]
 
 
-def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Finding | None:
+def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Discrepancy | None:
     """What is wrong with the index, if that can be told from what it is made of."""
     if any(finding.part in {"selection", "record"} and finding.remedy != "make" for finding in survey.findings):
         return None
@@ -227,7 +229,7 @@ def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Find
     except OSError as error:
         return _unread(Expected("index", str(path), EMPTY.digest), error)
     if not S_ISREG(mode):
-        return Finding("index", str(path), _called(mode), "move")
+        return Discrepancy("index", str(path), _called(mode), "move")
     if not store.index.matches({release: artifact_manifest(files) for release, files in held.items()}):
-        return Finding("index", str(path), "not what refs, records and blobs say")
+        return Discrepancy("index", str(path), "not what refs, records and blobs say")
     return None

@@ -73,9 +73,7 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     Whether the file is whole is told by its size.
     """
     release = manifest.release
-    directories = [
-        store.layout.view(release) / home_directory(release.package) for store in (root.store, *root.store.lowers)
-    ]
+    directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
 
     def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
         record = root.store.record(identifier)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Manifest, PresentState, home_directory, select, union
+from antscache.core import Manifest, PresentState, select, union
 from antscache.errors import StoreError, ViewError
 from antscache.views import links
 
@@ -61,7 +61,7 @@ def view_in(store: Store, release: Release) -> View | None:
         return None
     home = store.layout.view(release)
     here, below = files_of(store, held)
-    absent = links.missing(home / home_directory(release.package), here | below)
+    absent = links.missing(store.layout.directory_in_view(release), here | below)
     not_held = sorted({entry.file for entry in entries} - {entry.file for entry, _ in held})
     return View(home, len(entries), tuple(not_held + absent))
 
@@ -112,7 +112,7 @@ def make_view(root: Root, release: Release, entries: Iterable[Entry] = (), state
     selected = union(store.refs.selections(release))
     unread = [entry for entry in selected if state is None or entry not in entries]
     held = (state or PresentState()).and_state(store.present_state(unread)).held_of(selected)
-    directory = root.layout.view(release) / home_directory(release.package)
+    directory = root.layout.directory_in_view(release)
     here, below = files_of(store, held)
     mode = root.settings.link_mode
     modes: tuple[LinkMode, ...] = links.INSIDE if mode == "auto" else (mode,)

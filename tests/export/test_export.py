@@ -29,9 +29,9 @@ from antscache.core.digest import descriptor_of
 from antscache.core.manifest import Entry, Manifest, parse_release
 from antscache.core.record import Record, Selection
 from antscache.errors import AntsCacheError, ConfigError, IntegrityError, ManifestError, StoreError, ViewError
-from antscache.export import Target, filesystems, format_of, tree
+from antscache.export import Target, filesystem_images, format_of, tree
 from antscache.export.contents import Tree, layer_of, tree_of
-from antscache.export.filesystems import BLOCK, PROGRAMS
+from antscache.export.filesystem_images import BLOCK, PROGRAMS
 from antscache.store.oci import EMPTY_CONTENT
 from antscache.views import make_view
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from antscache.core.record import Check, Trust
     from antscache.export import Format
-    from antscache.export.filesystems import Filesystem
+    from antscache.export.filesystem_images import Filesystem
 
 __all__ = ["everybodys"]
 
@@ -571,7 +571,7 @@ unhurried = settings(deadline=None, max_examples=15, suppress_health_check=[Heal
 
 def image_of(planned: Tree, filesystem: Filesystem, place: Path) -> Path:
     """Return the image of the tree that is laid down in `root` of `place`."""
-    filesystems.make(filesystem, planned, place / "root", place / filesystem, 0)
+    filesystem_images.make(filesystem, planned, place / "root", place / filesystem, 0)
     return place / filesystem
 
 
@@ -616,11 +616,11 @@ def test_any_image_is_as_large_as_said(planned: Tree) -> None:
         laid_down(planned, place / "root")
         size = image_of(planned, "squashfs", place).stat().st_size
         names = len(planned.files) + len(planned.links) + len(planned.directories)
-        said = filesystems.size_of("squashfs", planned)
+        said = filesystem_images.size_of("squashfs", planned)
         assert size <= said < size + 384 * names + planned.size / 10_000 + BLOCK
 
         image = image_of(planned, "ext3", place)
-        assert image.stat().st_size == filesystems.size_of("ext3", planned)
+        assert image.stat().st_size == filesystem_images.size_of("ext3", planned)
         checked(image)
         assert "has_journal" in facts(image)["Filesystem features"]
 
@@ -629,7 +629,7 @@ def test_any_image_is_as_large_as_said(planned: Tree) -> None:
 def test_a_large_squashfs_is_no_larger_than_said(tmp_path: Path) -> None:
     planned = Tree({Path("index.json"): 0, Path("large"): 200 << 20}, {})
     image = image_of_holes(planned, "squashfs", tmp_path)
-    assert 0 <= filesystems.size_of("squashfs", planned) - image.stat().st_size < 0.0002 * planned.size
+    assert 0 <= filesystem_images.size_of("squashfs", planned) - image.stat().st_size < 0.0002 * planned.size
 
 
 @images
@@ -646,7 +646,7 @@ def test_a_real_size_is_said_within_5_percent(planned: Tree, tmp_path: Path) -> 
     laid_down(planned, tmp_path / "root")
     for filesystem in PROGRAMS:
         image = image_of(planned, filesystem, tmp_path)
-        assert filesystems.size_of(filesystem, planned) == pytest.approx(image.stat().st_size, rel=0.05)
+        assert filesystem_images.size_of(filesystem, planned) == pytest.approx(image.stat().st_size, rel=0.05)
 
 
 large = st.lists(st.integers(2000 * BLOCK, 1 << 33), min_size=1, max_size=4)
@@ -674,7 +674,7 @@ def test_what_mke2fs_gives_up_is_not_missed(tmp_path: Path) -> None:
         place = tmp_path / str(content)
         place.mkdir()
         made = facts(image_of_holes(planned, "ext3", place))
-        given_up.append(filesystems.size_of("ext3", planned) // BLOCK - int(made["Block count"]))
+        given_up.append(filesystem_images.size_of("ext3", planned) // BLOCK - int(made["Block count"]))
         assert int(made["Free blocks"]) >= content + content // 1000 + 3
     assert max(given_up) > 40
 
@@ -687,11 +687,11 @@ def test_zeros_are_bytes_like_others_wherever_the_disk_leaves_them_out(tmp_path:
         (tmp_path / name / "zeros").write_bytes(zeros)
         os.truncate(tmp_path / name / "zeros", 3 << 20)
         for filesystem in PROGRAMS:
-            filesystems.make(filesystem, planned, tmp_path / name, tmp_path / f"{name}.{filesystem}", 0)
+            filesystem_images.make(filesystem, planned, tmp_path / name, tmp_path / f"{name}.{filesystem}", 0)
     for filesystem in PROGRAMS:
         one, other = (tmp_path / f"{name}.{filesystem}" for name in ("written", "left-out"))
         assert len(digests(one, other)) == 1
-        assert 0 <= filesystems.size_of(filesystem, planned) - one.stat().st_size <= BLOCK
+        assert 0 <= filesystem_images.size_of(filesystem, planned) - one.stat().st_size <= BLOCK
 
 
 @images
@@ -728,8 +728,8 @@ def test_what_a_host_has_configured_is_in_no_image(few: AntsCache, tmp_path: Pat
 def test_what_holds_more_is_no_smaller(sizes: list[int], more: int) -> None:
     files = {Path(str(number)): size for number, size in enumerate(sizes)}
     for filesystem in PROGRAMS:
-        with_more = filesystems.size_of(filesystem, Tree({**files, Path("more"): more}, {}))
-        assert with_more >= filesystems.size_of(filesystem, Tree(files, {}))
+        with_more = filesystem_images.size_of(filesystem, Tree({**files, Path("more"): more}, {}))
+        assert with_more >= filesystem_images.size_of(filesystem, Tree(files, {}))
         assert with_more >= sum(sizes) + more
 
 
@@ -745,12 +745,12 @@ def test_a_squashfs_has_what_the_directory_has(cache: Cache, tmp_path: Path) -> 
 def test_a_squashfs_is_the_same_over_any_number_of_processors(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: str
 ) -> None:
-    run, first = filesystems._run, exported(cache, tmp_path / "first.sqsh")  # noqa: SLF001  a flag more
+    run, first = filesystem_images._run, exported(cache, tmp_path / "first.sqsh")  # noqa: SLF001  a flag more
 
     def with_processors(filesystem: Any, program: str, arguments: list[str], *more: Any) -> str:
         return run(filesystem, program, [*arguments, "-processors", processors], *more)
 
-    monkeypatch.setattr(filesystems, "_run", with_processors)
+    monkeypatch.setattr(filesystem_images, "_run", with_processors)
     assert len(digests(first, exported(cache, tmp_path / "second.sqsh"))) == 1
 
 
@@ -759,7 +759,7 @@ def test_a_program_that_is_missing_is_named_with_what_brings_it(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, package: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(filesystems, "ADMINISTRATORS", ())
+    monkeypatch.setattr(filesystem_images, "ADMINISTRATORS", ())
     with pytest.raises(AntsCacheError, match="is not installed") as caught:
         exported(cache, tmp_path / f"data.{suffix}")
     assert f"apt-get install {package}" in caught.value.hint
@@ -796,8 +796,8 @@ def fake(directory: Path, program: str, script: str) -> None:
 
 @images
 def test_what_debugfs_cannot_set_is_an_error(cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fields = filesystems._inode_fields  # noqa: SLF001  the one thing that may go wrong
-    monkeypatch.setattr(filesystems, "_inode_fields", lambda *some: [*fields(*some), "/nothing uid 0"])
+    fields = filesystem_images._inode_fields  # noqa: SLF001  the one thing that may go wrong
+    monkeypatch.setattr(filesystem_images, "_inode_fields", lambda *some: [*fields(*some), "/nothing uid 0"])
     with pytest.raises(StoreError, match="debugfs could not make the image: /nothing: File not found"):
         exported(cache, tmp_path / "data.ext3")
     assert left(tmp_path) == []
@@ -919,13 +919,13 @@ def test_a_directory_that_is_not_there_is_an_error_that_says_which_file_was_to_b
 def test_what_comes_to_be_there_meanwhile_is_not_written_over(
     cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file, make = tmp_path / "data.sqsh", filesystems.make
+    file, make = tmp_path / "data.sqsh", filesystem_images.make
 
     def meanwhile(*arguments: Any) -> None:
         make(*arguments)
         file.write_text("mine")
 
-    monkeypatch.setattr(filesystems, "make", meanwhile)
+    monkeypatch.setattr(filesystem_images, "make", meanwhile)
     with pytest.raises(StoreError, match="came to be there meanwhile"):
         exported(cache, file)
     assert (file.read_text(), left(tmp_path)) == ("mine", [file.name])

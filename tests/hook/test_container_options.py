@@ -25,7 +25,7 @@ from support.members import Forks, User
 from support.users import everybodys
 
 from antscache.errors import ConfigError
-from antscache.hook.container_options import BAKED, ENGINES, HOME, WRITABLE, Host, hides
+from antscache.hook.container_options import BAKED, ENGINES, HOME, WRITABLE, HostAccess, hides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["everybodys"]
 
 ROOT, LOWER, DIRECTORY = Path("/home/ann/.cache/antscache"), Path("/lab/antscache"), Path("/home/ann/study")
-HOST = Host(ROOT, writable=False, lowers=(LOWER,), directory=DIRECTORY, user=1000, group=100)
+HOST = HostAccess(ROOT, writable=False, lowers=(LOWER,), directory=DIRECTORY, user=1000, group=100)
 OF_CSV, OF_BIND = ("docker", "podman"), ("singularity", "apptainer")
 
 SMALL = "antspyx==0.6.3"  # a release of nine files
@@ -86,7 +86,7 @@ def test_a_path_comes_out_of_the_engines_syntax_as_it_went_in_or_is_refused(
     engine: str, root: str, lower: str, directory: str
 ) -> None:
     source, below, here = Path("/root", root), Path("/lab", lower), Path("/data", directory)
-    host = Host(source, writable=True, lowers=(below,), directory=here, user=1, group=1)
+    host = HostAccess(source, writable=True, lowers=(below,), directory=here, user=1, group=1)
     try:
         words = ENGINES[engine](host)
     except ConfigError:
@@ -666,7 +666,7 @@ def test_where_a_lower_cache_is_at_the_roots_place_both_are_there(engine: Engine
     for cache in root, lower:
         cache.mkdir()
         (cache / "name").write_text(f"{cache.name}\n")
-    host = Host(root, writable=False, lowers=(WRITABLE,), directory=None, user=user, group=user)
+    host = HostAccess(root, writable=False, lowers=(WRITABLE,), directory=None, user=user, group=user)
     words = [word.replace(f"source={WRITABLE},", f"source={lower},") for word in ENGINES[engine.name](host)]
     words = [word.replace(f"{WRITABLE}:{WRITABLE}:", f"{lower}:{WRITABLE}:") for word in words]
 

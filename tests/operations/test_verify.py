@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from antscache.config import LinkMode
-    from antscache.operations.survey import Part
+    from antscache.operations.survey import RootPart
     from antscache.operations.verify import Verified
 
 OLD, NEW = Release("antspynet", "0.2.9"), Release("antspynet", "0.3.2")
@@ -72,9 +72,9 @@ class Root(NamedTuple):
     def view(self, release: Release) -> Path:
         return self.path / "views" / release.slug / ".keras/ANTsXNet"
 
-    def targets(self, part: Part) -> list[Path]:
+    def targets(self, part: RootPart) -> list[Path]:
         """All of a part."""
-        patterns: dict[Part, str] = {
+        patterns: dict[RootPart, str] = {
             "blob": "blobs/sha256/*",
             "record": "identifiers/figshare/*.json",
             "selection": "refs/*/*/*.json",
@@ -214,7 +214,7 @@ def select_another(path: Path) -> None:
 
 
 FOREIGN: list[Callable[[Path], None]] = [flip, cut, empty, remove, dangle, make_directory]
-DAMAGES: dict[Part, list[Callable[[Path], None]]] = {
+DAMAGES: dict[RootPart, list[Callable[[Path], None]]] = {
     "blob": [*FOREIGN, grow, swap, make_pipe],
     "view": [*FOREIGN, swap, make_pipe],
     "record": [flip_ for flip_ in FOREIGN if flip_ not in {flip, remove}] + [of_another, make_pipe],
@@ -252,7 +252,11 @@ def test_in_a_sound_root_nothing_is_found_and_nothing_written(
 
 @pytest.mark.parametrize(("case", "link"), CASES)
 def test_each_damage_is_found_told_with_its_path_and_repaired(
-    prepared: dict[str, Root], figshare: StandIn, tmp_path: Path, case: tuple[Part, Callable[[Path], None]], link: str
+    prepared: dict[str, Root],
+    figshare: StandIn,
+    tmp_path: Path,
+    case: tuple[RootPart, Callable[[Path], None]],
+    link: str,
 ) -> None:
     part, damage = case
     root = copied(prepared[link], tmp_path, figshare)
@@ -268,7 +272,7 @@ def test_each_damage_is_found_told_with_its_path_and_repaired(
 
 
 @pytest.mark.parametrize("part", ["blob", "record", "index"])
-def test_a_link_in_place_of_a_file_is_found_although_it_leads_to_the_right_bytes(root: Root, part: Part) -> None:
+def test_a_link_in_place_of_a_file_is_found_although_it_leads_to_the_right_bytes(root: Root, part: RootPart) -> None:
     target = root.targets(part)[0]
     link_away(target)
     assert (part, str(target)) in {(finding.part, finding.path) for finding in root.verify().findings}
@@ -285,7 +289,7 @@ damages = st.lists(
 @given(link=st.sampled_from(LINKS), damages=damages)
 @example(link="hardlink", damages=[("record", 0, 0), ("view", 1, 5)])  # a record that hides a view's damage
 def test_whatever_is_damaged_at_once_is_right_after_a_repair_and_nothing_right_is_lost(
-    prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[Part, int, int]]
+    prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[RootPart, int, int]]
 ) -> None:
     directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
     root = copied(prepared[link], directory, figshare)
@@ -578,7 +582,7 @@ def somebody(root: Root) -> Iterator[int]:
 
 @pytest.mark.parametrize("part", ["blob", "record", "selection", "index"])
 def test_what_its_owner_may_not_read_is_found_and_can_be_read_after_a_repair(
-    root: Root, figshare: StandIn, somebody: int, part: Part
+    root: Root, figshare: StandIn, somebody: int, part: RootPart
 ) -> None:
     root.verify(repair=True)  # imports what a child may not read
     target = root.targets(part)[0]
@@ -688,7 +692,7 @@ def sums(antscache: AntsCache, *releases: str) -> bytes:
     damages=st.lists(st.tuples(st.sampled_from(["blob", "view"]), st.integers(0, 10), st.integers(0, 6)), max_size=4),
 )
 def test_sha256sum_comes_to_the_same_verdict_about_blobs_and_views(
-    prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[Part, int, int]]
+    prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[RootPart, int, int]]
 ) -> None:
     directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
     root = copied(prepared[link], directory, figshare)

@@ -12,7 +12,7 @@ import click
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
 from antscache.errors import StoreError
-from antscache.hook import ENGINES, Host, hides
+from antscache.hook import ENGINES, HostAccess, hides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ def container_args(
     if missing:
         _warn(invocation, located, missing, lowers, fetching=fetching, prefetch=prefetch)
     directory = _working_directory(invocation, [root, *lowers])
-    host = Host(
+    host = HostAccess(
         root=root,
         writable=fetching and (not known or bool(missing)),
         lowers=lowers,
