@@ -1,19 +1,19 @@
 #!/usr/bin/env python
-"""ANTsXNet data and pretrained networks in a `.keras` directory: the script that Dockerfiles call, on top of antscache.
+"""Fetch ANTsXNet data and pretrained networks into a `.keras` directory, by antscache.
 
     get_antspynet_data.py /path/to/.keras [doInstall=1] [dataList.txt] [networkList.txt]
     get_antspynet_data.py [--cache-dir /path/to/.keras/ANTsXNet] [--data-keys K ...] [--model-keys K ...]
                           [--data-key-file F] [--model-key-file F] [--strict] [--verbose] [--release R]
 
-It stands in for upstream's `get_antsxnet_data.py` (the first form) and `download_antsxnet_data.py` (the second), and
-differs where they were wrong:
+Dockerfiles call it in place of upstream's `get_antsxnet_data.py` (the first form) and `download_antsxnet_data.py` (the
+second). It takes the same arguments, and differs in these points:
 
-- every file is verified, several are fetched at once, and a download that fails makes the script fail (as `--strict`);
-- naming data alone fetches no networks, and naming networks alone fetches no data; naming neither fetches everything;
-- a file that is there with other bytes (another release's, or cut) is an error: it is neither trusted nor replaced.
+- It verifies every file and fetches several at once. It fails if a download fails, with or without `--strict`.
+- If you name data alone, it fetches no networks; if you name networks alone, no data; if you name neither, everything.
+- An existing file with other bytes (another release's, or cut) is an error. The file is left as it is.
 
 It needs antscache (`pip install antscache`). The release is that of the antspynet installed here, or `--release`.
-Exit codes are antscache's (`antscache/errors.py`); 0 with `doInstall=0`, which does nothing.
+Exit codes are antscache's (`antscache/errors.py`). With `doInstall=0` it does nothing and exits with 0.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from antscache.cli import Invocation
     from antscache.core import Entry, Manifest
 
-ANTSXNET = "ANTsXNet"
+ANTSXNET = "ANTsXNet"  # the directory below .keras
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of either form as one: `directory`, `data` and `networks` (None: not named)."""
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of either form into `directory`, `data` and `networks` (None if not named)."""
     parser = argparse.ArgumentParser(
         description=str(__doc__).split("\n\n", maxsplit=1)[0],
-        epilog="Naming data alone fetches no networks, and the other way round; naming neither fetches everything.",
+        epilog="If you name data alone, no networks are fetched; networks alone, no data; neither, everything.",
     )
-    parser.add_argument("keras", nargs="?", type=Path, help="the .keras directory; files go into ANTsXNet below it")
+    parser.add_argument("keras", nargs="?", type=Path, help="the .keras directory; the files go into its ANTsXNet")
     parser.add_argument("install", nargs="?", type=int, default=1, metavar="doInstall", help="0 does nothing")
     parser.add_argument("data_list", nargs="?", type=Path, metavar="dataList.txt", help="names of data, one a line")
     parser.add_argument("network_list", nargs="?", type=Path, metavar="networkList.txt", help="names of networks")
@@ -51,30 +51,30 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--model-keys", nargs="+", metavar="KEY", help="names of networks")
     models.add_argument("--model-key-file", type=Path, help="a file with names of networks, one a line")
-    parser.add_argument("--strict", action="store_true", help="accepted; a failed download always fails")
-    parser.add_argument("--verbose", action="store_true", help="print where each file is")
-    found = parser.parse_args(arguments)
-    if found.keras and found.cache_dir:
-        parser.error("the path and --cache-dir both name a directory: give one")
+    parser.add_argument("--strict", action="store_true", help="has no effect: a failed download is always an error")
+    parser.add_argument("--verbose", action="store_true", help="print the path of each file")
+    options = parser.parse_args(arguments)
+    if options.keras and options.cache_dir:
+        parser.error("the path and --cache-dir both name a directory: give one of them")
     try:
-        found.data = found.data_keys or listed(found.data_key_file or found.data_list)
-        found.networks = found.model_keys or listed(found.model_key_file or found.network_list)
+        options.data = options.data_keys or read_names(options.data_key_file or options.data_list)
+        options.networks = options.model_keys or read_names(options.model_key_file or options.network_list)
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"cannot read a list of names: {error}")
-    found.directory = found.cache_dir or (found.keras or Path.home() / ".keras") / ANTSXNET
-    return found
+    options.directory = options.cache_dir or (options.keras or Path.home() / ".keras") / ANTSXNET
+    return options
 
 
-def listed(file: Path | None) -> list[str] | None:
-    """The names in `file`, one a line; None without a file. `show`, which upstream's lists may carry, is no name."""
+def read_names(file: Path | None) -> list[str] | None:
+    """Read the names in `file`, one a line; return None without a file. Skip upstream's `show`."""
     if file is None:
         return None
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line and line != "show"]
 
 
-def chosen(manifest: Manifest, data: list[str] | None, networks: list[str] | None) -> tuple[Entry, ...]:
-    """The entries that are named, or all where nothing is.
+def select_entries(manifest: Manifest, data: list[str] | None, networks: list[str] | None) -> tuple[Entry, ...]:
+    """Return the entries with these names, or all entries if no names are given.
 
     Raises:
         ManifestError: the release has no such name, or cannot fetch it.
@@ -83,41 +83,41 @@ def chosen(manifest: Manifest, data: list[str] | None, networks: list[str] | Non
 
     if data is None and networks is None:
         return select(manifest)
-    picked = select(manifest, data, ["data"]) if data else ()
-    return picked + (select(manifest, networks, ["network"]) if networks else ())
+    selected = select(manifest, data, ["data"]) if data else ()
+    return selected + (select(manifest, networks, ["network"]) if networks else ())
 
 
-def opened(directory: Path) -> Cache:
-    """The cache of whoever calls; in an image that has none mounted, one beside `directory`, which stays there."""
+def open_cache(directory: Path) -> Cache:
+    """Open the user's cache, or a lasting one beside `directory` in a container that has no cache mounted."""
     from antscache.cache import Cache
-    from antscache.disk import outlives
+    from antscache.disk import is_persistent
 
     cache = Cache.open()
-    if cache.settings.mounted and not outlives(cache.store.layout.root):
+    if cache.settings.mounted and not is_persistent(cache.store.layout.root):
         beside = directory.parent if directory.name == ANTSXNET else directory
         cache = Cache.open(beside / "antscache", mounted=False)
     return cache
 
 
-def install(invocation: Invocation, found: argparse.Namespace) -> None:
-    """What is chosen is in the directory, verified.
+def install(invocation: Invocation, options: argparse.Namespace) -> None:
+    """Put the chosen files into the directory, verified.
 
     Raises:
-        AntsCacheError: it is not; the message says why.
+        AntsCacheError: some files are not there; the message gives the reason.
     """
     from antscache.cli import carry_out, say_how_linked
 
-    directory = found.directory.absolute()
-    cache = opened(directory)
-    manifest = cache.manifest(found.release)
-    entries = chosen(manifest, found.data, found.networks)
+    directory = options.directory.absolute()
+    cache = open_cache(directory)
+    manifest = cache.manifest(options.release)
+    entries = select_entries(manifest, options.data, options.networks)
     if not entries:
-        invocation.say("nothing is named: nothing to do")
+        invocation.say("the lists have no names: nothing to do")
         return
     plan = cache.plan_entries(manifest, entries)
     carry_out(invocation, cache, plan)
     say_how_linked(invocation, cache.link(plan.entries, directory))
-    for entry in plan.entries if found.verbose else ():
+    for entry in plan.entries if options.verbose else ():
         print(directory / entry.file)
     invocation.say(f"{len(plan.entries)} files of {manifest.release} are in {directory}")
 
@@ -127,15 +127,15 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments and not Path(sys.argv[0]).name.startswith("download"):  # upstream's older script: usage, exit 1
         print(__doc__, file=sys.stderr)
         sys.exit(1)
-    found = parsed(arguments)
-    if not found.install:
+    options = parse_arguments(arguments)
+    if not options.install:
         sys.exit(0)
     try:
-        import antscache.cache  # noqa: F401  what it needs may be missing or broken
+        import antscache.cache  # noqa: F401  a dependency may be missing or broken
         from antscache.cli import finish
     except ImportError as error:
         sys.exit(f"error: antscache cannot be imported: {error}\nhint: run `pip install antscache` for this Python")
-    finish(lambda invocation: install(invocation, found))
+    finish(lambda invocation: install(invocation, options))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
     plan = cache.plan("antspynet==0.3.2")
     cache.prefetch(plan)
 
-Importing antscache imports nothing heavy: names are loaded when they are first used.
+`import antscache` is quick: the names are loaded at their first use.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 
 def activate(release: str | None = None, *, record: str | os.PathLike[str] | None = None, **flags: Any) -> None:
-    """This process's antspynet uses its own view, imported already or not; so do processes that it starts from now on.
+    """Direct the antspynet of this process, imported already or not, to the view of its release.
 
-    What is not there is fetched when it is asked for.
+    Processes that it starts from now on do the same. A missing file is fetched when antspynet asks for it.
 
     Args:
-        release: whose view it is to be; without, as an `antscache run` around it says, or that of the installation that
-            is imported.
-        record: a file to note in what is asked for; %p in its name becomes the number of each process.
-        flags: settings, as the command line's flags are called: `root`, `offline`, ...
+        release: the release of the view. None: the one that an `antscache run` around this process names, else that of
+            the imported installation.
+        record: a file to append the requested entries to, or None; %p in its name becomes the number of each process.
+        flags: settings, named like the command line's flags: `root`, `offline`, ...
 
     Raises:
         AntsCacheError: `release` is not written like one, or a setting cannot be used; nothing is changed.
-        ImportError: the antspynet that is imported cannot be directed; nothing is changed.
+        ImportError: the imported antspynet cannot be directed to a view; nothing is changed.
     """
     from pathlib import Path
 
@@ -53,16 +53,16 @@ def activate(release: str | None = None, *, record: str | os.PathLike[str] | Non
 def prefetch(
     release: str | None = None, *, names: Collection[str] = (), kinds: Collection[Kind] = (), **flags: Any
 ) -> Path:
-    """The home of the view of `release` (without one: of the antspynet in use), all files present and verified.
+    """Make the files of `release` present and verified, and return the home of its view.
 
     Args:
-        release: like `antspynet==0.3.2`, or just `0.3.2`.
-        names: which entries; without, all.
-        kinds: `data` or `network`; without, both.
-        flags: settings, as the command line's flags are called: `root`, `offline`, `jobs`, ...
+        release: like `antspynet==0.3.2`, or just `0.3.2`. None: the antspynet in use.
+        names: of the entries to fetch; none: all of them.
+        kinds: of the entries to fetch, `data` or `network`; none: both.
+        flags: settings, named like the command line's flags: `root`, `offline`, `jobs`, ...
 
     Raises:
-        AntsCacheError: it cannot be made so; see `antscache.errors` for the families.
+        AntsCacheError: some files cannot be made present; `antscache.errors` lists the families of errors.
     """
     from antscache.cache import Cache
 

@@ -1,4 +1,4 @@
-"""`python -m antscache` is `antscache`."""
+"""The command line as `python -m antscache`."""
 
 from antscache.cli import main
 

@@ -1,4 +1,4 @@
-"""The public object: one line of code a verb.
+"""The public object: a method for each verb, with one line of code.
 
 manifest -> plan -> fetch -> store -> view
 """
@@ -44,10 +44,11 @@ if TYPE_CHECKING:
 
 
 class Cache:
-    """A root and everything done with it.
+    """A root and everything that antscache does with it.
 
-    Reading never writes, but for manifests from the package index, which are kept. The root is made when it is first
-    written to. Errors are of `antscache.errors`: whatever reads or writes the root can raise a StoreError.
+    Methods that only read write nothing to the root, with one exception: a manifest from the package index is saved for
+    the next time. The root is made by the first method that writes to it. All errors are of `antscache.errors`; every
+    method that reads or writes the root can raise a StoreError.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,7 +56,13 @@ class Cache:
 
     @classmethod
     def open(cls, root: str | os.PathLike[str] | None = None, **flags: Any) -> Cache:
-        """Open the cache under `root`, set up by flags (`offline=True`, `jobs=4`, ...), environment and files.
+        """Open the cache under `root`, with settings from flags, the environment and configuration files.
+
+        Nothing is written.
+
+        Args:
+            root: a directory, which need not exist; without it, the one that environment and files name.
+            flags: settings, named like the flags of the command line: `offline=True`, `jobs=4`, ...
 
         Raises:
             ConfigError: a setting cannot be used.
@@ -80,7 +87,7 @@ class Cache:
 
     @property
     def unused(self) -> tuple[UnusedLowerCache, ...]:
-        """The lower caches that were named and cannot be used, and why."""
+        """The lower caches that are named in the settings and cannot be used, with the reason."""
         return self.root.unused
 
     # Which release
@@ -93,11 +100,19 @@ class Cache:
         python: Path | None = None,
         source: Path | None = None,
     ) -> Manifest:
-        """Return the manifest of `release`, of the installation or source that is named, or of the environment's.
+        """Return the manifest of a release: of `source`, else of `release`, else of an installation of `package`.
+
+        A manifest that had to be read from the package index is saved in the root, if the root can be written.
+
+        Args:
+            release: written like `antspynet==0.3.2` or `0.3.2`.
+            package: the package whose installation is read.
+            python: the interpreter of the installation; without it, the environment's.
+            source: a source tree, a wheel or an sdist to read.
 
         Raises:
-            ManifestError: there is none, or its source is not understood.
-            Offline: it would have to be read from the package index.
+            ManifestError: there is no such release or installation, or its source is not understood.
+            Offline: the manifest would have to be read from the package index.
         """
         if source:
             return self.catalog.source(source)
@@ -107,7 +122,7 @@ class Cache:
         return self.catalog.find(wanted) or self._saved(self.catalog.manifest(wanted))
 
     def _saved(self, manifest: Manifest) -> Manifest:
-        """Keep `manifest` for the next time, unless the root cannot be written to."""
+        """Save `manifest` for the next time, unless the root cannot be written."""
         with suppress(StoreError):
             self.store.create()
             self.catalog.save(manifest, self.store.layout.staging)
@@ -123,12 +138,18 @@ class Cache:
         kinds: Collection[Kind] = (),
         accepted: Collection[Identifier] = (),
     ) -> Plan:
-        """Plan how these entries of a release (all, without names and kinds) become present.
+        """Plan how entries of a release become present. Nothing is fetched.
 
-        The bytes of the `accepted` identifiers are taken although their form is not what the file's name says.
+        Args:
+            release: its manifest or its name; without it, the release that is installed in the environment.
+            names: only entries of these names; without any, of all names.
+            kinds: only entries of these kinds; without any, of all kinds.
+            accepted: identifiers whose bytes you accept although they do not have the form that the file's name says.
 
         Raises:
-            ManifestError: no such release or name; or a name that can never be fetched was asked for.
+            ManifestError: there is no such release or name; or one of `names` can never be fetched.
+            Offline: the manifest would have to be read from the package index.
+            StoreError: the root cannot be read.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
         return self.plan_entries(manifest, select(manifest, names, kinds), accepted)
@@ -140,19 +161,27 @@ class Cache:
         accepted: Collection[Identifier] = (),
         expected: Mapping[Identifier, Descriptor] | None = None,
     ) -> Plan:
-        """Plan how these `entries` of `manifest` become present, with the bytes that are `expected` of identifiers.
+        """Plan how these `entries` of `manifest` become present. Nothing is written or fetched.
+
+        Args:
+            manifest: of the release.
+            entries: of `manifest`.
+            accepted: as for `plan`.
+            expected: the bytes that identifiers must have, where you know them.
 
         Raises:
-            IntegrityError: something else is recorded.
+            IntegrityError: other bytes are recorded than are `expected`.
+            StoreError: the root cannot be read.
         """
         return operations.make_plan(self.root, manifest, entries, accepted, expected)
 
     def plan_usage(self, usage: Mapping[Release, Collection[UsageRecord]]) -> list[Plan]:
-        """Plan how what was asked for becomes present, with the same bytes.
+        """Plan how the files in a record of use become present again, with the same bytes; a plan for each release.
 
         Raises:
-            ManifestError: a release does not ask for it.
-            IntegrityError: other bytes are recorded.
+            ManifestError: a release has no such entry.
+            IntegrityError: other bytes are recorded than were used.
+            StoreError: the root cannot be read.
         """
         return [self._plan_usage(release, records) for release, records in usage.items()]
 
@@ -160,36 +189,48 @@ class Cache:
         entries = tuple(sorted({record.entry for record in records}))
         manifest = self.catalog.find(release) or Manifest(release, entries)
         check_usage(records, manifest.entries, release)
-        return self.plan_entries(manifest, entries, expected={each.identifier: each.blob for each in records})
+        return self.plan_entries(manifest, entries, expected={record.identifier: record.blob for record in records})
 
     def prefetch(self, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:
         """Make what `plan` selects present, verified, and linked in the release's view.
 
-        The selection is written first, so that nothing of it is ever deleted; then bytes, records, links, and the
-        index. A plan that is carried out already writes nothing. With the `sizes` of what is missing, the room on the
-        disk is checked by them.
+        Afterwards the release is in use with these entries: no garbage collection deletes their blobs until you remove
+        the release. The selection is written first, then blobs, records, links and the index. If `plan` is already
+        carried out, nothing is written. If it is not selected, the root cannot be written, and a lower cache has a view
+        with all its files, that view is returned.
+
+        Args:
+            plan: of `plan` or `plan_entries`.
+            listen: hears each event.
+            sizes: of the missing files, in bytes, to check the space on the disk; without it, the sizes that are known
+                without asking an origin.
 
         Raises:
-            Offline: something is missing, and nothing may be fetched.
-            FetchError: no origin delivered some files; what was fetched is kept and linked.
-            IntegrityError: an origin answered with other bytes than are recorded.
-            StoreError, ViewError: the disk refused.
+            Offline: files are missing, and nothing may be fetched.
+            FetchError: no origin delivered some files; those that arrived are kept and linked.
+            IntegrityError: an origin answered with other bytes than are recorded, and they were not kept.
+            StoreError: the root cannot be read or written, or the disk has no room for the missing files or is full.
+                What was there before is still there; files that were fetched are kept.
+            ViewError: the disk refused to link; files that were fetched are kept.
         """
         return operations.prefetch_plan(self.root, plan, listen, sizes)
 
     def sizes(self, plan: Plan, *, ask: bool = False) -> Sizes:
-        """Return the sizes of what `plan` fetches, in bytes, as far as they are known.
+        """Return the sizes of the missing files of `plan`, in bytes, as far as they are known.
 
-        With `ask`, origins are asked for those that are not: for one byte of each file, at their pace.
+        With `ask`, unless offline, origins are asked for the others: for one byte of each file, within the rate limit.
+
+        Raises:
+            ConfigError: the origins in the settings cannot be used.
         """
         return fetch.find_sizes(self.root, plan.fetch, ask=ask)
 
     def need(self, plan: Plan, sizes: Sizes | None = None) -> Need:
-        """Return what `plan` needs on the disk of the root, as far as sizes are known, and what there is."""
+        """Return the bytes that `plan` needs on the root's disk, as far as sizes are known, and those free there."""
         return operations.plan_need(self.root, plan, sizes)
 
     def check_space(self, plan: Plan, sizes: Sizes | None = None) -> None:
-        """Check that the disk can hold what `plan` fetches, as far as sizes are known.
+        """Check that the disk can hold the missing files of `plan` whose sizes are known.
 
         Raises:
             StoreError: it cannot.
@@ -203,33 +244,43 @@ class Cache:
     # Views
 
     def view(self, release: Release) -> View:
-        """Find the view of `release`.
+        """Find the view of `release`, in the root or else in a lower cache.
 
         Raises:
             ViewError: nothing of the release is held.
+            StoreError: the root cannot be read.
         """
         return views.find_view(self.root, release)
 
     def selected(
         self, release: Release, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
     ) -> tuple[Entry, ...]:
-        """Return what is selected of `release`: of it, the entries of these names and kinds.
+        """Return the selected entries of `release`, in the root or else in a lower cache.
+
+        Args:
+            release: in use.
+            names: only entries of these names; without any, of all names.
+            kinds: only entries of these kinds; without any, of all kinds.
 
         Raises:
-            ViewError: nothing is.
-            ManifestError: nothing of such a name is.
+            ViewError: nothing of the release is selected.
+            ManifestError: no selected entry has such a name.
+            StoreError: the root cannot be read.
         """
         return views.selected_entries(self.root, release, names=names, kinds=kinds)
 
     def locate(self, manifest: Manifest) -> tuple[EntryLocation, ...]:
-        """Return each entry of `manifest` that can be fetched, and where its file is in a view, here or below.
+        """Return each entry of `manifest` that can be fetched, with the path of its whole file in a view.
 
-        Whether the file is whole is told by its size.
+        The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not
+        read.
         """
         return views.locate_entries(self.root, manifest)
 
     def find_in_user_home(self, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
-        """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`.
+        """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`; None if there is none.
+
+        It has the form that its name says, and the recorded bytes if there is a record.
 
         Raises:
             ManifestError: the release has no such entry, or cannot fetch it.
@@ -237,11 +288,19 @@ class Cache:
         return views.find_in_user_home(self.root, manifest, kind, name)
 
     def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
-        """Give `directory` the files of `entries`, so that nothing there points out of it. What else is there is kept.
+        """Put the files of `entries` into `directory`, so that nothing there points out of it.
+
+        Other files in `directory` stay as they are, and files that have the right bytes already are kept.
+
+        Args:
+            entries: held in the root or in a lower cache.
+            directory: made if it is not there.
+            mode: how to link; "auto" clones, else hard-links, else copies. With "symlink" the files do point out.
 
         Raises:
-            ViewError: a file is not held, a name in `directory` is taken by other bytes (nothing was changed then), or
+            ViewError: a file is not held, or a name in `directory` is taken by other bytes, and nothing was changed; or
                 the disk refused.
+            StoreError: the root cannot be read.
         """
         return views.materialise(self.root, entries, directory, mode)
 
@@ -256,17 +315,23 @@ class Cache:
         dry_run: bool = False,
         listen: Listener = ignore_events,
     ) -> tuple[Judged, ...]:
-        """Store, record and link the files in `directory` that are of a release; return what became of each.
+        """Store, record and link the files in `directory` that are of a release; return the fate of each file.
+
+        A file whose bytes are recorded is recognised under any name. Another is taken for the release's file of its
+        name, on your word, if it has that file's form; its record says so, and an origin's word replaces it later. All
+        other files are left alone, with the reason. If it is interrupted, the next run goes on from there.
 
         Args:
-            directory: a home, its `.keras`, or where ANTsPyNet keeps its files.
-            manifest: of the release that files of unknown bytes are taken for.
-            move: take them out of `directory`, and copy nothing where that can be helped.
-            dry_run: change nothing.
-            listen: hears how many bytes were read; and why networks are not scanned, if h5py does not work.
+            directory: a home, its `.keras`, or the directory in which ANTsPyNet keeps its files.
+            manifest: of the release.
+            move: take the files out of `directory`, and copy only those that cannot be moved.
+            dry_run: change nothing, and return the fate that each file would have.
+            listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
 
         Raises:
-            StoreError, ViewError: the disk refused; or the files to move are antscache's already.
+            StoreError: the root or `directory` cannot be read, the disk refused, or the files to move are in an
+                antscache root. Each file is where it was, or in the store.
+            ViewError: the disk refused to link; the files are in the store.
         """
         return operations.adopt_directory(self.root, directory, manifest, move=move, dry_run=dry_run, listen=listen)
 
@@ -278,51 +343,56 @@ class Cache:
         kinds: Collection[Kind] = (),
         adopted: bool = False,
     ) -> Contents:
-        """Plan to export what is held of `releases`: what is selected of them, or of that these names and kinds.
+        """Plan to export the selected files of `releases`. Nothing is written.
 
         Args:
-            releases: in use; those that have none of the names and kinds are left out.
-            names: each of at least one of the releases.
-            kinds: of entries.
-            adopted: also files that are known on a user's word alone.
+            releases: in use; those without an entry of these names and kinds are left out.
+            names: only entries of these names; without any, of all names. Each is a name of at least one release.
+            kinds: only entries of these kinds; without any, of all kinds.
+            adopted: also files that only a user vouches for; without it, such a file is an error.
 
         Raises:
             ViewError: a release or a name is not in use, or a file is not held.
-            ManifestError: no release has such a name, or anything of these kinds.
-            AntsCacheError: a file is known on a user's word alone.
+            ManifestError: no release has such a name, or an entry of these kinds.
+            AntsCacheError: only a user vouches for a file.
             ConfigError: SOURCE_DATE_EPOCH is not a time.
         """
         return export.plan_export(self.root, releases, names=names, kinds=kinds, adopted=adopted)
 
     def export(self, contents: Contents, target: Target, listen: Listener = ignore_events) -> int:
-        """Write `contents` to `target`, as a root that is a lower cache elsewhere; return how many bytes that has.
+        """Write `contents` to `target`, as a root that serves as a lower cache elsewhere; return its size in bytes.
 
-        The same contents are the same bytes each time, but for what another version of a program makes of an image.
+        The same contents give the same bytes each time; but an image may differ if another version of the program makes
+        it. After an error nothing of the export is left at `target`.
 
         Args:
-            contents: as `plan_export` says.
+            contents: of `plan_export`.
             target: a directory or an image that is not there yet.
             listen: hears how many bytes were read.
 
         Raises:
-            IntegrityError: a blob is damaged; nothing is there, as after any error.
-            StoreError: something is there already, a blob cannot be read, or the disk refused.
+            IntegrityError: a blob is damaged.
+            StoreError: something is at `target` already, and was not changed; or a blob cannot be read; or the disk
+                refused.
             AntsCacheError: a program that makes the image is missing.
         """
         return export.write_export(self.root, contents, target, listen)
 
     def remove(self, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
-        """Take what you selected of `release` out of use, and what nobody else selected out of its view.
+        """Take your selections of `release` out of use, and remove the files that nobody else selected from its view.
+
+        Their bytes stay until a garbage collection. Files in the view that antscache did not make stay, and the result
+        names them. If it is interrupted, the next run goes on from there.
 
         Args:
-            release: in use. Its bytes stay until a garbage collection.
-            force: take away what others selected as well.
-            dry_run: change nothing.
+            release: in use.
+            force: take the selections of others out of use as well.
+            dry_run: change nothing, and return the plan.
 
         Raises:
-            ViewError: nothing of it is in use, and nothing was changed; or the disk refused.
-            StoreError: all of it is selected by others, or theirs to take away, or a selection cannot be read, and
-                nothing was changed; or the disk refused.
+            ViewError: nothing of the release is in use, and nothing was changed; or the disk refused.
+            StoreError: only others have selected the release, only they can take their selections away, or a selection
+                cannot be read, and nothing was changed; or the disk refused.
         """
         return operations.remove_release(self.root, release, force=force, dry_run=dry_run)
 
@@ -334,25 +404,28 @@ class Cache:
         repair: bool = False,
         listen: Listener = ignore_events,
     ) -> Verified:
-        """Read everything again, or what `releases` use, and compare it with what it should be.
+        """Read everything again, or the files of `releases`, and compare it with its checksums.
 
-        Lower caches are read for `releases` that are in use there alone, and whole where there is no root: in an image.
+        A lower cache is read for those of `releases` that are in use there alone. Where there is no root, as in an
+        image with data, lower caches are read whole. Damage is no error: the result lists it. Without `repair` nothing
+        is changed.
 
         Args:
-            releases: in use; all, if there are none.
-            deep: repeat the checks of form.
-            repair: move what is damaged aside, fetch again what is missing then, and make views and index anew.
-            listen: hears how many bytes were read, from any thread; and what happens when something is fetched again.
+            releases: in use; without any, all that are in use.
+            deep: repeat the checks of form, which takes ten times as long.
+            repair: move damaged files aside, fetch missing files again unless offline, and make views and index anew;
+                lower caches are not read.
+            listen: hears how many bytes were read, from any thread; and each event of a fetch.
 
         Raises:
-            StoreError: the root cannot be read; or, repairing, not written to.
+            StoreError: the root cannot be read; or, with `repair`, not written.
             ViewError: one of `releases` is not in use.
         """
         verify = operations.repair_root if repair else operations.verify_root
         return verify(self.root, releases, deep=deep, listen=listen)
 
     def sums(self, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
-        """Return what `sha256sum -c` needs to come to the same verdict of blobs and views as `verify`.
+        """Return the digest and path of each blob and name in a view, for `sha256sum -c`. Nothing is read again.
 
         Raises:
             StoreError: the root cannot be read.
@@ -361,23 +434,26 @@ class Cache:
         return operations.list_sums(self.root, releases)
 
     def gc(self, *, grace: float = operations.GRACE_SECONDS, dry_run: bool = False) -> Garbage:
-        """Condemn what no ref reaches, and delete what was condemned longer ago than `grace` seconds.
+        """Condemn the blobs that no release in use needs, and delete those condemned longer ago than `grace` seconds.
+
+        A condemned blob waits in the trash, and the next command that needs it restores it. It is safe to run this
+        beside other commands.
 
         Args:
-            grace: also how old a blob is at least that is condemned.
-            dry_run: change nothing, and say what would be done.
+            grace: in seconds; younger blobs are not condemned either.
+            dry_run: change nothing, and return the plan.
 
         Raises:
-            StoreError: a ref or record cannot be read, and nothing was done; or the disk refused.
+            StoreError: a ref, or a record that it needs, cannot be read, and nothing was deleted; or the disk refused.
         """
         return operations.collect_garbage(self.root, grace=grace, dry_run=dry_run)
 
     # What is there
 
     def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-        """Return each entry of `manifest`, and whether its bytes are held."""
+        """Return each entry of `manifest` with its status: present, missing, or unavailable (it cannot be fetched)."""
         return views.statuses(self.root, manifest)
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
-        """Return what is held of each release in use."""
+        """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""
         return views.usages(self.root)

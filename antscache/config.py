@@ -1,20 +1,20 @@
-"""How antscache is set up: flags, then environment, then `antscache.toml`: the user's, the site's, the installation's.
+"""Settings: from flags, then the environment, then `antscache.toml` of the user, of the site, of the installation.
 
 antscache.toml  environment          flag         meaning
-root            ANTSCACHE_DIR        --root       the root; else the platform's user cache directory
-site_dirs       ANTSCACHE_SITE_DIRS  --site-dir   lower caches: roots that are read and never written, `:` between them
+root            ANTSCACHE_DIR        --root       the root; by default the platform's user cache directory
+site_dirs       ANTSCACHE_SITE_DIRS  --site-dir   lower caches: roots that are only read, separated by `:`
 offline         ANTSCACHE_OFFLINE    --offline    open no socket
-mirrors         ANTSCACHE_MIRRORS    --mirror     URL templates tried first, blank between them
+mirrors         ANTSCACHE_MIRRORS    --mirror     URL templates that are tried first, separated by blanks
 origins         ANTSCACHE_ORIGINS    --origin     URL templates with {id} instead of Figshare's three routes
-jobs            ANTSCACHE_JOBS       --jobs       files under way at once
+jobs            ANTSCACHE_JOBS       --jobs       files to fetch at once
 link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or symlink
-timeout         ANTSCACHE_TIMEOUT    --timeout    seconds of silence after which a transfer has failed
+timeout         ANTSCACHE_TIMEOUT    --timeout    seconds without data after which a transfer fails
 pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
-mounted         ANTSCACHE_MOUNTED                 fetch only into a root that is on a mount of its own: what images set
-baked                                             what an image holds: lower caches, whatever else is named
+mounted         ANTSCACHE_MOUNTED                 fetch only into a root on a mount of its own; images set this
+baked                                             the lower caches of an image; other settings do not displace them
 
-Secrets stand in the environment alone: ANTSCACHE_TOKENS, a blank between them, each `host=token`. So does
-SOURCE_DATE_EPOCH, by which other programs go as well.
+Two settings come from the environment only: ANTSCACHE_TOKENS, which are secrets (each `host=token`, separated by
+blanks), and SOURCE_DATE_EPOCH, which other programs use too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import msgspec
 import platformdirs
 
 from antscache.core import FIGSHARE_ROUTES
-from antscache.disk import is_mounted, outlives
+from antscache.disk import is_mounted, is_persistent
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,10 +50,19 @@ VARIABLES = {
     "pace": "ANTSCACHE_PACE",
     "mounted": "ANTSCACHE_MOUNTED",
 }
-TOKENS = "ANTSCACHE_TOKENS"
-SOURCE_DATE = "SOURCE_DATE_EPOCH"
-LATEST = 2**32 - 1  # seconds since 1970, which is what a squashfs can say
-SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+TOKENS_VARIABLE = "ANTSCACHE_TOKENS"
+SOURCE_DATE_VARIABLE = "SOURCE_DATE_EPOCH"
+MAX_SOURCE_DATE_SECONDS = 2**32 - 1  # since 1970: the latest time that a squashfs can hold
+BOOLEAN_TEXTS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,16 +70,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         root: absolute; it need not exist yet.
-        site_dirs: absolute; they need not be there.
-        jobs: files under way at once.
-        timeout: seconds of silence after which a connection or a transfer has failed.
-        pace: seconds from one start at api.figshare.com to the next, by all processes on the root. Its documentation
+        site_dirs: absolute; they need not exist.
+        jobs: number of files to fetch at once.
+        timeout: seconds without data after which a connection or a transfer fails.
+        pace: seconds from one start at api.figshare.com to the next, over all processes on the root. Its documentation
             asks for no more than one request a second.
-        mounted: nothing is fetched into a root that is gone with the container, and a root that a variable or a file
-            names counts only if it is there, or would not be: variables leak in from hosts. If none is named or
-            mounted, and `~/.keras` is a mount, which users make to keep what ANTsPyNet downloads, the root is in there.
-        baked: lower caches below `site_dirs`, as an image has them; those that are not there are not missed. No flag or
-            variable says them, so that none displaces what an image holds.
+        mounted: True in a container. Nothing is fetched into a root that would be lost with the container. A root that
+            a variable or a file names counts only if it exists or would outlive the container, because variables leak
+            in from hosts. If there is no such root and `~/.keras` is a mount, which users make to keep ANTsPyNet's
+            downloads, the root is in there.
+        baked: the lower caches of an image, searched after `site_dirs`; missing ones are ignored. No flag or variable
+            sets them, so none can displace the data of an image.
     """
 
     root: str = ""
@@ -87,10 +97,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that `flags` (those that were given), `environ` and the configuration files add up to.
+    """Return the settings from `flags` (those that the user gave), `environ` and the configuration files.
 
     Raises:
-        ConfigError: a value cannot be used; the message names where it stands.
+        ConfigError: a value cannot be used; the message says where it was found.
     """
     directories = platformdirs.PlatformDirs("antscache", appauthor=False)
     installed = _file(Path(sys.prefix) / "antscache.toml")
@@ -101,80 +111,85 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
     for key, variable in VARIABLES.items():
         if environ.get(variable):
             merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
-    usual = _directory(directories, "user_cache_path")
-    merged["root"] = flags.get("root") or _root(merged, installed.get("root"), usual)
+    default = _directory(directories, "user_cache_path")
+    merged["root"] = flags.get("root") or _root(merged, installed.get("root"), default)
     merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
     if merged["root"] is None:
         hint = "name a root with --root or ANTSCACHE_DIR, or set HOME"
-        raise ConfigError("you have no home that a root could be in", hint=hint)
+        raise ConfigError("there is no place for a root, because you have no home directory", hint=hint)
     merged["root"] = _absolute(str(merged["root"]))
-    merged["site_dirs"] = [_absolute(each) for each in merged.get("site_dirs", ())]
-    merged["baked"] = [os.path.expanduser(each) for each in merged.get("baked", ())]  # noqa: PTH111  home or not
+    merged["site_dirs"] = [_absolute(path) for path in merged.get("site_dirs", ())]
+    merged["baked"] = [os.path.expanduser(path) for path in merged.get("baked", ())]  # noqa: PTH111  there may be no home
     return msgspec.convert(merged, Settings)
 
 
-def _root(named: Mapping[str, Any], installed: str | None, usual: Path | None) -> str | Path | None:
-    """The root that is `named`, or the installation's, or the usual one.
+def _root(settings: Mapping[str, Any], installed: str | None, default: Path | None) -> str | Path | None:
+    """Choose the root: the one in `settings`, else the installation's, else the default.
 
-    In a container it is one that outlives it, if there is one: named, the installation's, or in `~/.keras`, which users
-    mount to keep what is downloaded (`docker run -v DIR:/home/antspyuser/.keras`).
+    In a container, prefer one that outlives the container: the one in `settings`, the installation's, or one in
+    `~/.keras`, which users mount to keep downloads (`docker run -v DIR:/home/antspyuser/.keras`).
     """
-    root = named.get("root")
-    if not named.get("mounted"):
-        return root or installed or usual
-    if root and ((there := Path(_absolute(root))).is_dir() or outlives(there)):
-        return there
-    if not (installed and outlives(Path(installed))):
+    root = settings.get("root")
+    if not settings.get("mounted"):
+        return root or installed or default
+    if root and ((path := Path(_absolute(root))).is_dir() or is_persistent(path)):
+        return path
+    if not (installed and is_persistent(Path(installed))):
         with suppress(RuntimeError):
             keras = Path.home() / ".keras"
             if is_mounted(keras) and os.access(keras, os.W_OK):
                 return keras / "antscache"
-    return installed or usual
+    return installed or default
 
 
 def _directory(directories: platformdirs.PlatformDirs, name: str) -> Path | None:
-    """One of the platform's directories; None where the user has no home that it would be in."""
+    """Return one of the platform's directories; None if the user has no home for it."""
     try:
-        found: Path = getattr(directories, name)
+        path: Path = getattr(directories, name)
     except RuntimeError:
         return None
-    return found if found.is_absolute() else None  # older platformdirs leave `~` in it
+    return path if path.is_absolute() else None  # older platformdirs leave `~` in it
 
 
 def _absolute(path: str) -> str:
     try:
         return str(Path(path).expanduser().absolute())
     except RuntimeError:
-        raise ConfigError(f"{path} is in a home that is not there", hint="write the whole path, or set HOME") from None
+        raise ConfigError(
+            f"{path} is in a home that does not exist", hint="write the whole path, or set HOME"
+        ) from None
 
 
-def tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The tokens of mirrors, by host or host:port.
+def read_tokens(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the tokens of mirrors in `environ`, by host or host:port.
 
     Raises:
-        ConfigError: the variable is not `host=token`, blank between them; the message holds none of it.
+        ConfigError: the variable is no list of `host=token`; the message holds no part of it.
     """
-    found = {}
-    for pair in environ.get(TOKENS, "").split():
+    tokens = {}
+    for pair in environ.get(TOKENS_VARIABLE, "").split():
         host, separator, token = pair.partition("=")
         if not (host and separator and token and token.isascii() and token.isprintable()):
-            raise ConfigError(f"the environment ({TOKENS}) is not what it should be", hint="write host=token")
-        found[host.lower()] = token
-    return found
+            raise ConfigError(
+                f"the environment ({TOKENS_VARIABLE}) holds something else than tokens",
+                hint="write host=token, with blanks between several of them",
+            )
+        tokens[host.lower()] = token
+    return tokens
 
 
-def source_date(environ: Mapping[str, str] = os.environ) -> int:
-    """The time that what is exported is of, in seconds since 1970.
+def read_source_date(environ: Mapping[str, str] = os.environ) -> int:
+    """Return the modification time of everything in an export, in seconds since 1970; 0 if `environ` has none.
 
-    As https://reproducible-builds.org/specs/source-date-epoch/ has it, and 0 without.
+    Source: https://reproducible-builds.org/specs/source-date-epoch/
 
     Raises:
         ConfigError: the variable is no such number.
     """
-    text = environ.get(SOURCE_DATE) or "0"
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > LATEST:
+    text = environ.get(SOURCE_DATE_VARIABLE) or "0"
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > MAX_SOURCE_DATE_SECONDS:
         hint = "write the seconds since 1970, as `date +%s` does, or unset it"
-        raise ConfigError(f"the environment ({SOURCE_DATE}) is not a time: {text!r}", hint=hint)
+        raise ConfigError(f"the environment ({SOURCE_DATE_VARIABLE}) is not a time: {text!r}", hint=hint)
     return int(text)
 
 
@@ -185,7 +200,7 @@ def _file(path: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         if isinstance(error, PermissionError) and not os.path.lexists(path):
-            return {}  # a home that is not ours to look into, as in a container that runs as any user
+            return {}  # a home without permission for this user, as in a container that runs as any user
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="make it readable, or remove it") from None
     try:
         values: dict[str, Any] = msgspec.toml.decode(content)
@@ -198,29 +213,29 @@ def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     try:
         msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}", hint=f"known keys are {', '.join(VARIABLES)}") from None
+        raise ConfigError(f"{where}: {error}", hint=f"antscache knows the keys {', '.join(VARIABLES)}") from None
     return values
 
 
-def written(flags: Mapping[str, Any]) -> dict[str, str]:
-    """`flags` as environment variables say the same."""
-    made = {}
+def to_environment(flags: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment variables that set the same as `flags`."""
+    variables = {}
     for key, value in flags.items():
         if isinstance(value, tuple | list):
-            made[VARIABLES[key]] = (os.pathsep if key == "site_dirs" else " ").join(value)
+            variables[VARIABLES[key]] = (os.pathsep if key == "site_dirs" else " ").join(value)
         elif value is not None:
-            made[VARIABLES[key]] = str(int(value) if isinstance(value, bool) else value)
-    return made
+            variables[VARIABLES[key]] = str(int(value) if isinstance(value, bool) else value)
+    return variables
 
 
 def _parsed(key: str, text: str) -> Any:
-    """The text of an environment variable as the value it writes; what it cannot be stays text, and is refused."""
+    """Parse the text of an environment variable. An unusable text is returned as it is, and refused later."""
     if key in {"offline", "mounted"}:
-        return SWITCH.get(text.lower(), text)
+        return BOOLEAN_TEXTS.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()
     if key == "site_dirs":
-        return [each for each in text.split(os.pathsep) if each]
+        return [path for path in text.split(os.pathsep) if path]
     if key in {"jobs", "timeout", "pace"}:
         try:
             return int(text) if key == "jobs" else float(text)

@@ -1,18 +1,18 @@
-"""What can go wrong, as values: what happened, to what, where, and what to do next.
+"""The errors that antscache raises. Each one says what happened, to what and where, and has a hint about the next step.
 
-Each family has an exit code of its own; `str()` of an error never contains a traceback, a token or a signed URL.
+Each family has its own exit code. `str()` of an error never contains a traceback, a token or a signed URL.
 
 | code | family         | the command failed because                                      |
 |------|----------------|-----------------------------------------------------------------|
-| 1    | AntsCacheError | of a fact that fits none below                                  |
+| 1    | AntsCacheError | of another error                                                |
 | 2    | ConfigError    | a flag, a variable or `antscache.toml` cannot be used           |
-| 3    | ManifestError  | no such release or name, or a source that is not understood     |
-| 4    | FetchError     | no origin delivered                                             |
-| 5    | IntegrityError | bytes are not the bytes that were promised                      |
+| 3    | ManifestError  | there is no such release or name, or a source is not understood |
+| 4    | FetchError     | no origin delivered a file                                      |
+| 5    | IntegrityError | bytes differ from the recorded ones                             |
 | 6    | StoreError     | the root cannot be read or written                              |
-| 7    | ViewError      | a view cannot be made or is not there                           |
-| 9    | Offline        | something is missing and nothing may be fetched                 |
-| 130  |                | interrupted by Ctrl-C                                           |
+| 7    | ViewError      | a view cannot be made or does not exist                         |
+| 9    | Offline        | files are missing and nothing may be fetched                    |
+| 130  |                | it was interrupted by Ctrl-C                                    |
 """
 
 from __future__ import annotations
@@ -24,21 +24,24 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SHOWN = 5  # failures spelled out in one message; the rest is counted
+MAX_LISTED_ITEMS = 5  # failures or names in one message; the others are counted
 
 
 class AntsCacheError(Exception):
-    """Something the user can do something about.
+    """An error that the user can do something about.
+
+    Args:
+        message: what happened, to what, and where.
 
     Attributes:
-        hint: what to do next; may be empty.
-        exit_code: what the command line exits with.
+        hint: the next step for the user; may be empty.
+        exit_code: of the command line.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, hint: str = "") -> None:
-        super().__init__(what)
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
         self.hint = hint
 
 
@@ -55,26 +58,26 @@ class ManifestError(AntsCacheError):
 
 
 class StoreError(AntsCacheError):
-    """The root cannot be read or written; what it held, it still holds."""
+    """The root cannot be read or written. It still holds all that it held before."""
 
     exit_code = 6
 
 
 class ViewError(AntsCacheError):
-    """A view cannot be made, or is not there."""
+    """A view cannot be made, or does not exist."""
 
     exit_code = 7
 
 
 class Offline(AntsCacheError):  # noqa: N818  the architecture's word
-    """Something is missing and nothing may be fetched."""
+    """Files are missing and nothing may be fetched."""
 
     exit_code = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at one origin, and how it ended."""
+    """An attempt to get a file from an origin, and its outcome."""
 
     origin: str
     outcome: str
@@ -82,7 +85,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A file that no origin delivered: which one, and every attempt made."""
+    """A file that no origin delivered, and all attempts to get it."""
 
     identifier: str
     file: str
@@ -99,25 +102,25 @@ class Failure:
 
 
 class FetchError(AntsCacheError):
-    """No origin delivered some files; what was fetched is kept.
+    """No origin delivered some files; the others are kept.
 
     Attributes:
-        failures: each file with every attempt made.
+        failures: the files, each with all attempts to get it.
     """
 
     exit_code = 4
 
     def __init__(self, failures: Sequence[Failure], *, hint: str = "") -> None:
         self.failures = tuple(failures)
-        told = [str(failure) for failure in self.failures[:SHOWN]]
-        if len(self.failures) > SHOWN:
-            told.append(f"... and {len(self.failures) - SHOWN} more")
+        lines = [str(failure) for failure in self.failures[:MAX_LISTED_ITEMS]]
+        if len(self.failures) > MAX_LISTED_ITEMS:
+            lines.append(f"... and {len(self.failures) - MAX_LISTED_ITEMS} more")
         if len(self.failures) > 1:
-            told.insert(0, f"{len(self.failures)} files:")
-        super().__init__("no origin delivered " + "\n".join(told), hint=hint)
+            lines.insert(0, f"{len(self.failures)} files:")
+        super().__init__("no origin delivered " + "\n".join(lines), hint=hint)
 
 
 class IntegrityError(AntsCacheError):
-    """Bytes are not the bytes that a record promises; the store is unchanged."""
+    """Bytes differ from those that a record names; the store is unchanged."""
 
     exit_code = 5

@@ -1,7 +1,7 @@
-"""Names of a package that are imported at their first use, so that a command pays only for what it needs.
+"""Import the names of a package at their first use, so that a command imports only the modules that it needs.
 
-A package whose modules are slow to import lists its names once for type checkers, in a block that never runs, and once
-for `lazily`. `tests/test_lazy.py` checks that both lists agree.
+A package with modules that are slow to import lists their names twice: for type checkers, in a block that never runs,
+and for `lazily`. `tests/test_lazy.py` checks that both lists agree.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def lazily(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str]
 
     Args:
         package: its `__name__`.
-        modules: module below `package` -> the names that it defines. A name must not be that of a module: Python
-            would put the module in its place.
+        modules: module below `package` -> the names that it defines. No name may be that of a module, because Python
+            would replace the name by the module.
     """
     module_of = {name: module for module, names in modules.items() for name in names}
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UnusedLowerCache:
-    """A lower cache that was named and cannot be used."""
+    """A lower cache that is named in the settings and cannot be used; `why` says the reason."""
 
     directory: Path
     why: str
@@ -29,13 +29,13 @@ class UnusedLowerCache:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A root that is open, whether or not anything was ever written to it.
+    """An opened root; it may not exist on disk yet.
 
     Attributes:
-        settings: those in force.
+        settings: the settings in force.
         store: its blobs, records and refs, and the stores of its lower caches.
         catalog: the manifests at hand.
-        unused: the lower caches that were named and cannot be used, and why.
+        unused: the lower caches that are named in the settings and cannot be used.
     """
 
     settings: Settings
@@ -48,8 +48,8 @@ class Root:
         """Open the root that `settings` name. Nothing is written.
 
         Raises:
-            StoreError: the root cannot be read, or has a newer layout. Where lower caches can do without it, one that
-                you may not read is no error.
+            StoreError: the root cannot be read, or has a newer layout. A root that you may not read is no error if
+                there are lower caches to read instead.
         """
         lowers, unused = _open_lower_caches(settings)
         store = Store(Path(settings.root), lowers)
@@ -63,26 +63,26 @@ class Root:
 
     @property
     def layout(self) -> Layout:
-        """Where things are below it."""
+        """The paths below the root."""
         return self.store.layout
 
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
-        """Read what is recorded of `entries`, and which of their bytes are held, here or in a lower cache."""
+        """Read the records of `entries`, and find which of their blobs are held, here or in a lower cache."""
         return self.store.present_state(entries)
 
     def is_selected(self, plan: Plan) -> bool:
-        """Return whether all that `plan` selects is selected, by anybody."""
+        """Return True if everything that `plan` selects is selected, by anybody."""
         return self.store.refs.is_selected(plan.selection)
 
     def select(self, plan: Plan) -> bool:
-        """Keep alive what `plan` selects, from now on; make the root if it is not there.
+        """Write the selection of `plan`, which keeps its blobs alive from now on; make the root if it is not there.
 
         Returns:
-            Whether something was written: False where you have selected it already and nothing is missing, and where
-            somebody else has and the root cannot be written to.
+            True if the selection was written. False if nothing of `plan` is missing and you have selected it already;
+            or if nothing is missing, somebody else has selected it, and the root cannot be written.
 
         Raises:
-            StoreError: the root cannot be written to, and something is missing or not selected.
+            StoreError: the root cannot be written, and some of `plan` is missing or not selected.
         """
         if not plan.missing and self.store.refs.selects(plan.selection):
             return False
@@ -98,30 +98,30 @@ class Root:
 
 
 def lower_directories(settings: Settings) -> tuple[str, ...]:
-    """Return where lower caches are: all that are named, and what an image holds, as far as that is there."""
-    # One that may not be looked into is not there.
-    held = (each for each in settings.baked if os.path.exists(Layout(Path(each)).description))  # noqa: PTH110
-    return (*settings.site_dirs, *held)
+    """Return the directories of lower caches: all that `settings` name, then those of an image that exist."""
+    # One that you may not look into counts as not there.
+    baked = (root for root in settings.baked if os.path.exists(Layout(Path(root)).description))  # noqa: PTH110
+    return (*settings.site_dirs, *baked)
 
 
 def _open_lower_caches(settings: Settings) -> tuple[tuple[Store, ...], tuple[UnusedLowerCache, ...]]:
-    """Open the lower caches that are there and that this antscache understands, each once; name the others."""
-    found, unused = list[Store](), list[UnusedLowerCache]()
-    taken = [Path(settings.root)]
+    """Open each lower cache once; return the stores of those that can be used, and the others with the reason."""
+    stores, unused = list[Store](), list[UnusedLowerCache]()
+    opened = [Path(settings.root)]
     for directory in map(Path, lower_directories(settings)):
         lower = Store(directory)
         try:
             lower.check()
-            there = lower.exists()
+            exists = lower.exists()
         except (StoreError, OSError) as error:
             unused.append(UnusedLowerCache(directory, str(error)))
             continue
-        if not there:
+        if not exists:
             unused.append(UnusedLowerCache(directory, "no antscache root is there"))
-        elif not any(_is_same(directory, other) for other in taken):
-            taken.append(directory)
-            found.append(lower)
-    return tuple(found), tuple(unused)
+        elif not any(_is_same(directory, other) for other in opened):
+            opened.append(directory)
+            stores.append(lower)
+    return tuple(stores), tuple(unused)
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -1,1 +1,1 @@
-"""antscache beside the tools people would use instead: `python -m benchmarks`, and docs/benchmarks.md."""
+"""Benchmarks of antscache beside other tools: `python -m benchmarks`; the results are in docs/benchmarks.md."""

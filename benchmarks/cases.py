@@ -1,6 +1,6 @@
-"""What is fetched, and how fast it is served. Pure.
+"""The files to fetch, and the speeds at which they are served. Pure.
 
-Sizes are those of files that a stand-in makes up. Their order is the release's, and not by size: who takes files in
+A stand-in makes up files of these sizes. They are in the release's order, and not by size: a tool that takes them in
 that order has large ones left when the small ones are done.
 """
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RELEASE = "antspynet==0.3.2"
-JOBS = 8  # transfers at once, for everyone who has more than one
+JOBS = 8  # transfers at once, for each tool that has more than one
 MB = 1_000_000
 
 # fmt: off
@@ -27,7 +27,7 @@ _NETWORKS = (
 
 @dataclass(frozen=True, slots=True)
 class LinkSpeed:
-    """How fast a stand-in is: `rate` in bytes a second on each connection, `latency` in seconds before an answer."""
+    """The speed of a stand-in: `rate` in bytes a second on each connection, `latency` in seconds before an answer."""
 
     name: str
     title: str
@@ -36,19 +36,19 @@ class LinkSpeed:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The same, for the stand-in's command line."""
+        """The options of the stand-in's command line."""
         limit = () if self.rate is None else ("--rate", str(self.rate))
         return (*limit, "--latency", str(self.latency))
 
     def floor(self, size: int) -> float | None:
-        """The seconds below which nobody gets `size` bytes over `JOBS` connections; None where there is no limit."""
+        """Return the least seconds that `size` bytes can take over `JOBS` connections; None without a limit."""
         return None if self.rate is None else size / (self.rate * JOBS)
 
 
 UNLIMITED = LinkSpeed("unlimited", "as fast as it goes")
-RATE = LinkSpeed("rate", "20 MB/s a connection", rate=20 * MB)
-LATENCY = LinkSpeed("latency", "50 ms before each answer", latency=0.05)
-PACES = {pace.name: pace for pace in (UNLIMITED, RATE, LATENCY)}
+LIMITED_RATE = LinkSpeed("rate", "20 MB/s a connection", rate=20 * MB)
+HIGH_LATENCY = LinkSpeed("latency", "50 ms before each answer", latency=0.05)
+PACES = {pace.name: pace for pace in (UNLIMITED, LIMITED_RATE, HIGH_LATENCY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ class Case:
     """Files of one release.
 
     Attributes:
-        data: the size of each data file that is chosen, in bytes; of networks likewise. Both empty: the whole release.
-        size: of each file, where it is the whole release.
+        data: the bytes of each chosen data file.
+        networks: the same for networks. If both are empty, the case is the whole release.
+        size: the bytes of each file of the whole release.
     """
 
     letter: str
@@ -68,7 +69,7 @@ class Case:
     size: int = 0
 
     def choose(self, listed: Sequence[Mapping[str, str]]) -> tuple[File, ...]:
-        """Its files, out of `antscache list --json`, in that order."""
+        """Return its files, chosen from `antscache list --json`, in that order."""
         if not self.data and not self.networks:
             return tuple(_file(entry, self.size) for entry in listed if entry["identifier"])
         data = (entry for entry in listed if entry["file"].endswith(".nii.gz"))
@@ -77,14 +78,14 @@ class Case:
         return tuple(_file(entry, size) for entry, size in chosen)
 
     def smaller(self) -> Case:
-        """The same with a hundredth of the bytes, to try the benchmark itself."""
+        """Return the same case with a hundredth of the bytes, to try the benchmark itself."""
         data, networks = (tuple(size // 100 for size in sizes) for sizes in (self.data, self.networks))
         return replace(self, data=data, networks=networks, size=self.size // 100)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to fetch: the name of its entry, its own, its Figshare number and the size that is asked for."""
+    """A file to fetch: the name of its entry, its own name, its Figshare number and the requested size."""
 
     entry: str
     name: str
@@ -99,11 +100,11 @@ def _file(entry: Mapping[str, str], size: int) -> File:
 CASES = {
     case.letter: case
     for case in (
-        Case("A", "the whole release, 211 files of 2 MB", (UNLIMITED, LATENCY), size=2 * MB),
+        Case("A", "the whole release, 211 files of 2 MB", (UNLIMITED, HIGH_LATENCY), size=2 * MB),
         Case(
             "B",
             "40 files of 1 to 200 MB, 2 GB in all",
-            (UNLIMITED, RATE),
+            (UNLIMITED, LIMITED_RATE),
             data=tuple(size * MB for size in _DATA),
             networks=tuple(size * MB for size in _NETWORKS),
         ),

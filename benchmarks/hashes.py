@@ -1,4 +1,4 @@
-"""The SHA-256 of each file in a directory, and nothing else: `python hashes.py DIR THREADS`."""
+"""Compute the SHA-256 of each file in a directory: `python hashes.py DIR THREADS`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-CHUNK = 1 << 19  # bytes: the fastest of 128 kB to 1 MB
+READ_BYTES = 1 << 19  # the fastest of 128 kB to 1 MB
 
 
 def main(directory: str, threads: str) -> None:
-    """Print how many different ones there are."""
+    """Print the number of different digests."""
     with ThreadPoolExecutor(int(threads)) as pool:
         print(len(set(pool.map(_sha256, Path(directory).iterdir()))))
 
 
 def _sha256(path: Path) -> str:
-    sha256, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
+    sha256, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             sha256.update(buffer[:count])

@@ -1,9 +1,9 @@
-"""As much of the Hugging Face Hub as `snapshot_download` needs, in front of the stand-in for Figshare. A program.
+"""Serve as much of the Hugging Face Hub as `snapshot_download` needs, in front of the stand-in for Figshare.
 
     python -m benchmarks.hub FILES.json [--latency SECONDS]
 
-A repository of large files at one commit. As with the Hub, the bytes are at another host: at the stand-in, from which
-the hub has its redirects, so that these bytes come from where everyone's come from, and as fast.
+It is a repository of large files at one commit. As with the Hub, the bytes come from another host: from the stand-in,
+to which it redirects, so that they come as fast as for all other contenders.
 
     /api/models/<repository>/revision/main       the commit
     /api/models/<repository>/tree/<commit>       the files
@@ -32,8 +32,8 @@ _RESOLVE = f"/{REPOSITORY}/resolve/{COMMIT}/"
 
 
 @dataclass(frozen=True, slots=True)
-class Large:
-    """A large file of the repository: `url` is where the stand-in redirects from."""
+class HubFile:
+    """A large file of the repository; `url` is a route of the stand-in, which redirects to the bytes."""
 
     name: str
     url: str
@@ -42,18 +42,18 @@ class Large:
 
 
 class Hub(ThreadingHTTPServer):
-    """Answers for `files` on a loopback port; `latency` seconds pass before what it answers without the stand-in."""
+    """A server for `files` on a loopback port, with `latency` seconds before answers that need no stand-in."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, files: list[Large], latency: float) -> None:
+    def __init__(self, files: list[HubFile], latency: float) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.files = {file.name: file for file in files}
         self.latency = latency
 
     def entries(self) -> list[dict[str, object]]:
-        """The tree, as the Hub lists it."""
+        """Return the list of files, as the Hub gives it."""
         return [
             {
                 "type": "file",
@@ -95,13 +95,13 @@ class _Connection(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # of a redirect, which has no body  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's signature
-        """Say nothing."""
+        """Log nothing."""
 
     def _tell(self, value: object) -> None:
         time.sleep(self.server.latency)
         self._answer(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
-    def _redirect(self, file: Large) -> None:
+    def _redirect(self, file: HubFile) -> None:
         url = urlsplit(file.url)
         self._figshare = self._figshare or HTTPConnection(url.netloc)
         self._figshare.request("GET", url.path)
@@ -119,12 +119,12 @@ class _Connection(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     parser = argparse.ArgumentParser(description="As much of the Hugging Face Hub as snapshot_download needs.")
     parser.add_argument("files", type=Path)
     parser.add_argument("--latency", type=float, default=0.0)
     options = parser.parse_args()
-    with Hub([Large(**file) for file in json.loads(options.files.read_text())], options.latency) as server:
+    with Hub([HubFile(**file) for file in json.loads(options.files.read_text())], options.latency) as server:
         sys.stdout.write("http://{}:{}\n".format(*server.server_address))
         sys.stdout.flush()
         server.serve_forever()

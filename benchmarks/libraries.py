@@ -1,4 +1,4 @@
-"""What people would write with a library instead. A program, run by the Python of .venvs/benchmark.
+"""Fetch files with a library, as its users would. A program, run by the Python of .venvs/benchmark.
 
     python libraries.py pooch|huggingface_hub|keras FILES.json DIRECTORY
 
@@ -18,7 +18,7 @@ Files = list[dict[str, Any]]
 
 
 def with_pooch(files: Files, directory: Path) -> None:
-    """Eight threads, reads of 1 MiB (the default is 1 KiB), SHA-256 verified."""
+    """Fetch with eight threads, reads of 1 MiB (the default is 1 KiB), and SHA-256 verified."""
     import pooch  # type: ignore[import-not-found]
 
     pooch.get_logger().setLevel("WARNING")
@@ -29,18 +29,18 @@ def with_pooch(files: Files, directory: Path) -> None:
 
     with ThreadPoolExecutor(JOBS) as executor:
         for _ in executor.map(retrieve, files):
-            pass  # raises what `retrieve` has raised
+            pass  # raises the errors of `retrieve`
 
 
 def with_huggingface_hub(_files: Files, directory: Path) -> None:
-    """Eight threads, the size verified."""
+    """Fetch with eight threads, and the size verified."""
     from huggingface_hub import snapshot_download  # type: ignore[import-not-found]
 
     snapshot_download("antscache/standin", cache_dir=directory, max_workers=JOBS, token=False)
 
 
 def with_keras(files: Files, directory: Path) -> None:
-    """One file after the other and nothing verified, as ANTsPyNet does it."""
+    """Fetch one file after the other, without verification, as ANTsPyNet does."""
     from keras.utils import get_file
 
     for file in files:

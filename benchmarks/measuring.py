@@ -1,8 +1,8 @@
-"""Running what is compared, in turn, and what each run took.
+"""Run contenders in turn, and measure each run.
 
-Machines differ, and one machine differs from minute to minute. What is compared therefore runs in turn (A B C, B C A,
-...), and what counts is each run's ratio to the baseline's run of the same round. What a run left behind is emptied,
-set aside and synced before the next one starts, so that nobody pays for the disk traffic of another.
+Machines differ, and one machine differs from minute to minute. Contenders therefore run in turn (A B C, B C A, ...),
+and the result is each run's ratio to the baseline's run of the same round. The files of a run are emptied, set aside
+and synced before the next one starts, so that none pays for the disk traffic of another.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Contender:
 
     Attributes:
         command: runs in the scratch directory.
-        environment: all the variables that it has.
-        makes: a directory that it makes there, and that is not there when it starts.
-        once: it is too slow to run more than once.
+        environment: all its variables.
+        makes: the directory that it makes there; it does not exist when the command starts.
+        once: True if it is too slow to run more than once.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run took: seconds, seconds of CPU, and the memory of its largest process in bytes.
+    """The cost of one run: seconds, seconds of CPU, and the memory of its largest process in bytes.
 
-    A process counts as no smaller than the benchmark itself, whose copy it starts as.
+    The memory is never less than the benchmark's own: a process starts as its copy.
     """
 
     wall: float
@@ -53,20 +53,20 @@ class Cost:
 
 
 Costs = dict[str, list[Cost]]
-"""A contender's name to what its runs took, round for round."""
+"""A contender's name to the costs of its runs, round for round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A scratch directory that everything measured stays in."""
+    """A scratch directory in which everything is measured."""
 
     scratch: Path
 
     def measure(self, contenders: Sequence[Contender], rounds: int, digests: frozenset[str] = frozenset()) -> Costs:
-        """What each of `contenders` takes, once a round, after a round that does not count.
+        """Run each of `contenders` once a round, after a round that does not count, and return the costs.
 
-        Ends the program where a command fails, or where what one has made in its last run is without one of the
-        SHA-256 `digests`.
+        Ends the program if a command fails, or if the directory of a contender's last run lacks a file with one of
+        the SHA-256 `digests`.
         """
         costs: Costs = {contender.name: [] for contender in contenders}
         for number in range(rounds + 1):
@@ -84,15 +84,15 @@ class Bench:
         return costs
 
     def clear(self, directory: str) -> None:
-        """`directory` is not there, and leaves nothing for the disk to do.
+        """Remove `directory` from its place, and sync, so that it leaves no work for the disk.
 
-        Its files are emptied and set aside, not deleted: for a minute after files were deleted ext4 looks longer for
-        the inode of every new one, and whoever makes more files would pay for what others deleted.
+        Its files are emptied and set aside, not deleted: for a minute after deletions ext4 takes longer to find an
+        inode for each new file, and contenders with more files would pay for the deletions of others.
         """
         files = [path for path in (self.scratch / directory).rglob("*") if path.is_file() and not path.is_symlink()]
         names = Counter(path.stat().st_ino for path in files)
         for path in files:
-            if path.stat().st_nlink == names[path.stat().st_ino]:  # nobody else's, by a hard link
+            if path.stat().st_nlink == names[path.stat().st_ino]:  # no hard link elsewhere
                 os.truncate(path, 0)
         aside = self.scratch / "aside"
         aside.mkdir(exist_ok=True)
@@ -130,12 +130,12 @@ class Bench:
 
 
 def sha256sums(directory: Path) -> dict[Path, str]:
-    """The SHA-256 of each file below `directory`; not computed in this process, which stays small."""
+    """Return the SHA-256 of each file below `directory`, computed by another process: this one stays small."""
     command = ("find", str(directory), "-type", "f", "-exec", "sha256sum", "{}", "+")
-    lines = (line.partition("  ") for line in said(*command).splitlines())
+    lines = (line.partition("  ") for line in output_of(*command).splitlines())
     return {Path(path): digest for digest, _, path in lines}
 
 
-def said(*command: str, environment: Mapping[str, str] | None = None) -> str:
-    """What `command` writes to stdout; with this program's environment variables, or with those of `environment`."""
+def output_of(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """Run `command` and return its stdout. `environment` replaces this program's environment variables."""
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

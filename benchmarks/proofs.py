@@ -1,4 +1,4 @@
-"""What is counted rather than timed: with strace, where there is one."""
+"""Counts of system calls, by strace if it is installed."""
 
 from __future__ import annotations
 
@@ -10,53 +10,53 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cases import RELEASE
 from benchmarks.contenders import ANTSCACHE
-from benchmarks.measuring import said
+from benchmarks.measuring import output_of
 
 if TYPE_CHECKING:
     from benchmarks.contenders import Place
 
-_DURABLE = ("fsync", "fdatasync")  # what they return from is on disk, which sync_file_range does not say
-_SYNCING = (*_DURABLE, "sync_file_range", "syncfs")
+_DURABLE_CALLS = ("fsync", "fdatasync")  # they return when the file is on disk; sync_file_range does not promise it
+_SYNC_CALLS = (*_DURABLE_CALLS, "sync_file_range", "syncfs")
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """The system calls of a prefetch that fetched `files` files, and how many of them last."""
+class SyncCounts:
+    """The syncing system calls of a prefetch of `files` files."""
 
     calls: Counter[str]
     files: int
 
     @property
     def synced(self) -> int:
-        """How many calls put one file or directory on disk."""
-        return sum(self.calls[call] for call in _DURABLE)
+        """The number of calls that put one file or directory on disk."""
+        return sum(self.calls[call] for call in _DURABLE_CALLS)
 
     def __str__(self) -> str:
-        calls = ", ".join(f"{self.calls[call]} {call}" for call in _SYNCING)
+        calls = ", ".join(f"{self.calls[call]} {call}" for call in _SYNC_CALLS)
         return f"{calls}, for {self.files} files"
 
 
-def count_syncs(place: Place, files: int) -> Counted | None:
-    """What a prefetch of all `files` of the release syncs; they are present afterwards. None without strace."""
-    calls = _trace(place, ",".join(_SYNCING))
+def count_syncs(place: Place, files: int) -> SyncCounts | None:
+    """Prefetch all `files` of the release, and count its syncs; return None without strace."""
+    calls = _trace(place, ",".join(_SYNC_CALLS))
     if calls is None:
-        said(ANTSCACHE, "prefetch", RELEASE, environment=place.environment)
+        output_of(ANTSCACHE, "prefetch", RELEASE, environment=place.environment)
         return None
-    return Counted(calls, files)
+    return SyncCounts(calls, files)
 
 
 def count_sockets(place: Place) -> int | None:
-    """How many sockets a prefetch opens that has nothing to fetch; None without strace."""
+    """Count the sockets that a prefetch opens if it has nothing to fetch; return None without strace."""
     calls = _trace(place, "network")
     return None if calls is None else calls["socket"]
 
 
 def _trace(place: Place, calls: str) -> Counter[str] | None:
-    """How often a prefetch makes each of `calls`."""
+    """Run a prefetch, and count its `calls` by name; return None without strace."""
     if shutil.which("strace") is None:
         return None
     trace = place.scratch / "trace"
-    said(
+    output_of(
         *("strace", "-f", "-qq", "-e", f"trace={calls}", "-o", str(trace)),
         *(ANTSCACHE, "prefetch", RELEASE),
         environment=place.environment,

@@ -1,4 +1,4 @@
-"""Who serves: the stand-in for Figshare and the one for the Hub, each in a process of its own, on loopback."""
+"""The servers: the stand-ins for Figshare and for the Hub, each in a process of its own, on loopback."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from benchmarks.cases import File, LinkSpeed
 
-SHELF, FILES = "standin", "files.json"  # in the scratch directory: the stand-in's files, and a list of them
-LEAST = 20_000  # bytes, of the files that the stand-in makes and nobody asks for
+STANDIN_DIRECTORY, FILES_JSON = "standin", "files.json"  # the stand-in's files, and a list of them, in `scratch`
+OTHER_FILE_BYTES = 20_000  # of the stand-in's files that are not fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Served:
     """A file that the stand-in holds.
 
     Attributes:
-        entry: its name in the release.
-        name: its file's name.
-        url: where everyone begins to fetch it but antscache, which knows templates, and the Hub.
+        entry: the name of its entry in the release.
+        name: the file's name.
+        url: the first URL for all tools but antscache, which has templates, and huggingface_hub.
         sha256: its digest.
-        size: in bytes, and not always what was asked for.
+        size: in bytes; not always the requested size.
     """
 
     entry: str
@@ -42,20 +42,20 @@ class Served:
 
 
 @contextmanager
-def figshare(scratch: Path, files: Sequence[File], pace: LinkSpeed) -> Iterator[str]:
-    """The stand-in for Figshare, with all `files` made: the templates of its origins."""
-    (scratch / SHELF).mkdir(exist_ok=True)
+def serve_figshare(scratch: Path, files: Sequence[File], pace: LinkSpeed) -> Iterator[str]:
+    """Serve all `files` as Figshare, and yield the templates of the origins."""
+    (scratch / STANDIN_DIRECTORY).mkdir(exist_ok=True)
     sizes = [option for file in files for option in ("--size-of", f"{file.number}={file.size}")]
-    command = ("-m", "antscache.testing", "--prepare", "--size", str(LEAST), *sizes, *pace.options)
-    with _serving(command, {"TMPDIR": str(scratch / SHELF)}) as line:
+    command = ("-m", "antscache.testing", "--prepare", "--size", str(OTHER_FILE_BYTES), *sizes, *pace.options)
+    with _serving(command, {"TMPDIR": str(scratch / STANDIN_DIRECTORY)}) as line:
         _, assignment = shlex.split(line)
         yield assignment.partition("=")[2]
 
 
-def served(scratch: Path, files: Sequence[File], origins: str) -> tuple[Served, ...]:
-    """What the stand-in at `origins` holds of `files`, in their order."""
+def list_served(scratch: Path, files: Sequence[File], origins: str) -> tuple[Served, ...]:
+    """Return `files` as the stand-in at `origins` holds them, in their order."""
     template = origins.split(maxsplit=1)[0]
-    held = {path.name: (path, digest) for path, digest in sha256sums(scratch / SHELF).items()}
+    held = {path.name: (path, digest) for path, digest in sha256sums(scratch / STANDIN_DIRECTORY).items()}
     return tuple(
         Served(file.entry, file.name, template.format(id=file.number), digest, path.stat().st_size)
         for file, (path, digest) in ((file, held[file.number]) for file in files)
@@ -63,18 +63,21 @@ def served(scratch: Path, files: Sequence[File], origins: str) -> tuple[Served, 
 
 
 @contextmanager
-def hub(scratch: Path, files: Sequence[Served], pace: LinkSpeed) -> Iterator[str]:
-    """The one for the Hub, in front of the stand-in, which holds `files`: its URL."""
-    (scratch / FILES).write_text(
+def serve_hub(scratch: Path, files: Sequence[Served], pace: LinkSpeed) -> Iterator[str]:
+    """Serve `files` as the Hub, in front of the stand-in that holds them, and yield the URL."""
+    (scratch / FILES_JSON).write_text(
         json.dumps([{"name": file.name, "url": file.url, "sha256": file.sha256, "size": file.size} for file in files])
     )
-    with _serving(("-m", "benchmarks.hub", str(scratch / FILES), "--latency", str(pace.latency)), {}) as line:
+    with _serving(("-m", "benchmarks.hub", str(scratch / FILES_JSON), "--latency", str(pace.latency)), {}) as line:
         yield line.strip()
 
 
 @contextmanager
 def _serving(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
-    """A Python that serves until the block ends: its first line on stdout, which it writes when it is ready."""
+    """Run a Python program that serves until the block ends, and yield the first line of its stdout.
+
+    It writes that line when it is ready.
+    """
     command = (sys.executable, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:

@@ -1,4 +1,4 @@
-"""What was measured, in Markdown."""
+"""Measurements as Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def section(title: str, costs: Costs, floor: float | None = None) -> str:
-    """A table of `costs` under `title`; `floor` is the time that nobody can be under, in seconds."""
+    """Return a table of `costs` under `title`; `floor` is the least possible time, in seconds."""
     baseline = next(iter(costs.values()))
     head = ["", "time, ratio", "time", *(["of the floor"] if floor else []), "CPU, ratio", "CPU", "memory"]
     rows = [
@@ -31,7 +31,7 @@ def section(title: str, costs: Costs, floor: float | None = None) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
+    """Return the lines of a table."""
     return [_line(head), "|".join(["", *("---" for _ in head), ""]), *map(_line, rows)]
 
 
@@ -40,7 +40,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def wall(cost: Cost) -> float:
-    """Its time."""
+    """Return the time of a run, in seconds."""
     return cost.wall
 
 
@@ -49,22 +49,22 @@ def _cpu(cost: Cost) -> float:
 
 
 def ratio(costs: Sequence[Cost], baseline: Sequence[Cost], of: Callable[[Cost], float] = wall) -> float:
-    """The median of the rounds' ratios."""
+    """Return the median of the rounds' ratios."""
     return median(_ratios(costs, baseline, of))
 
 
 def of_floor(costs: Sequence[Cost], floor: float) -> str:
-    """The median time, as a multiple of `floor`."""
+    """Return the median time, as a multiple of `floor`."""
     return f"{median(map(wall, costs)) / floor:.2f}"
 
 
 def peak(costs: Sequence[Cost]) -> float:
-    """The most memory that any round saw, in MB."""
+    """Return the largest memory of all rounds, in MB."""
     return max(cost.peak for cost in costs) / 1e6
 
 
 def _ratio(costs: Sequence[Cost], baseline: Sequence[Cost], of: Callable[[Cost], float]) -> str:
-    """The median of the rounds' ratios, and the least and the greatest of them where there are several."""
+    """Return the median of the rounds' ratios, with the least and the greatest if there are several."""
     if costs is baseline:
         return "1"
     ratios = _ratios(costs, baseline, of)
@@ -73,7 +73,9 @@ def _ratio(costs: Sequence[Cost], baseline: Sequence[Cost], of: Callable[[Cost],
 
 
 def _ratios(costs: Sequence[Cost], baseline: Sequence[Cost], of: Callable[[Cost], float]) -> list[float]:
-    return [of(cost) / of(base) for cost, base in zip(costs, baseline, strict=False)]  # who ran once, ran in the first
+    return [
+        of(cost) / of(base) for cost, base in zip(costs, baseline, strict=False)
+    ]  # a single run was in the first round
 
 
 def _seconds(costs: Sequence[Cost], of: Callable[[Cost], float]) -> str:

@@ -1,4 +1,4 @@
-# Releases with and without data, and latest. From the root of antscache's repository:
+# Build images of several releases, with and without data, and `latest`. From the root of antscache's repository:
 #
 #     docker buildx bake -f docker/docker-bake.hcl
 #     IMAGE=registry.example.org/antspynet docker buildx bake -f docker/docker-bake.hcl --push with-data-0-3-2

@@ -1,9 +1,9 @@
-# Data and networks added to an image that has an ANTsPyNet. docs/containers.md says more.
+# Add data and networks to an image that has an ANTsPyNet. See docs/containers.md.
 #
 #     docker build -f docker/with-data.Dockerfile --build-arg IMAGE=antspynet:0.3.2 -t antspynet:0.3.2-with-data .
 #
-# IMAGE is one of docker/Dockerfile, or any other with a Python 3.10 or later and an antspynet in it. Which release that is,
-# and so what it asks for, is read from its own source. From the root of antscache's repository, with BuildKit.
+# IMAGE is one of docker/Dockerfile, or any other with a Python 3.10 or later and an antspynet in it. antscache reads the
+# release, and so its files, from that antspynet's source. Run it in the root of antscache's repository, with BuildKit.
 
 ARG IMAGE
 FROM ${IMAGE} AS tool

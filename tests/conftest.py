@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from support import SIZE, AntsCache, cannot, hard_links_work
 from support.members import forks
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.members import Forks
+
+
+# No verdict depends on how fast the machine is: by default an example that takes 0.2 s fails.
+hypothesis.settings.register_profile("no deadline", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Settings: flag before environment before the user's file before the site's."""
+"""Settings: flags, environment, and the files of the user, the site and the installation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from antscache.root import lower_directories
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Where the user's and the site's antscache.toml are looked for."""
-    found = {}
-    for which in "user", "site":
-        directory = tmp_path / which
+    """The paths of the user's and the site's antscache.toml."""
+    paths = {}
+    for owner in "user", "site":
+        directory = tmp_path / owner
         directory.mkdir()
-        monkeypatch.setattr(platformdirs.PlatformDirs, f"{which}_config_path", directory)
-        found[which] = directory / "antscache.toml"
+        monkeypatch.setattr(platformdirs.PlatformDirs, f"{owner}_config_path", directory)
+        paths[owner] = directory / "antscache.toml"
     monkeypatch.setattr(platformdirs.PlatformDirs, "user_cache_path", tmp_path / "cache/antscache")
-    return found
+    return paths
 
 
 @pytest.mark.usefixtures("files")
@@ -36,7 +36,8 @@ def test_without_any_setting_there_are_defaults(tmp_path: Path) -> None:
     assert (settings.jobs, settings.link_mode, settings.timeout) == (8, "auto", 60.0)
 
 
-def test_a_flag_wins_over_the_environment_over_the_users_file_over_the_sites(files: dict[str, Path]) -> None:
+def test_precedence_of_settings(files: dict[str, Path]) -> None:
+    """A flag wins over the environment, that over the user's file, and that over the site's."""
     files["site"].write_text("jobs = 1\ntimeout = 1\nlink_mode = 'symlink'\noffline = true")
     files["user"].write_text("jobs = 2\ntimeout = 2\nlink_mode = 'hardlink'")
     settings = load({"jobs": 4}, {"ANTSCACHE_JOBS": "3", "ANTSCACHE_TIMEOUT": "3"})
@@ -79,7 +80,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
     ],
 )
 @pytest.mark.usefixtures("files")
-def test_a_variable_that_cannot_be_used_is_named(variable: str, text: str) -> None:
+def test_an_unusable_variable_is_named(variable: str, text: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         load({}, {variable: text})
 
@@ -90,7 +91,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 @pytest.mark.parametrize("content", ["jobs = [", "jobs = 'x'", "jbos = 3"])
-def test_a_file_that_cannot_be_used_is_named(files: dict[str, Path], content: str) -> None:
+def test_an_unusable_file_is_named(files: dict[str, Path], content: str) -> None:
     files["user"].write_text(content)
     with pytest.raises(ConfigError) as caught:
         load({}, {})
@@ -98,7 +99,8 @@ def test_a_file_that_cannot_be_used_is_named(files: dict[str, Path], content: st
 
 
 @pytest.mark.usefixtures("files")
-def test_the_root_is_absolute_and_a_tilde_is_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_root_is_an_absolute_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative root is made absolute, and a tilde is the home."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
     assert load({"root": "here"}, {}).root == str(tmp_path / "here")
@@ -110,7 +112,7 @@ def test_the_root_is_absolute_and_a_tilde_is_home(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def image(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What an image has beside the antscache that is installed in it."""
+    """The antscache.toml of the installation, as images have it."""
     assert files
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     file = tmp_path / "antscache.toml"
@@ -121,7 +123,7 @@ def image(files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("image")
-def test_an_installation_says_where_its_cache_is(files: dict[str, Path]) -> None:
+def test_an_installations_file_sets_its_caches(files: dict[str, Path]) -> None:
     files["site"].write_text("jobs = 3")
     settings = load({}, {})
     assert (settings.root, settings.mounted) == ("/var/cache/nowhere", True)
@@ -130,9 +132,8 @@ def test_an_installation_says_where_its_cache_is(files: dict[str, Path]) -> None
 
 
 @pytest.mark.usefixtures("image")
-def test_a_root_that_leaks_in_from_a_host_and_is_not_there_displaces_nothing(
-    files: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_missing_root_from_the_host_is_ignored(files: dict[str, Path], tmp_path: Path) -> None:
+    """A root that a host's variable or file names, and that does not exist here, does not displace the image's."""
     files["user"].write_text("root = '/scratch/of/the/host'")
     assert load({}, {"ANTSCACHE_DIR": "/elsewhere/on/the/host"}).root == "/var/cache/nowhere"
     assert load({}, {}).root == "/var/cache/nowhere"
@@ -141,12 +142,12 @@ def test_a_root_that_leaks_in_from_a_host_and_is_not_there_displaces_nothing(
 
 
 @pytest.mark.usefixtures("image")
-def test_nothing_but_a_file_says_what_an_image_holds() -> None:
+def test_no_variable_displaces_an_images_caches() -> None:
     leaked = {"ANTSCACHE_SITE_DIRS": "/cvmfs/of/the/host", "ANTSCACHE_BAKED": "/elsewhere"}
     assert load({}, leaked).baked[0] == "/opt/nowhere"
 
 
-def test_what_an_image_would_hold_in_a_home_that_is_closed_is_not_missed(tmp_path: Path) -> None:
+def test_baked_caches_in_closed_homes_are_ignored(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     (closed / "antscache").mkdir(parents=True)
     tmp_path.chmod(0o755)

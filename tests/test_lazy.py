@@ -1,4 +1,4 @@
-"""Packages that import their names at first use: what they list is what they have."""
+"""Packages that import their names at first use: their two lists of names agree."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def dotted(path: Path) -> str:
 
 
 def for_type_checkers(tree: ast.Module) -> dict[str, str]:
-    """Name to module, as the block says that never runs."""
+    """Return name -> module, from the imports for type checkers."""
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     imports = (node for node in block.body if isinstance(node, ast.ImportFrom))
     return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def for_lazily(tree: ast.Module, package: str) -> dict[str, str]:
-    """Name to module, as `lazily` is told."""
+    """Return name -> module, from the arguments of `lazily`."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazily")
     (modules,) = (ast.literal_eval(call.args[1]) for call in calls)
     return {name: f"{package}.{module}" for module, names in modules.items() for name in names}
@@ -46,13 +46,14 @@ def test_both_lists_of_names_agree(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PACKAGES, ids=dotted)
 def test_no_name_is_that_of_a_module(path: Path) -> None:
-    """Python would put the module in its place."""
-    modules = {each.stem for each in path.parent.iterdir()}
+    """Python would replace the name by the module."""
+    modules = {module.stem for module in path.parent.iterdir()}
     assert modules.isdisjoint(for_lazily(ast.parse(path.read_text(encoding="utf-8")), dotted(path)))
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=dotted)
-def test_each_name_is_there_whatever_was_imported_before(path: Path) -> None:
+def test_every_listed_name_can_be_imported(path: Path) -> None:
+    """Every listed name can be imported in a new process and in this one; an unknown one is an AttributeError."""
     package: Any = import_module(dotted(path))
     code = f"import {dotted(path)} as p\nfor name in p.__all__: getattr(p, name)"
     subprocess.run([sys.executable, "-c", code], check=True)

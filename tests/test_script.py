@@ -1,4 +1,4 @@
-"""get_antspynet_data.py: what people's Dockerfiles call."""
+"""get_antspynet_data.py: the script that Dockerfiles call."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def names(directory: Path) -> set[str]:
 ALL_LISTED = {f"{TEMPLATE}.nii.gz", f"{BRAIN}.h5", f"{LUNG}.h5"}
 
 
-def test_the_older_form_fills_antsxnet_below_the_keras_directory(
+def test_older_form_fills_antsxnet_below_keras(
     script: Script, tmp_path: Path, lists: tuple[Path, Path], figshare: StandIn
 ) -> None:
     script(tmp_path / ".keras", "1", *lists, "--release", "0.3.2").succeeded()
@@ -65,29 +65,27 @@ def test_the_older_form_fills_antsxnet_below_the_keras_directory(
     assert (tmp_path / f".keras/ANTsXNet/{BRAIN}.h5").read_bytes() == figshare.content("34821874")
 
 
-def test_a_relative_path_is_relative_to_the_working_directory(
+def test_relative_path_starts_at_the_working_directory(
     script: Script, antscache: AntsCache, lists: tuple[Path, Path]
 ) -> None:
     script("here/.keras", "1", lists[0], "--release", "0.3.2").succeeded()
     assert names(antscache.home / "here/.keras/ANTsXNet") == {f"{TEMPLATE}.nii.gz"}
 
 
-def test_do_install_0_does_nothing_and_succeeds(script: Script, antscache: AntsCache, tmp_path: Path) -> None:
+def test_do_install_0_does_nothing(script: Script, antscache: AntsCache, tmp_path: Path) -> None:
     ran = script(tmp_path / ".keras", "0").succeeded()
     assert (ran.out, ran.err) == ("", "")
     assert not (tmp_path / ".keras").exists()
     assert not antscache.root.exists()
 
 
-def test_the_newer_form_fills_the_cache_directory_itself(
-    script: Script, tmp_path: Path, lists: tuple[Path, Path]
-) -> None:
+def test_newer_form_fills_the_cache_directory(script: Script, tmp_path: Path, lists: tuple[Path, Path]) -> None:
     flags = ["--data-key-file", lists[0], "--model-key-file", lists[1], "--strict", "--release", "antspynet==0.3.2"]
     script("--cache-dir", tmp_path / "cache", *flags).succeeded()
     assert names(tmp_path / "cache") == ALL_LISTED
 
 
-def test_without_a_directory_it_is_the_default_of_antspynet(script: Script, antscache: AntsCache) -> None:
+def test_default_directory_is_that_of_antspynet(script: Script, antscache: AntsCache) -> None:
     script("--data-keys", TEMPLATE, "--release", "0.3.2").succeeded()
     assert names(antscache.home / ".keras/ANTsXNet") == {f"{TEMPLATE}.nii.gz"}
 
@@ -100,7 +98,7 @@ def test_without_a_directory_it_is_the_default_of_antspynet(script: Script, ants
         (["--data-keys", TEMPLATE, "--model-keys", BRAIN], {f"{TEMPLATE}.nii.gz", f"{BRAIN}.h5"}),
     ],
 )
-def test_naming_one_kind_alone_fetches_nothing_of_the_other(
+def test_naming_one_kind_fetches_that_kind_only(
     script: Script, tmp_path: Path, flags: list[str], expected: set[str]
 ) -> None:
     script("--cache-dir", tmp_path / "cache", *flags, "--release", "0.3.2").succeeded()
@@ -112,13 +110,13 @@ def test_naming_nothing_fetches_everything(script: Script, tmp_path: Path) -> No
     assert len(names(tmp_path / ".keras/ANTsXNet")) == 9
 
 
-def test_verbose_prints_where_each_file_is(script: Script, tmp_path: Path) -> None:
+def test_verbose_prints_the_path_of_each_file(script: Script, tmp_path: Path) -> None:
     ran = script("--cache-dir", tmp_path, "--data-keys", TEMPLATE, "--verbose", "--release", "0.3.2").succeeded()
     assert ran.out == f"{tmp_path}/{TEMPLATE}.nii.gz\n"
 
 
 @pytest.mark.parametrize("strict", [[], ["--strict"]])
-def test_a_download_that_fails_makes_the_script_fail(
+def test_failed_download_makes_the_script_fail(
     script: Script, tmp_path: Path, figshare: StandIn, strict: list[str]
 ) -> None:
     origins = figshare.misbehaving_origins(Misbehaviour.CHALLENGE)
@@ -130,12 +128,12 @@ def test_a_download_that_fails_makes_the_script_fail(
     assert names(tmp_path / "cache") == set()
 
 
-def test_a_name_that_does_not_exist_makes_the_script_fail(script: Script, tmp_path: Path) -> None:
+def test_unknown_name_makes_the_script_fail(script: Script, tmp_path: Path) -> None:
     ran = script("--cache-dir", tmp_path / "cache", "--data-keys", "S_template", "--release", "0.3.2")
     assert (ran.code, f"did you mean {TEMPLATE}" in ran.err) == (3, True)
 
 
-def test_a_cut_file_of_an_earlier_run_is_neither_trusted_nor_replaced(script: Script, tmp_path: Path) -> None:
+def test_cut_file_is_neither_trusted_nor_replaced(script: Script, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / f"cache/{TEMPLATE}.nii.gz").write_bytes(b"cut")
     ran = script("--cache-dir", tmp_path / "cache", "--data-keys", TEMPLATE, "--release", "0.3.2")
@@ -143,20 +141,21 @@ def test_a_cut_file_of_an_earlier_run_is_neither_trusted_nor_replaced(script: Sc
     assert (tmp_path / f"cache/{TEMPLATE}.nii.gz").read_bytes() == b"cut"
 
 
-def test_where_no_antspynet_is_installed_the_release_must_be_named(script: Script, tmp_path: Path) -> None:
+def test_without_antspynet_the_release_is_required(script: Script, tmp_path: Path) -> None:
     ran = script("--cache-dir", tmp_path / "cache", "--data-keys", TEMPLATE)
     assert (ran.code, "no antspynet is installed" in ran.err) == (3, True)
 
 
-def test_bare_upstreams_older_script_prints_its_usage_and_the_newer_one_begins(script: Script) -> None:
-    old = script(name="get_antsxnet_data.py")
-    assert (old.code, "doInstall=1" in old.err) == (1, True)
-    new = script(name="download_antsxnet_data.py")
-    assert (new.code, "no antspynet is installed" in new.err) == (3, True)
+def test_without_arguments_each_form_behaves_as_upstream(script: Script) -> None:
+    """The older script prints its usage and exits with 1; the newer one begins."""
+    older = script(name="get_antsxnet_data.py")
+    assert (older.code, "doInstall=1" in older.err) == (1, True)
+    newer = script(name="download_antsxnet_data.py")
+    assert (newer.code, "no antspynet is installed" in newer.err) == (3, True)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["x", "--cache-dir", "y"], "both name a directory"),
         (["x", "yes"], "doInstall"),
@@ -164,17 +163,18 @@ def test_bare_upstreams_older_script_prints_its_usage_and_the_newer_one_begins(s
         (["--data-keys", "a", "--data-key-file", "b"], "not allowed with"),
     ],
 )
-def test_arguments_that_make_no_sense_are_a_usage_error(script: Script, arguments: list[str], told: str) -> None:
+def test_wrong_arguments_are_a_usage_error(script: Script, arguments: list[str], message: str) -> None:
     ran = script(*arguments)
-    assert (ran.code, told in ran.err) == (2, True)
+    assert (ran.code, message in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "beside"), [([".keras"], ".keras"), (["--cache-dir", "elsewhere"], "elsewhere")], ids=["keras", "any"]
 )
-def test_in_an_image_without_a_mounted_cache_what_is_fetched_stays_beside_the_directory(
+def test_downloads_in_an_image_stay_beside_the_directory(
     script: Script, antscache: AntsCache, lists: tuple[Path, Path], arguments: list[str], beside: str
 ) -> None:
+    """Without a mounted cache, downloads stay in `antscache/` beside the directory, and serve another run."""
     options = ["1", *map(str, lists)] if arguments == [".keras"] else ["--data-key-file", str(lists[0])]
     environ = {"ANTSCACHE_MOUNTED": "1", "ANTSCACHE_DIR": "", "XDG_CACHE_HOME": "/nowhere"}
     script(*arguments, *options, "--release", "0.3.2", **environ).succeeded()
@@ -186,7 +186,7 @@ def test_in_an_image_without_a_mounted_cache_what_is_fetched_stays_beside_the_di
     assert "nothing to fetch" in again.err
 
 
-def test_a_broken_installation_is_told_with_its_remedy(script: Script, tmp_path: Path) -> None:
+def test_broken_installation_names_its_remedy(script: Script, tmp_path: Path) -> None:
     (tmp_path / "msgspec.py").write_text("raise ImportError('no _core')")
     ran = script(tmp_path / ".keras", PYTHONPATH=tmp_path)
     assert (ran.code, ran.out) == (1, "")

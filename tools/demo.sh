@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job, for real but for Figshare: two releases from a stand-in for it, into a root of their own.
+# Show the main job, with a stand-in for Figshare: fetch two releases into a root of their own.
 #   make demo        (or, with antscache on the PATH: tools/demo.sh)
 set -euo pipefail
 
@@ -14,26 +14,26 @@ export ANTSCACHE_DIR=$work/cache
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@" 2>&1 | if [ "${LINES_SHOWN:-0}" -gt 0 ]; then tail -n "$LINES_SHOWN"; else cat; fi; }
 
-say "What two releases disagree on, under the same file names"
+say "Show the files that have the same name and other bytes in two releases"
 LINES_SHOWN=7 run antscache diff antspynet==0.2.9 antspynet==0.3.2
 
 say "Fetch all of 0.3.2: by identifier, verified, several files at once"
 LINES_SHOWN=4 run antscache prefetch antspynet==0.3.2
 
-say "Fetch 0.2.9: only what the two do not share comes over the network"
+say "Fetch 0.2.9: it downloads only the files that 0.3.2 does not have"
 run antscache prefetch antspynet==0.2.9
 
 say "Again: nothing to do"
 run antscache prefetch antspynet==0.3.2 antspynet==0.2.9
 
-say "What they cost together and alone"
+say "Show the disk space of both together and of each alone"
 run antscache status
 
-say "One name, two releases, two contents, side by side; a name they agree on is one file on disk"
+say "One name has other bytes in each release; a shared file is on disk once"
 conflict=.keras/ANTsXNet/DeepAtroposHcpT1Weights.h5 shared=.keras/ANTsXNet/S_template3.nii.gz
 old=$(antscache path 0.2.9) new=$(antscache path 0.3.2)
 run sha256sum "$old/$conflict" "$new/$conflict"
 run stat -c '%i %h links  %n' "$old/$shared" "$new/$shared"
 
-say "An unmodified ANTsPyNet sees a release's files when its home is the release's view"
+say "An unmodified ANTsPyNet uses a release's files if its home is the release's view"
 printf "\$ HOME=\$(antscache path 0.3.2) python my_script.py\n"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Install what antscache is benchmarked against: aria2 (and curl, openssl, strace) from Debian's packages, if this is
-# Debian and we are root; pooch, huggingface_hub and Keras from the package index, in .venvs/benchmark.
-# What is missing afterwards is left out of the tables, which say so. What is there already stays as it is.
+# Install the tools that antscache is benchmarked against: aria2 (and curl, openssl, strace) from Debian's packages, if
+# this is Debian and we are root; pooch, huggingface_hub and Keras from the package index, in .venvs/benchmark.
+# The tables leave out the tools that are missing afterwards, and say so. Tools that are installed stay as they are.
 set -eu
 cd "$(dirname "$0")/.."
 environment=.venvs/benchmark
@@ -20,7 +20,7 @@ elif [ -n "$missing" ]; then
     echo "not installed, and not Debian as root:$missing" >&2
 fi
 
-# antscache as its users have it, without h5py and what else its developers need.
+# antscache as users install it, without h5py and the developers' other tools.
 [ -x .venvs/antscache/bin/antscache ] || { "${PYTHON:-python3}" -m venv .venvs/antscache \
     && .venvs/antscache/bin/python -m pip install --quiet --disable-pip-version-check --editable .; }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what the slow tests use of other people's tools, from Debian's packages, if this is Debian and we are root.
-# What is missing afterwards is skipped by the tests, with a reason; in CI (ANTSCACHE_TESTS_REQUIRED=1) it fails them.
+# Install the programs that the slow tests need from Debian's packages, if this is Debian and we are root.
+# A test that needs a missing program is skipped with a reason; in CI (ANTSCACHE_TESTS_REQUIRED=1) it fails.
 set -eu
 missing=
 for program in skopeo umoci docker-registry unshare setpriv strace filefrag mksquashfs mkfs.btrfs mkfs.xfs mkfs.vfat \

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The tests of the store, of views and of what keeps them sound, on other filesystems than the one at hand, and on that
-# one with every hard link refused (nolinks; by strace), as across two filesystems. Needs root.
+# Run the tests of the store, of views and of their operations on other filesystems than this machine's, and on this
+# machine's with every hard link refused (nolinks; by strace), as across two filesystems. Needs root.
 #
 #     tools/on_filesystems.sh [ext4|tmpfs|overlay|btrfs|xfs|nolinks]...
 #
-# REFUSED=EPERM refuses them as for another user's file.
+# REFUSED=EPERM refuses hard links as for another user's file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,13 +44,13 @@ mounted() {
 
 for kind in "${kinds[@]}"; do
     if ! mounted "$kind"; then
-        echo "$kind: cannot be had here, left out"
+        echo "$kind: this machine cannot make it; left out"
         continue
     fi
     chmod 1777 "$place/mounted"
     echo "== $kind"
     under=()
-    [ "$kind" != nolinks ] || under=(env -u ANTSCACHE_TESTS_REQUIRED "${refusing[@]}") # skips what needs hard links
+    [ "$kind" != nolinks ] || under=(env -u ANTSCACHE_TESTS_REQUIRED "${refusing[@]}") # skips the tests that need hard links
     TMPDIR="$place/mounted" "${under[@]}" .venv/bin/pytest -q -n auto -p no:cacheprovider "${tests[@]}" || failed+=("$kind")
     umount "$place/mounted"
     rm -rf "$place"/{image,upper,work,lower,plain}

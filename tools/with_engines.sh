@@ -3,8 +3,8 @@
 #
 #     tools/with_engines.sh .venv/bin/pytest -m images
 #
-# Where a script that sets them up is there ($ENGINES, or shared/tools/engines.sh beside the repository), it does; else they
-# are as they are on this host.
+# If there is a script that sets them up ($ENGINES, or shared/tools/engines.sh beside the repository), it is run. Otherwise
+# the command uses this host's own.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 for script in "${ENGINES:-}" "$here/../shared/tools/engines.sh" /work/shared/tools/engines.sh; do

@@ -1,10 +1,10 @@
-"""What releases ask for: manifests, shipped or read from a release's own source, which is never imported.
+"""The manifests of releases: shipped, or read from a release's own source, which is never imported.
 
-catalog.py         all manifests at hand, and where others come from
+catalog.py         all manifests at hand, and how others are read
 manifests/         those that antscache ships, one a release
 getters.py         source text in, entries out (pure)
-sources.py         where source text is: installed packages, wheels, sdists, source trees
-installations.py   which package is installed for which Python
+sources.py         the source text in installed packages, wheels, sdists, source trees
+installations.py   the packages installed for a Python interpreter
 package_index.py   a release's artifact through pip
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from antscache.catalog.catalog import SHIPPED, Catalog, encode_manifest, read_artifact, shipped_manifest
+from antscache.catalog.catalog import SHIPPED_DIRECTORY, Catalog, encode_manifest, read_artifact, shipped_manifest
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from antscache.catalog.sources import read_source
 
 __all__ = [
-    "SHIPPED",
+    "SHIPPED_DIRECTORY",
     "Catalog",
     "Installation",
     "current_python",

@@ -1,11 +1,11 @@
-"""Where manifests come from: shipped with antscache, read on this host and kept, or read from the package index.
+"""All manifests: shipped with antscache, read on this host and kept, or read from the package index.
 
     manifests/antspynet-0.3.2.json              shipped: read from the published artifact, whose digest it records
     <root>/catalog/antspynet-0.3.3.json         kept: read from the package index
     <root>/catalog/antspynet-0.3.2+1a2b3c4d.json  kept: an installation that differs from the published 0.3.2
 
-The installed source is the authority on what a release asks for, not its version: an installation whose identity is
-not that of a published release at hand is that version plus `+` and eight digits of its identity.
+The source decides what a release asks for, not its version: an installation whose identity differs from that of the
+published release gets a version of its own, with `+` and eight digits of its identity.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from antscache.catalog.sources import Reading
     from antscache.core import Staging
 
-SHIPPED = Path(__file__).parent / "manifests"
+SHIPPED_DIRECTORY = Path(__file__).parent / "manifests"
 
 
 class Catalog:
     """All manifests at hand.
 
     Args:
-        kept: the directory of manifests read on this host; it need not exist.
-        offline: whether the package index may be asked.
-        below: more directories of the kind, which are not written to.
+        kept: the directory of manifests that were read on this host; it need not exist.
+        offline: True if the package index must not be asked.
+        below: more such directories, which are never written to.
     """
 
     def __init__(self, kept: Path, *, offline: bool, below: Sequence[Path] = ()) -> None:
         self._kept = kept
         self._offline = offline
-        self._places = (SHIPPED, kept, *below)
+        self._places = (SHIPPED_DIRECTORY, kept, *below)
 
     def releases(self) -> tuple[Release, ...]:
-        """The releases whose manifests are at hand, by package and version."""
+        """Return the releases whose manifests are at hand, sorted by package and version."""
         from packaging.version import Version
 
         files = [file for place in self._places for file in place.glob("*.json")]
@@ -51,28 +51,28 @@ class Catalog:
         return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
 
     def manifest(self, release: Release) -> Manifest:
-        """The manifest of `release`, from the package index if it is not at hand.
+        """Return the manifest of `release`; read it through the package index if it is not at hand.
 
         Raises:
             ManifestError: there is no such release, or its source is not understood.
-            Offline: it is not at hand, and the index may not be asked.
+            Offline: the manifest is not at hand, and the index must not be asked.
         """
-        if found := self.find(release):
-            return found
+        if manifest := self.find(release):
+            return manifest
         if "+" in release.version:
             raise ManifestError(
-                f"{release} is an installation, and has not been read on this host",
-                hint="give --python or --from to name the installation itself",
+                f"{release} is an installation that antscache has not read on this host",
+                hint="name the installation itself with --python or --from",
             )
         if self._offline:
             raise Offline(
-                f"the manifest of {release} is neither shipped with antscache nor kept on this host",
-                hint=f"run `antscache list {release}` once with network access, or give --from",
+                f"missing and offline: the manifest of {release} (neither shipped with antscache nor kept here)",
+                hint=f"run `antscache list {release}` once with network access, or name its source with --from",
             )
         return self._published(release)
 
     def find(self, release: Release) -> Manifest | None:
-        """The manifest of `release` if it is shipped or kept."""
+        """Return the manifest of `release` if it is shipped or kept, else None."""
         for directory in self._places:
             manifest = _decoded(directory / f"{release.slug}.json")
             if manifest and manifest.release == release:
@@ -80,35 +80,40 @@ class Catalog:
         return None
 
     def installed(self, package: Package, python: Path | None) -> Manifest:
-        """The manifest of the `package` installed for `python`, or in the current environment.
+        """Return the manifest of the `package` that is installed for `python`, or in the current environment.
 
         Raises:
-            ManifestError: there is none, or its source is not understood.
+            ManifestError: it is not installed there, or its source is not understood.
         """
         from antscache.catalog.installations import find_installation
         from antscache.catalog.sources import read_source
 
-        found = find_installation(package, python)
-        if found is None:
-            named = [release.version for release in self.releases() if release.package == package]
+        installation = find_installation(package, python)
+        if installation is None:
+            versions = [release.version for release in self.releases() if release.package == package]
+            known = f"{package}=={versions[-1]} ({', '.join(versions)})"
             raise ManifestError(
                 f"no {package} is installed {f'for {python}' if python else 'in this environment'}",
-                hint=f"give --python or --from, or name a release, like {package}=={named[-1]} ({', '.join(named)})",
+                hint=f"give --python or --from, or name a release, like {known}",
             )
-        return self.identified(read_source(found.directory, package, found.version))
+        return self.identified(read_source(installation.directory, package, installation.version))
 
     def source(self, path: Path, package: Package | None = None) -> Manifest:
-        """The manifest of the source at `path`: a tree, a wheel or an sdist; of this `package`, if it is said which.
+        """Return the manifest of the source at `path`: a tree, a wheel or an sdist.
+
+        Args:
+            path: of the source.
+            package: the package that is expected there; None: any.
 
         Raises:
-            ManifestError: there is none, or it is not understood.
+            ManifestError: there is no such source, or it is not understood.
         """
         from antscache.catalog.sources import read_source
 
         return self.identified(read_source(path, package))
 
     def identified(self, reading: Reading) -> Manifest:
-        """`reading` as the published release it is, or as the one of its own that it is."""
+        """Return the published manifest if `reading` asks for the same, else a manifest with a version of its own."""
         manifest = Manifest(reading.release, reading.entries)
         published = self.find(reading.release)
         if published and published.identity == manifest.identity:
@@ -118,14 +123,14 @@ class Catalog:
         return Manifest(Release(reading.release.package, own), reading.entries)
 
     def save(self, manifest: Manifest, staging: Staging) -> None:
-        """`manifest` is at hand from now on, if the disk allows; the shipped ones are anyway."""
+        """Keep `manifest` on this host, unless it is at hand already. Do nothing if the disk refuses."""
         if self.find(manifest.release) == manifest:
             return
         try:
             disk.make_directory(self._kept, staging.directory.parent if staging.shared else None)
             disk.replace(self._kept / f"{manifest.release.slug}.json", encode_manifest(manifest), staging)
         except OSError:
-            return  # kept manifests save a download; a cache that cannot be written to works without
+            return  # a kept manifest saves a download; a cache that cannot be written to works without it
 
     def _published(self, release: Release) -> Manifest:
         from antscache.catalog.package_index import download
@@ -135,12 +140,12 @@ class Catalog:
 
 
 def shipped_manifest(release: Release) -> Manifest | None:
-    """The manifest of `release` that antscache brings, if it does."""
-    return _decoded(SHIPPED / f"{release.slug}.json")
+    """Return the manifest of `release` that is shipped with antscache, or None."""
+    return _decoded(SHIPPED_DIRECTORY / f"{release.slug}.json")
 
 
 def read_artifact(file: Path, release: Release) -> Manifest:
-    """The manifest of the published `file` (a wheel or an sdist of `release`), which it records.
+    """Return the manifest in the published `file`, a wheel or an sdist of `release`; it records the file's digest.
 
     Raises:
         ManifestError: the file is not of that release, or its source is not understood.
@@ -154,15 +159,15 @@ def read_artifact(file: Path, release: Release) -> Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The bytes of a manifest's file: JSON, one line an entry, so that changes can be read."""
+    """Return the bytes of a manifest's file: JSON, one line for each entry, so that diffs are readable."""
     head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact})
     entries = b",\n".join(msgspec.json.encode(entry) for entry in manifest.entries)
     return head[:-1] + b',"entries":[\n' + entries + b"\n]}\n"
 
 
 def _decoded(path: Path) -> Manifest | None:
-    """The manifest in `path`; None if there is none that can be read."""
+    """Return the manifest in `path`, or None if there is none that can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, *disk.DAMAGED):
+    except (OSError, *disk.DECODE_ERRORS):
         return None

@@ -1,4 +1,4 @@
-"""Source text in, entries out: what a release's own getters ask for, read by `ast`, never imported. Pure.
+"""Source text in, entries out: the files that a release's getters fetch, read by `ast`, never imported. Pure.
 
 A getter (`get_antsxnet_data`, `get_pretrained_network`, antspyx's `get_data`) is read as the function it is:
 
@@ -10,8 +10,8 @@ A getter (`get_antsxnet_data`, `get_pretrained_network`, antspyx's `get_data`) i
         url = switch(file_id)
         if target_file_name is None: ...                   -> the file name, evaluated for each name
 
-The form holds for all published releases (field notes, "What ANTsPyNet asks for"). Anything else, such as a URL outside
-the dictionary, is an error that names file and line: an identifier that is guessed is worse than none.
+All published releases have this form (field notes, "What ANTsPyNet asks for"). Any other form, such as a URL outside
+the dictionary, is an error that names file and line: a guessed identifier is worse than none.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from antscache.core import FIGSHARE_FILE_URL, Entry, Kind, Package, entry
+from antscache.core import FIGSHARE_FILE_URL, Entry, Kind, Package, make_entry
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What ast.parse raises: ValueError for NUL bytes, the last two for what is nested beyond reason.
-UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+# The errors of ast.parse: ValueError for NUL bytes, the last two for code that is nested too deeply.
+PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 Node = TypeVar("Node", bound=ast.AST)
 
 
 @dataclass(frozen=True, slots=True)
 class Getter:
-    """A function that fetches: where its source is, what it is called, what kind of entry it serves.
+    """A function of a release that fetches files.
 
     Attributes:
-        module: the file, relative to the directory that holds the package.
-        directory: the parameter that names the cache directory as a prefix of the file name, if one does.
+        kind: of the entries that it fetches.
+        module: its source file, relative to the directory that holds the package.
+        function: its name.
+        directory: its parameter for the cache directory, if the function prefixes file names with that; else None.
     """
 
     kind: Kind
@@ -59,32 +61,32 @@ GETTERS: dict[Package, tuple[Getter, ...]] = {
 
 
 def extract(package: Package, sources: Mapping[str, str]) -> tuple[Entry, ...]:
-    """The entries of a release of `package` whose getters' source is `sources` (module path -> text).
+    """Extract the entries of a release of `package` from its getters' source, `sources` (module path -> text).
 
     Returns:
-        All entries, sorted by kind and name. Names the release refuses or has no usable URL for are among them,
-        with the reason instead of an identifier.
+        All entries, sorted by kind and name. A name that the release refuses, or has no usable URL for, has a reason
+        instead of an identifier.
 
     Raises:
         ManifestError: a source is not understood; the message names file and line.
     """
-    found: dict[tuple[Kind, str], Entry] = {}
+    entries: dict[tuple[Kind, str], Entry] = {}
     for getter in GETTERS[package]:
         reading = _Reading(getter, sources[getter.module])
-        found |= {(each.kind, each.name): each for each in reading.entries()}
-    return tuple(found[key] for key in sorted(found))
+        entries |= {(entry.kind, entry.name): entry for entry in reading.entries()}
+    return tuple(entries[key] for key in sorted(entries))
 
 
 class _Reading:
-    """One getter's source while it is read."""
+    """A getter's source while it is read."""
 
     def __init__(self, getter: Getter, text: str) -> None:
         self.getter = getter
         try:
             tree = ast.parse(text)
-        except UNPARSABLE as error:
+        except PARSE_ERRORS as error:
             line = error.lineno if isinstance(error, SyntaxError) else 1
-            raise self.not_understood(f"not Python: {str(error) or 'nested too deeply'}", line or 1) from None
+            raise self.not_understood(f"not valid Python: {str(error) or 'nested too deeply'}", line or 1) from None
         self.function = self.only(
             [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == getter.function],
             f"the function {getter.function}",
@@ -92,7 +94,7 @@ class _Reading:
         self.naming = self.naming_statements()
 
     def entries(self) -> list[Entry]:
-        """Each name the getter knows, with its identifier or the reason why it has none."""
+        """Return an entry for each name that the getter knows."""
         switcher, urls = self.urls()
         valid = self.valid_names()
         self.check_url_is_looked_up(switcher)
@@ -113,12 +115,15 @@ class _Reading:
             reason = f"not a Figshare file identifier: {url}"
         file = self.file_name(name)
         try:
-            return entry(self.getter.kind, name, file, identifier=identifier, reason=reason)
+            return make_entry(self.getter.kind, name, file, identifier=identifier, reason=reason)
         except msgspec.ValidationError as error:
             raise self.not_understood(f"not a usable name: {name!r} with file {file!r} ({error})", line) from None
 
     def urls(self) -> tuple[ast.Assign, dict[str, tuple[str, int]]]:
-        """The dictionary literal `switcher`: name -> (URL, line); a later duplicate wins, as in Python."""
+        """Return the assignment of the dictionary `switcher`, and the dictionary: name -> (URL, line).
+
+        The last of several equal names wins, as in Python.
+        """
         assign = self.assignment("switcher")
         if not isinstance(assign.value, ast.Dict):
             raise self.not_understood("switcher is not a dictionary literal", assign)
@@ -128,7 +133,7 @@ class _Reading:
         return assign, urls
 
     def valid_names(self) -> dict[str, int]:
-        """The names the getter accepts, less "show", with their lines."""
+        """Return the names that the getter accepts, without "show", and their lines."""
         assign = self.assignment("valid_list")
         if not isinstance(assign.value, ast.Tuple | ast.List):
             raise self.not_understood("valid_list is not a literal", assign)
@@ -136,7 +141,11 @@ class _Reading:
         return {name: line for name, line in names.items() if name != "show"}
 
     def check_url_is_looked_up(self, switcher: ast.Assign) -> None:
-        """`url` comes from the literal dictionary alone, nothing changes either, and there is no other URL."""
+        """Check that `url` comes from `switcher`, that nothing changes either, and that there is no other URL.
+
+        Raises:
+            ManifestError: one of these does not hold.
+        """
         within = {id(node) for node in ast.walk(switcher)}
         docstring = ast.get_docstring(self.function, clean=False)
         for node in ast.walk(self.function):
@@ -154,7 +163,7 @@ class _Reading:
             raise self.not_understood("url is not looked up in switcher", url)
 
     def naming_statements(self) -> list[ast.If]:
-        """Where the getter decides what a file is called: `if target_file_name is None: ...`."""
+        """Return the statements that decide the file name: `if target_file_name is None: ...`."""
         naming = []
         for statement in self.function.body:
             if isinstance(statement, ast.If) and "target_file_name" in _names(statement.test):
@@ -164,7 +173,7 @@ class _Reading:
         return naming
 
     def file_name(self, name: str) -> str:
-        """What the getter calls the file of `name` where the caller gives no target_file_name."""
+        """Return the file name of `name`, as the getter computes it without a target_file_name."""
         values: dict[str, str | None] = {"file_id": name, "target_file_name": None}
         if self.getter.directory:
             values[self.getter.directory] = ""
@@ -176,7 +185,7 @@ class _Reading:
         return file
 
     def run(self, statement: ast.stmt, values: dict[str, str | None]) -> None:
-        """Carry out the few statements that getters build a file name with."""
+        """Execute a statement that builds a file name. Only the few forms that getters use are known."""
         if isinstance(statement, ast.If):
             for inner in statement.body if self.evaluate(statement.test, values) else statement.orelse:
                 self.run(inner, values)
@@ -186,7 +195,7 @@ class _Reading:
                 raise self.not_understood("a file name is not text", statement)
             values[statement.targets[0].id] = value
         else:
-            raise self.not_understood("a statement antscache does not know where the file name is built", statement)
+            raise self.not_understood("the file name is built with a statement that antscache does not know", statement)
 
     def evaluate(self, node: ast.expr, values: Mapping[str, str | None]) -> str | bool | None:
         match node:
@@ -203,32 +212,32 @@ class _Reading:
             case ast.Compare(left=left, ops=[ast.NotEq() | ast.IsNot()], comparators=[right]):
                 return self.evaluate(left, values) != self.evaluate(right, values)
             case ast.BoolOp(op=ast.Or(), values=alternatives):
-                return any(self.evaluate(each, values) for each in alternatives)
-        raise self.not_understood("an expression antscache does not know where the file name is built", node)
+                return any(self.evaluate(alternative, values) for alternative in alternatives)
+        raise self.not_understood("the file name is built with an expression that antscache does not know", node)
 
     def assignment(self, name: str) -> ast.Assign:
-        """The one assignment to `name` in the function, nested functions included."""
-        found = [node for node in ast.walk(self.function) if name in _assigned(node)]
-        assignment = self.only(found, f"an assignment to {name}")
+        """Return the one assignment to `name` in the function, nested functions included."""
+        assignments = [node for node in ast.walk(self.function) if name in _assigned(node)]
+        assignment = self.only(assignments, f"an assignment to {name}")
         if not isinstance(assignment, ast.Assign):
             raise self.not_understood(f"{name} is not simply assigned", assignment)
         return assignment
 
-    def only(self, found: list[Node], what: str) -> Node:
-        if len(found) != 1:
-            raise self.not_understood(f"{what} is expected once, found {len(found)} times", found[1] if found else 1)
-        return found[0]
+    def only(self, nodes: list[Node], what: str) -> Node:
+        if len(nodes) != 1:
+            raise self.not_understood(f"{what} is expected once, found {len(nodes)} times", nodes[1] if nodes else 1)
+        return nodes[0]
 
     def text(self, node: ast.AST) -> str:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return node.value
-        raise self.not_understood("text is expected", node)
+        raise self.not_understood("a string literal is expected", node)
 
     def not_understood(self, what: str, where: ast.AST | int) -> ManifestError:
         line = where if isinstance(where, int) else getattr(where, "lineno", 1)
         return ManifestError(
             f"{self.getter.module}, line {line}: {what}",
-            hint="this source is of a form antscache does not know; a newer antscache may",
+            hint="this antscache does not know this form of source: try a newer one (`pip install -U antscache`)",
         )
 
 
@@ -237,7 +246,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _assigned(node: ast.AST) -> set[str]:
-    """The plain names that `node` itself (not what is nested in it) assigns to."""
+    """Return the plain names that `node` itself assigns to, without those that nested nodes assign to."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
         targets = node.targets

@@ -1,7 +1,7 @@
-"""Which antspynet or antspyx is installed here: found by asking an interpreter, never by importing the package.
+"""The installed antspynet or antspyx: found by asking an interpreter, never by importing the package.
 
-`find_spec` of the top-level package runs none of its code; of a submodule it would import TensorFlow (field notes,
-"Reading the identifiers of an installed package").
+`find_spec` of the top-level package runs none of its code; `find_spec` of a submodule would import TensorFlow (field
+notes, "Reading the identifiers of an installed package").
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from antscache.core import Package
 
-IMPORTED: dict[Package, str] = {"antspynet": "antspynet", "antspyx": "ants"}
-PATIENCE = 60  # seconds for an interpreter on a slow network filesystem to start
+IMPORT_NAMES: dict[Package, str] = {"antspynet": "antspynet", "antspyx": "ants"}
+PYTHON_TIMEOUT_SECONDS = 60  # an interpreter on a slow network filesystem takes long to start
 
-# Runs in any Python from 3.8 on, with the working directory off the path: a directory `antspynet` that happens to be
-# there is no installation.
+# Runs in any Python from 3.8 on. It takes the working directory off the path: a directory `antspynet` in there is no
+# installation.
 PROBE = """
 import sys
 sys.path[:] = [entry for entry in sys.path if entry]
@@ -43,7 +43,7 @@ print(json.dumps({"directory": locations[0] if locations else None, "version": v
 
 
 class _Answer(msgspec.Struct):
-    """What the probe prints."""
+    """The output of the probe."""
 
     directory: str | None
     version: str | None
@@ -54,8 +54,9 @@ class Installation:
     """An installed package.
 
     Attributes:
+        python: the interpreter that was asked.
         directory: the directory that holds the package's directory (`site-packages`).
-        version: what its metadata says; None without metadata.
+        version: the version in its metadata; None if it has none.
     """
 
     python: Path
@@ -66,29 +67,38 @@ class Installation:
 def find_installation(
     package: Package, python: Path | None, environ: Mapping[str, str] = os.environ
 ) -> Installation | None:
-    """The `package` of `python`, or of the current environment; None if it is not installed there.
+    """Find the `package` of `python`, or of the current environment; return None if it is not installed there.
 
-    The current environment is the first that has it of `VIRTUAL_ENV`, `CONDA_PREFIX`, `python` on the PATH, and
-    antscache's own.
+    The current environment is the first one with the package among `VIRTUAL_ENV`, `CONDA_PREFIX`, that of `python` on
+    the PATH, and antscache's own.
 
     Raises:
         ManifestError: `python` does not run.
     """
     for candidate in [python] if python else list(dict.fromkeys(_candidates(environ))):
         try:
-            found = _ask(candidate, package)
+            installation = _ask(candidate, package)
         except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
             if python:
-                hint = "give --python the interpreter of the environment that is meant"
-                raise ManifestError(f"{python} does not run as a Python: {error}", hint=hint) from None
+                hint = "give --python the path of a Python interpreter"
+                raise ManifestError(f"{python} does not run as a Python: {_reason(error)}", hint=hint) from None
             continue
-        if found:
-            return found
+        if installation:
+            return installation
     return None
 
 
+def _reason(error: Exception) -> str:
+    """Describe `error` without the text of the probe, which subprocess's own messages have."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"it ended with status {error.returncode}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"no answer in {PYTHON_TIMEOUT_SECONDS} s"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
 def current_python(environ: Mapping[str, str] = os.environ) -> Path:
-    """The interpreter of the current environment: the first that is there, in the order above."""
+    """Return the interpreter of the current environment: the first that exists, in the order of `find_installation`."""
     return next(candidate for candidate in _candidates(environ) if candidate.exists())
 
 
@@ -97,14 +107,16 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
         if environ.get(variable):
             yield Path(environ[variable]) / "bin" / "python"
     for name in "python", "python3":
-        if found := shutil.which(name, path=environ.get("PATH")):
-            yield Path(found)
+        if path := shutil.which(name, path=environ.get("PATH")):
+            yield Path(path)
     yield Path(sys.executable)
 
 
 def _ask(python: Path, package: Package) -> Installation | None:
-    command = [str(python), "-c", PROBE, IMPORTED[package], package]
-    answer = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
-    last = answer.stdout.strip().rpartition(b"\n")[2]  # sitecustomize may have talked before
-    found = msgspec.json.decode(last, type=_Answer)
-    return Installation(python, Path(found.directory).parent, found.version) if found.directory else None
+    command = [str(python), "-c", PROBE, IMPORT_NAMES[package], package]
+    done = subprocess.run(
+        command, capture_output=True, check=True, timeout=PYTHON_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL
+    )
+    last_line = done.stdout.strip().rpartition(b"\n")[2]  # sitecustomize may have printed something before
+    answer = msgspec.json.decode(last_line, type=_Answer)
+    return Installation(python, Path(answer.directory).parent, answer.version) if answer.directory else None

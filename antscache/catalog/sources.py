@@ -1,9 +1,7 @@
-"""Where a release's source text is: an installed package, a wheel, an sdist or a source tree.
+"""The source text of a release in an installed package, a wheel, an sdist or a source tree.
 
-Nothing is imported or unpacked.
-
-What is read is untrusted: only the getters' modules and the metadata are read, as text of bounded size, from regular
-members of an archive; no path is taken from it.
+Nothing is imported or unpacked. Sources are not trusted: antscache reads only the getters' modules and the metadata, as
+text of bounded size, from regular members of an archive, and takes no path from it.
 """
 
 from __future__ import annotations
@@ -21,19 +19,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache.catalog.getters import GETTERS, UNPARSABLE, extract
+from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
 from antscache.core import Entry, Package, Release, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LARGEST = 4 << 20  # bytes of one source file; the getters have 60 kB
-UNVERSIONED = "0"
+MAX_SOURCE_BYTES = 4 << 20  # of one source file; those of the getters have 60 kB
+UNKNOWN_VERSION = "0"  # of a source without metadata
 
-# What reading a damaged, encrypted or absurdly nested file raises. (RuntimeError: encryption, unknown compression,
+# The errors of reading a damaged, encrypted or too deeply nested file. (RuntimeError: encryption, unknown compression,
 # recursion; ValueError: numbers in headers.)
-UNREADABLE = (
+READ_ERRORS = (
     OSError,
     EOFError,
     RuntimeError,
@@ -47,7 +45,7 @@ UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a source turned out to be: the release it says it is, and what it asks for."""
+    """The content of a source: the release that its metadata names, and the entries that its getters ask for."""
 
     release: Release
     entries: tuple[Entry, ...]
@@ -70,8 +68,8 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
 
     Args:
         path: the file or directory.
-        package: which package is expected there; without, whichever is found.
-        version: what the installation says its version is; without, what the source says, or 0 if it says nothing.
+        package: the package that is expected there; None: any.
+        version: the version in the installation's metadata; None: the version in the source, or 0 if it has none.
 
     Raises:
         ManifestError: there is no such package at `path`, or its source is not understood.
@@ -84,43 +82,50 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
                 return _read(_zip(archive), path, package, version)
         with tarfile.open(path) as archive:
             return _read(_tar(archive), path, package, version)
-    except UNREADABLE as error:
-        raise ManifestError(
-            f"cannot read {path}: {error}", hint="--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
-        ) from error
+    except READ_ERRORS as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, tarfile.ReadError) and "\n" in reason:  # a line for each kind of compression
+            reason = "it is not an archive"
+        hint = "--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
+        raise ManifestError(f"cannot read {path}: {reason}", hint=hint) from error
 
 
 def _read(members: Members, path: Path, package: Package | None, version: str | None) -> Reading:
     for candidate, getters in GETTERS.items():
-        found = {getter.module: _find(members, getter.module) for getter in getters}
-        if package in {None, candidate} and any(found.values()):
-            if missing := [module for module, member in found.items() if member is None]:
-                raise ManifestError(f"{path} has no {missing[0]}", hint="this is not a whole package")
-            sources = {module: _text(members, member, path) for module, member in found.items() if member}
+        modules = {getter.module: _find(members, getter.module) for getter in getters}
+        if package in {None, candidate} and any(modules.values()):
+            if missing := [module for module, member in modules.items() if member is None]:
+                raise ManifestError(f"{path} has no {missing[0]}", hint="give a complete package")
+            sources = {module: _text(members, member, path) for module, member in modules.items() if member}
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
                 return Reading(release, extract(candidate, sources))
             except ManifestError as error:
                 raise ManifestError(f"{path}: {error}", hint=error.hint) from None
-    wanted = package or " or ".join(GETTERS)
-    raise ManifestError(f"no {wanted} in {path}", hint="give the directory that holds the package, a wheel or an sdist")
+    expected = package or " or ".join(GETTERS)
+    raise ManifestError(
+        f"no {expected} in {path}", hint="give the directory that holds the package, a wheel or an sdist"
+    )
 
 
 def _find(members: Members, module: str) -> str | None:
-    """The shallowest member that is `module`: an sdist and a repository keep it below a directory."""
-    found = [name for name in members if name == module or name.endswith("/" + module)]
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
+    """Find the member with the path `module`, at the top or below the fewest directories, as an sdist has it."""
+    names = [name for name in members if name == module or name.endswith("/" + module)]
+    return min(names, key=lambda name: (name.count("/"), name), default=None)
 
 
 def _text(members: Members, member: str, path: Path) -> str:
     content = members[member]()
-    if len(content) > LARGEST:
-        raise ManifestError(f"{path}: {member} is larger than {LARGEST} bytes", hint="this is not a source file")
+    if len(content) > MAX_SOURCE_BYTES:
+        raise ManifestError(
+            f"{path}: {member} is larger than {MAX_SOURCE_BYTES} bytes",
+            hint="give another source: this one is damaged, or no source of ANTsPyNet",
+        )
     return content.decode("utf-8", errors="replace")
 
 
 def _version(members: Members, package: Package, path: Path) -> str:
-    """The version a source says it has, from its metadata, `pyproject.toml` or `setup.py`; else 0."""
+    """Return the version in a source's metadata, `pyproject.toml` or `setup.py`; 0 if there is none."""
     # An installed package's metadata stands beside it; an sdist's PKG-INFO at its top.
     pattern = re.compile(rf"(?:[^/]+/)?(?:{package}-[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO)|PKG-INFO)")
     for name in sorted(members):
@@ -129,9 +134,9 @@ def _version(members: Members, package: Package, path: Path) -> str:
             if str(message["Name"]).lower() == package and message["Version"]:
                 return str(message["Version"])
     for file, read in ("pyproject.toml", _project_version), ("setup.py", _setup_version):
-        if (member := _find(members, file)) and (found := read(_text(members, member, path))):
-            return found
-    return UNVERSIONED
+        if (member := _find(members, file)) and (version := read(_text(members, member, path))):
+            return version
+    return UNKNOWN_VERSION
 
 
 def _project_version(text: str) -> str | None:
@@ -143,10 +148,10 @@ def _project_version(text: str) -> str | None:
 
 
 def _setup_version(text: str) -> str | None:
-    """The literal `version=` of the call of setup(), read by `ast`."""
+    """Return the literal `version=` in the call of setup(), read by `ast`; None if there is none."""
     try:
         tree = ast.parse(text)
-    except UNPARSABLE:
+    except PARSE_ERRORS:
         return None
     for node in ast.walk(tree):
         match node:
@@ -156,28 +161,28 @@ def _setup_version(text: str) -> str | None:
 
 
 def _tree(directory: Path) -> Members:
-    """The files of a source tree, or of a site-packages directory, that are read: found by name, not by a walk."""
-    wanted = [getter.module for getters in GETTERS.values() for getter in getters]
-    wanted += ["PKG-INFO", "pyproject.toml", "setup.py"]
-    found = {name: directory / name for name in wanted if (directory / name).is_file()}
+    """Return the files of interest in a source tree or a site-packages directory, found by name and not by a walk."""
+    names = [getter.module for getters in GETTERS.values() for getter in getters]
+    names += ["PKG-INFO", "pyproject.toml", "setup.py"]
+    files = {name: directory / name for name in names if (directory / name).is_file()}
     for metadata in ("*.dist-info/METADATA", "*.egg-info/PKG-INFO"):
-        found |= {str(path.relative_to(directory)): path for path in directory.glob(metadata)}
+        files |= {str(path.relative_to(directory)): path for path in directory.glob(metadata)}
 
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:
             with path.open("rb") as file:
-                return file.read(LARGEST + 1)
+                return file.read(MAX_SOURCE_BYTES + 1)
 
         return read
 
-    return {name: reader(path) for name, path in found.items()}
+    return {name: reader(path) for name, path in files.items()}
 
 
 def _zip(archive: zipfile.ZipFile) -> Members:
     def reader(member: zipfile.ZipInfo) -> Callable[[], bytes]:
         def read() -> bytes:
             with archive.open(member) as file:
-                return file.read(LARGEST + 1)
+                return file.read(MAX_SOURCE_BYTES + 1)
 
         return read
 
@@ -188,7 +193,7 @@ def _tar(archive: tarfile.TarFile) -> Members:
     def reader(member: tarfile.TarInfo) -> Callable[[], bytes]:
         def read() -> bytes:
             file = archive.extractfile(member)
-            return file.read(LARGEST + 1) if file else b""
+            return file.read(MAX_SOURCE_BYTES + 1) if file else b""
 
         return read
 

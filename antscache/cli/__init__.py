@@ -1,11 +1,12 @@
 """The command line: arguments in, exit code out. The only package that prints.
 
-Data goes to stdout, talk to stderr. An error is what happened, to what, and a hint; a traceback only with --debug.
+Data goes to stdout, everything else to stderr. An error says what happened and to which file or release, and a hint
+says what to do next. A traceback is shown with --debug only.
 
     program.py     run a command, print its error, exit with the documented code
-    lazy_group.py  the command `antscache`, which imports a verb when it is called
+    lazy_group.py  the command `antscache`: it imports a verb when the verb is called
     commands/      the verbs, one file each, imported when called
-    options.py     the flags that verbs share, and the invocation they add up to
+    options.py     the flags that verbs share, and the invocation that keeps their values
     progress.py    the progress of a fetch: bars, lines, or events as JSON
     render.py      sizes, times, tables, JSON
 """

@@ -1,4 +1,4 @@
-"""The command `antscache`, and how its verbs are found."""
+"""The command `antscache`, a group that imports a verb when it is called."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from antscache import __version__
 from antscache.cli.commands import VERBS, load
 from antscache.cli.options import shared
 
-# What people type who know other tools, or this one's architecture by heart.
-MEANT = {
+# The verbs of other tools -> the verb to suggest.
+SUGGESTED_VERBS = {
     "download": "prefetch",
     "fetch": "prefetch",
     "get": "prefetch",
@@ -22,42 +22,42 @@ MEANT = {
     "clean": "gc",
 }
 
-ALIASES = {"prune": "gc"}
+ALIASES = {"prune": "gc"}  # they work as verbs, and help does not list them
 
 
 class HintingGroup(click.Group):
-    """A group that says which verb was probably meant where there is none of that name."""
+    """A group that suggests a verb for an unknown one."""
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb as click does, with a hint where there is none of that name."""
+        """Find the verb as click does; suggest another one if there is no such verb."""
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
-            meant = MEANT.get(arguments[0]) or _closest(arguments[0], self.list_commands(context))
-            if not meant:
+            suggestion = SUGGESTED_VERBS.get(arguments[0]) or _closest(arguments[0], self.list_commands(context))
+            if not suggestion:
                 raise
-            said = f"No such command {arguments[0]!r}: did you mean `antscache {meant}`?"
-            raise click.UsageError(said, error.ctx) from None
+            message = f"No such command {arguments[0]!r}: did you mean `antscache {suggestion}`?"
+            raise click.UsageError(message, error.ctx) from None
 
 
 def _closest(name: str, verbs: list[str]) -> str | None:
-    """Return the verb that is written most like `name`, if any is."""
+    """Return the verb whose spelling is closest to `name`, or None if none is close."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, verbs, 1)), None)
 
 
 class LazyGroup(HintingGroup):
-    """The group of all verbs, which imports a verb's module only when the verb is called or described."""
+    """The group of all verbs. It imports a verb's module when the verb is called or described."""
 
     def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the names of all verbs, and import none."""
+        """Return the names of all verbs; import none of them."""
         return sorted(VERBS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:  # noqa: ARG002  click's signature
-        """Import the verb of this name or alias; help lists each verb once."""
+        """Import the verb of this name or alias. Return None if there is none."""
         verb = ALIASES.get(name, name)
         return load(verb) if verb in VERBS else None
 
@@ -66,8 +66,8 @@ class LazyGroup(HintingGroup):
 @click.version_option(__version__, message="antscache %(version)s")
 @shared
 def antscache() -> None:
-    """The data and networks that any release of ANTsPyNet asks for: present, verified, isolated per release.
+    """Keep the data and networks of each ANTsPyNet release: verified, and apart from other releases.
 
-    RELEASE is written like antspynet==0.3.2, or just 0.3.2; without one, the antspynet of the current environment
-    is meant.
+    RELEASE is written like antspynet==0.3.2, or just 0.3.2. Without RELEASE, a verb takes the antspynet of the
+    current environment.
     """

@@ -1,4 +1,4 @@
-"""The flags that verbs share, and the invocation they add up to."""
+"""The flags that verbs share, and the invocation that keeps their values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
-KINDS: dict[str, Kind] = {"data": "data", "network": "network", "model": "network"}  # upstream says model
+SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+KINDS: dict[str, Kind] = {
+    "data": "data",
+    "network": "network",
+    "model": "network",
+}  # --kind -> its kind; upstream says model
+
+
+ROOT_HELP = "Use DIR as the root. [env: ANTSCACHE_DIR; default: the user's cache directory]"
 
 
 class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
@@ -28,7 +35,7 @@ class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  
     name = "identifier"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the identifier that `value` writes."""
+        """Parse `value` as an identifier."""
         from antscache.core import parse_identifier
 
         identifier = parse_identifier(value)
@@ -43,16 +50,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds that `value` writes."""
+        """Parse `value` as a duration, and return its seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a time like 90s, 15m, 2h or 1d", param, ctx)
-        return float(match[1]) * UNITS[match[2]]
+        return float(match[1]) * SECONDS_PER_UNIT[match[2]]
 
 
 @dataclass(slots=True)
 class Invocation:
-    """One run of the command line: the shared flags, wherever on the line they stood."""
+    """The shared flags of one command line, before and behind the verb."""
 
     flags: dict[str, Any] = field(default_factory=dict)
     quiet: bool = False
@@ -71,7 +78,7 @@ class Invocation:
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Put the value of a shared flag where the command finds it; the last one on the line wins."""
+    """Keep the value of a shared flag in the invocation; the last one on the line wins."""
     invocation = context.find_object(Invocation)
     if invocation is None or value is None or value is False or value == ():
         return
@@ -82,12 +89,13 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 
 def _option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Make an option whose value goes into the invocation, and not to the command."""
     return click.option(*names, callback=_keep, expose_value=False, **attributes)
 
 
 def shared(function: Function) -> Function:
     """Add the flags that every verb takes, before or behind its name."""
-    root = _option("--root", metavar="DIR", help="The root. [ANTSCACHE_DIR; else the user's cache directory]")
+    root = _option("--root", metavar="DIR", help=ROOT_HELP)
     return root(shared_but_root(function))
 
 
@@ -100,9 +108,9 @@ def shared_but_root(function: Function) -> Function:
                 "site_dirs",
                 multiple=True,
                 metavar="DIR",
-                help="A lower cache: read, never written. [ANTSCACHE_SITE_DIRS]",
+                help="Read DIR as a lower cache; may be given again. [env: ANTSCACHE_SITE_DIRS]",
             ),
-            _option("--offline", is_flag=True, help="Open no socket. [ANTSCACHE_OFFLINE]"),
+            _option("--offline", is_flag=True, help="Open no socket. [env: ANTSCACHE_OFFLINE]"),
             _option("-q", "--quiet", is_flag=True, help="Print data and errors only."),
             _option("--debug", is_flag=True, help="Show the traceback of an error."),
         )
@@ -116,19 +124,44 @@ def fetching(function: Function) -> Function:
     modes = click.Choice(["auto", "reflink", "hardlink", "symlink"])
     for option in reversed(
         (
-            _option("-j", "--jobs", type=click.IntRange(1, 64), help="Files under way at once. [ANTSCACHE_JOBS; 8]"),
-            _option("--mirror", "mirrors", multiple=True, metavar="URL", help="Try first. [ANTSCACHE_MIRRORS]"),
             _option(
-                "--origin", "origins", multiple=True, metavar="URL", help="Instead of Figshare. [ANTSCACHE_ORIGINS]"
+                "-j",
+                "--jobs",
+                type=click.IntRange(1, 64),
+                metavar="N",
+                help="Fetch up to N files at once. [env: ANTSCACHE_JOBS; default: 8]",
             ),
-            _option("--timeout", type=float, metavar="SECONDS", help="Of silence. [ANTSCACHE_TIMEOUT; 60]"),
+            _option(
+                "--mirror",
+                "mirrors",
+                multiple=True,
+                metavar="URL",
+                help="Try this URL template first; may be given again. [env: ANTSCACHE_MIRRORS]",
+            ),
+            _option(
+                "--origin",
+                "origins",
+                multiple=True,
+                metavar="URL",
+                help="Ask this URL template, not Figshare; may be given again. [env: ANTSCACHE_ORIGINS]",
+            ),
+            _option(
+                "--timeout",
+                type=float,
+                metavar="SECONDS",
+                help="Give up after this long without data. [env: ANTSCACHE_TIMEOUT; default: 60]",
+            ),
             _option(
                 "--pace",
                 type=float,
                 metavar="SECONDS",
-                help="Between starts at api.figshare.com. [ANTSCACHE_PACE; 1]",
+                help="Wait this long between requests to api.figshare.com. [env: ANTSCACHE_PACE; default: 1]",
             ),
-            _option("--link-mode", type=modes, help="How views lead to blobs. [ANTSCACHE_LINK_MODE; auto]"),
+            _option(
+                "--link-mode",
+                type=modes,
+                help="Link views to blobs in this way. [env: ANTSCACHE_LINK_MODE; default: auto]",
+            ),
         )
     ):
         function = option(function)
@@ -143,9 +176,11 @@ def one_release(function: Function) -> Function:
                 "--from",
                 "source",
                 type=click.Path(path_type=Path),
-                help="A source tree, wheel or sdist to read instead.",
+                help="Read the release from this source tree, wheel or sdist.",
             ),
-            click.option("--python", type=click.Path(path_type=Path), help="The Python whose antspynet is meant."),
+            click.option(
+                "--python", type=click.Path(path_type=Path), help="Take the release that is installed for this Python."
+            ),
         )
     ):
         function = option(function)
@@ -158,21 +193,23 @@ def as_json(function: Function) -> Function:
 
 
 def manifest(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Manifest:
-    """Return the manifest of what RELEASE, --from or --python names; without any, of the current environment.
+    """Return the manifest of the release that RELEASE, --from or --python names, or else of the current environment.
 
     Raises:
         ConfigError: more than one of them is given.
     """
-    given = [each for each in (release, source, python) if each is not None]
-    if len(given) > 1:
-        raise ConfigError(f"{given[0]} and {given[1]} both name a release", hint="give RELEASE, --from or --python")
+    names = [name for name in (release, source, python) if name is not None]
+    if len(names) > 1:
+        raise ConfigError(
+            f"{names[0]} and {names[1]} both name a release", hint="give one of RELEASE, --from, --python"
+        )
     if release in {"antspynet", "antspyx"}:
         return cache.manifest(package=release)  # type: ignore[arg-type]  # narrowed by the set
     return cache.manifest(release, source=source, python=python)
 
 
 def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:
-    """Return the release as `manifest()` does, where its name is enough: one that is written out is not looked up."""
+    """Return the release that RELEASE, --from or --python names. A release that is written out is not looked up."""
     from antscache.core import parse_release
 
     if release and source is None and python is None and release not in {"antspynet", "antspyx"}:

@@ -1,4 +1,4 @@
-"""The program: run a command, print what went wrong, and exit with the code that `antscache.errors` documents."""
+"""The program: run a command, print its error, and exit with the code that `antscache.errors` documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antscache.errors import AntsCacheError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-INTERRUPTED = 130  # what shells expect of a program that ends on Ctrl-C
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells expect it
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -38,28 +38,28 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted", "what was fetched is kept: run the same command again to go on")
-        code = INTERRUPTED
+        _print_error("interrupted", "fetched data is kept: run the same command again to go on")
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # `antscache list | head`; click exits so too
         sys.stdout = None  # nothing left to flush at exit
         code = 1
     except AntsCacheError as error:
         if invocation.debug:
             raise
-        _say(f"error: {error}", error.hint)
+        _print_error(f"error: {error}", error.hint)
         code = error.exit_code
     except Exception as error:
         if invocation.debug:
             raise
-        _say(
-            f"error: antscache failed in a way nobody has thought of: {type(error).__name__}: {error}",
-            "run the command again with --debug, and report what it prints",
+        _print_error(
+            f"internal error: {type(error).__name__}: {error}",
+            "run the command again with --debug, and report its output",
         )
         code = AntsCacheError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(what: str, hint: str) -> None:
-    click.echo(what, err=True)
+def _print_error(message: str, hint: str) -> None:
+    click.echo(message, err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)

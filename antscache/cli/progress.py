@@ -1,4 +1,4 @@
-"""The progress of a fetch: bars on a terminal and a plain line a file everywhere, or events as JSON."""
+"""The progress of a fetch: a line for each file, bars on a terminal, or events as JSON."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
-NOTED = 1.0  # seconds: a shorter wait is not worth a line; and between two events of bytes of one file in JSON
+MIN_SHOWN_WAIT_SECONDS = 1.0  # a shorter wait gets no line
+MIN_EVENT_INTERVAL_SECONDS = 1.0  # between two `received` events of one file in JSON
 
 
 @contextmanager
 def show_fetch(invocation: Invocation, wanted: Sequence[Wanted], sizes: Sizes, *, json: bool) -> Iterator[Listener]:
-    """Yield a listener that shows how `wanted`, of these `sizes` as far as they are known, is fetched."""
+    """Yield a listener that shows how `wanted` is fetched; `sizes` holds the known sizes."""
     if json:
         events = Events()
         yield events.listen
@@ -59,7 +60,7 @@ def show_fetch(invocation: Invocation, wanted: Sequence[Wanted], sizes: Sizes, *
 
 @contextmanager
 def show_reading(invocation: Invocation, size: int) -> Iterator[Listener]:
-    """Yield a listener that shows bytes being read, of about `size`, by a bar on a terminal; and the rest in lines."""
+    """Yield a listener that shows on a terminal how much of about `size` bytes is read, and prints other events."""
     lines = Lines(invocation)
     with _reading_bar(invocation, size) as advance:
 
@@ -87,20 +88,20 @@ def _reading_bar(invocation: Invocation, size: int) -> Iterator[Callable[[int], 
 
 
 class Events:
-    """Each event as a line of JSON on stdout, as docs/configuration.md describes them; bytes at most once a second."""
+    """A listener that prints each event as a line of JSON (docs/fetching.md), bytes of a file at most once a second."""
 
     def __init__(self) -> None:
         self._received: Counter[Identifier] = Counter()
-        self._told: dict[Identifier, float] = {}
+        self._printed: dict[Identifier, float] = {}  # when bytes of it were last printed
 
     def listen(self, event: Event) -> None:
         """Print `event`."""
         if isinstance(event, Received):
             self._received[event.identifier] += event.count
             now = time.monotonic()
-            if now - self._told.setdefault(event.identifier, now) < NOTED:
+            if now - self._printed.setdefault(event.identifier, now) < MIN_EVENT_INTERVAL_SECONDS:
                 return
-            self._told[event.identifier] = now
+            self._printed[event.identifier] = now
             event = Received(event.identifier, self._received.pop(event.identifier))
         print_event(type(event).__name__.lower(), msgspec.to_builtins(event))
 
@@ -111,7 +112,7 @@ def print_event(kind: str, facts: dict[str, Any]) -> None:
 
 
 class Lines:
-    """A plain line a file, and at the end where everything came from."""
+    """A listener that prints a line for each file, and at the end a line for each origin."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._invocation = invocation
@@ -120,23 +121,23 @@ class Lines:
         self._bytes: Counter[str] = Counter()
 
     def listen(self, event: Event) -> None:
-        """Say `event`, if it is worth a line."""
+        """Print a line for `event`, if it is worth one."""
         match event:
             case Fetched():
                 self._files[event.origin] += 1
                 self._bytes[event.origin] += event.blob.size
-                told = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
+                facts = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
                 accepted = f", accepted although it is {event.accepted}" if event.accepted else ""
-                self._say(f"fetched {event.file} {event.identifier} {told}{accepted}")
+                self._say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
             case Present():
                 self._say(f"present {event.file} {event.identifier} fetched by another process")
             case Refused():
                 self._refusals[event.identifier] = f"{event.outcome} ({event.origin})"
             case Failed():
                 self._say(f"failed {event.file} {event.identifier} {self._refusals.get(event.identifier, '')}")
-            case Waiting() if event.seconds > NOTED or not event.seconds:
-                told = f" for {duration(event.seconds)}" if event.seconds else ""
-                self._say(f"waiting{told} {event.file} {event.identifier} {event.reason}")
+            case Waiting() if event.seconds > MIN_SHOWN_WAIT_SECONDS or not event.seconds:
+                time_left = f" for {duration(event.seconds)}" if event.seconds else ""
+                self._say(f"waiting{time_left} {event.file} {event.identifier} {event.reason}")
             case Started() if event.resumed:
                 self._say(f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}")
             case Remarked():
@@ -145,7 +146,7 @@ class Lines:
                 pass
 
     def sum_up(self) -> None:
-        """Say how much came from which origin."""
+        """Print how much came from each origin."""
         for origin, count in self._files.most_common():
             self._say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
 
@@ -155,7 +156,7 @@ class Lines:
 
 @contextmanager
 def _bars(wanted: Sequence[Wanted], known: Sizes) -> Iterator[Listener]:
-    """Draw a bar for all files and one for each that is under way; what is said meanwhile stands above them."""
+    """Draw a bar for all files and one for each file under way. Printed lines stand above the bars."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -214,5 +215,5 @@ def _bars(wanted: Sequence[Wanted], known: Sizes) -> Iterator[Listener]:
 
 
 def expected(known: Collection[int], count: int) -> int:
-    """Estimate the bytes of `count` files, of which the sizes of some are `known`, by their mean."""
+    """Estimate the bytes of `count` files by the mean of the `known` sizes."""
     return sum(known) * count // len(known)

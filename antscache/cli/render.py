@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from antscache.cli.options import Invocation
     from antscache.views import Linked
 
-KILO = 1000
-MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
-UNITS = ("B", "kB", "MB", "GB", "TB")
+SIZE_UNIT_FACTOR = 1000
+MINUTE, HOUR, DAY = 60, 3600, 86400  # in seconds
+SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def size(count: float) -> str:
-    """Write `count` bytes in decimal units, as Figshare shows them."""
-    for unit in UNITS:
-        if count < KILO or unit == UNITS[-1]:
+    """Format `count` bytes in decimal units, as Figshare shows them."""
+    for unit in SIZE_UNITS:
+        if count < SIZE_UNIT_FACTOR or unit == SIZE_UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= KILO
+        count /= SIZE_UNIT_FACTOR
     raise AssertionError
 
 
 def duration(seconds: float) -> str:
-    """Write `seconds` as people say it."""
+    """Format `seconds` for people: "45 s", "1 min 30 s", "2 hours"."""
     if seconds < MINUTE:
         return f"{seconds:.0f} s"
     for length, unit in ((DAY, "day"), (HOUR, "hour")):
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def files(count: int) -> str:
-    """Write `count` files in words."""
+    """Format a number of files: "1 file", "2 files"."""
     return f"{count} file" if count == 1 else f"{count} files"
 
 
@@ -61,16 +61,18 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
 
 
 def is_terminal() -> bool:
-    """Return whether stderr is a terminal, so that somebody watches."""
+    """Return True if stderr is a terminal, where somebody watches."""
     return sys.stderr.isatty()
 
 
 def say_how_linked(invocation: Invocation, linked: Linked) -> None:
-    """Say where bytes are not shared as well as they could be."""
-    why = linked.refusal or "as asked"
+    """Tell the user about files that are not hard links or clones of the root's own blobs."""
+    reason = linked.refusal or "as asked"
     if linked.modes["symlink"]:
-        invocation.say(f"linked by symlinks ({why}): mount the view together with its root")
+        invocation.say(f"linked by symlinks ({reason}): mount the view together with its root")
     if linked.below:
-        invocation.say(f"{files(linked.below)} used where lower caches have them: mount these with the view")
+        invocation.say(
+            f"{files(linked.below)} used in place from lower caches: mount these caches together with the view"
+        )
     if linked.modes["copy"]:
-        invocation.say(f"{files(linked.modes['copy'])} copied ({why}): these bytes are on disk twice")
+        invocation.say(f"{files(linked.modes['copy'])} copied ({reason}): these bytes are on disk twice")

@@ -1,13 +1,13 @@
-"""Values and decisions, without I/O: they are tested without any.
+"""Values and decisions, without I/O.
 
-manifest.py       what a release asks for: releases, entries, manifests
+manifest.py       releases, and the entries that each of them asks for
 identifiers.py    origins' immutable names for bytes
-figshare_urls.py  all that is known of Figshare: its routes, its URLs, its numbers
+figshare_urls.py  Figshare's routes, its URLs, its numbers
 digest.py         digests and descriptors
-record.py         what is remembered of identifiers, of ingests, and of releases in use
-layout.py         where things are below a root
-plan.py           what to do to make a release's entries present
-events.py         what happens during an operation, for whoever shows progress
+record.py         records of identifiers, notes of ingests, selections of releases in use
+layout.py         the paths below a root
+plan.py           the plan that makes a release's entries present
+events.py         the events of an operation, for a progress display
 usage_log.py      the file that `antscache run --record` writes
 """
 
@@ -30,7 +30,15 @@ from antscache.core.events import (
 )
 from antscache.core.figshare_urls import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
 from antscache.core.identifiers import Identifier, parse_identifier
-from antscache.core.layout import CACHEDIR_TAG, TOP_LEVEL, VERSION, Description, Layout, Staging, home_directory
+from antscache.core.layout import (
+    CACHEDIR_TAG,
+    LAYOUT_VERSION,
+    TOP_LEVEL_NAMES,
+    Description,
+    Layout,
+    Staging,
+    home_directory,
+)
 from antscache.core.manifest import (
     PACKAGES,
     Artifact,
@@ -42,24 +50,24 @@ from antscache.core.manifest import (
     Package,
     Release,
     Version,
-    changes,
-    entry,
     fetchable,
+    find_changes,
+    make_entry,
     parse_release,
 )
 from antscache.core.plan import Plan, PresentState, Status, Wanted, plan_entries, select, unknown_names
-from antscache.core.record import RANK, Check, Partial, Record, Selection, Trust, union
+from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, merge_selections
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
 __all__ = [
     "CACHEDIR_TAG",
     "FIGSHARE_FILE_URL",
     "FIGSHARE_ROUTES",
+    "LAYOUT_VERSION",
     "PACED_ROUTES",
     "PACKAGES",
-    "RANK",
-    "TOP_LEVEL",
-    "VERSION",
+    "TOP_LEVEL_NAMES",
+    "TRUST_RANKS",
     "Artifact",
     "BytesRead",
     "Change",
@@ -97,22 +105,22 @@ __all__ = [
     "Version",
     "Waiting",
     "Wanted",
-    "changes",
     "check_usage",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
-    "entry",
     "fetchable",
     "figshare_number",
+    "find_changes",
     "hexadecimal",
     "home_directory",
     "ignore_events",
+    "make_entry",
+    "merge_selections",
     "parse_identifier",
     "parse_release",
     "plan_entries",
     "read_usage_log",
     "select",
-    "union",
     "unknown_names",
 ]

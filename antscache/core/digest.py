@@ -12,27 +12,27 @@ Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Descriptor(msgspec.Struct, frozen=True, order=True):
-    """Immutable bytes, named: `digest` is `sha256:<64 hex>`, `size` is in bytes."""
+    """The name of immutable bytes: `digest` is `sha256:<64 hex>`, `size` is in bytes."""
 
     digest: Digest
     size: Size
 
 
 def digest_of(content: bytes) -> Digest:
-    """The digest of `content`."""
+    """Return the digest of `content`."""
     return digest_from_hex(hashlib.sha256(content).hexdigest())
 
 
 def digest_from_hex(hexadecimal: str) -> Digest:
-    """The digest with these 64 hexadecimal digits."""
+    """Return the digest with these 64 hexadecimal digits."""
     return f"sha256:{hexadecimal}"
 
 
 def hexadecimal(digest: Digest) -> str:
-    """The 64 hexadecimal digits of `digest`: the name of its blob."""
+    """Return the 64 hexadecimal digits of `digest`, which are the name of its blob."""
     return digest.removeprefix("sha256:")
 
 
 def descriptor_of(content: bytes) -> Descriptor:
-    """The descriptor of `content`."""
+    """Return the descriptor of `content`."""
     return Descriptor(digest_of(content), len(content))

@@ -1,4 +1,4 @@
-"""Values that tell what happens during an operation, for whoever shows progress."""
+"""The events of an operation, for a progress display."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from antscache.core.record import Check
 
 
 class Started(msgspec.Struct, frozen=True):
-    """An origin begins to answer for a file.
+    """The beginning of an origin's answer for a file.
 
     Attributes:
-        size: of the whole file in bytes, if the origin says it.
-        resumed: how many of them are there already.
+        size: of the whole file in bytes; None if the origin does not say it.
+        resumed: the number of these bytes that an earlier transfer has left here.
     """
 
     identifier: Identifier
@@ -27,14 +27,14 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """`count` more bytes of a file have arrived."""
+    """The arrival of `count` more bytes of a file."""
 
     identifier: Identifier
     count: int
 
 
 class Waiting(msgspec.Struct, frozen=True):
-    """Nothing happens to a file for `seconds`, for this reason; 0 where nobody knows how long."""
+    """A pause of `seconds` in the work on a file, and its reason; 0 if the duration is not known."""
 
     identifier: Identifier
     file: str
@@ -43,7 +43,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An origin's answer was not taken; another try follows if one is left."""
+    """The refusal of an origin's answer. Another try follows if one is left."""
 
     identifier: Identifier
     file: str
@@ -52,12 +52,12 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A file is in the store and recorded.
+    """The success of a fetch: the file is in the store and recorded.
 
     Attributes:
-        seconds: since it was begun.
-        checks: what it was checked by, as in its record.
-        accepted: what was found wrong with it, and taken because the user said so.
+        seconds: from the start of its fetch to its end.
+        checks: the checks that it passed, as in its record.
+        accepted: the defect that the user accepted; empty if there is none.
     """
 
     identifier: Identifier
@@ -70,7 +70,7 @@ class Fetched(msgspec.Struct, frozen=True):
 
 
 class Present(msgspec.Struct, frozen=True):
-    """Another process has fetched a file meanwhile."""
+    """The discovery that another process has fetched a file meanwhile."""
 
     identifier: Identifier
     file: str
@@ -78,20 +78,20 @@ class Present(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """No origin delivered a file."""
+    """The failure of a fetch: no origin delivered the file."""
 
     identifier: Identifier
     file: str
 
 
 class BytesRead(msgspec.Struct, frozen=True):
-    """`count` more bytes of files on this host have been read. May be told from any thread."""
+    """The reading of `count` more bytes of files on this host. Any thread may report it."""
 
     count: int
 
 
 class Remarked(msgspec.Struct, frozen=True):
-    """Something that concerns no file in particular, said once."""
+    """A remark that concerns no file in particular, made once."""
 
     text: str
 
@@ -101,4 +101,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore_events(event: Event) -> None:
-    """Take no notice of `event`."""
+    """Do nothing with `event`."""

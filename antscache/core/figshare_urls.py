@@ -1,4 +1,4 @@
-"""All that is known of Figshare: its routes, the forms of its URLs, and the numbers that it knows files by.
+"""Figshare's routes, the forms of its URLs, and its numbers of files.
 
 Source: field notes, "Figshare as an origin".
 """
@@ -18,7 +18,7 @@ FIGSHARE_ROUTES = (
     "https://ndownloader.figshare.com/files/{id}",
     "https://figshare.com/ndownloader/files/{id}",
 )
-# The API's documentation asks for no more than one request a second; that of the others does not.
+# The API's documentation asks for no more than one request a second; the other routes have no such limit.
 PACED_ROUTES = frozenset(route for route in FIGSHARE_ROUTES if urlsplit(route).hostname == "api.figshare.com")
 
 # The forms of URLs in releases' sources; only the number matters (field notes: "Only the id matters").
@@ -28,5 +28,5 @@ FIGSHARE_FILE_URL = re.compile(
 
 
 def figshare_number(identifier: Identifier) -> str:
-    """Return the number by which Figshare knows `identifier`."""
+    """Return Figshare's number of the file `identifier`."""
     return identifier.removeprefix("figshare:")

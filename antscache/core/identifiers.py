@@ -10,7 +10,7 @@ Identifier = Annotated[str, msgspec.Meta(pattern=r"\Afigshare:[1-9][0-9]{0,18}\Z
 
 
 def parse_identifier(text: str) -> Identifier | None:
-    """Read `figshare:34821874`, or just the number; None where it is neither."""
+    """Return the identifier that `text` (`figshare:34821874`, or just the number) writes; None if it writes none."""
     try:
         return msgspec.convert(text if text.startswith("figshare:") else f"figshare:{text}", Identifier)
     except msgspec.ValidationError:

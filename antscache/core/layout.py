@@ -1,4 +1,4 @@
-"""Where things are below a root: paths, computed from values that are safe path components.
+"""The paths below a root, computed from values that are safe path components.
 
 <root>/
   CACHEDIR.TAG                      backup tools skip it
@@ -8,11 +8,11 @@
   identifiers/figshare/<id>.json    a record
   refs/<package>/<version>/<hex>.json   a selection
   views/<package>-<version>/        a view
-  ingest/                           being written
-  trash/                            condemned, and not gone yet
+  ingest/                           files that are being written
+  trash/                            blobs that gc has condemned and not deleted yet
   catalog/                          manifests read on this host that are not shipped
-  locks/<id>.lock                   locked by whoever is fetching that
-  locks/pace, pace.lock             when the next start at a paced origin is free; locked by whoever reserves it
+  locks/<id>.lock                   locked by the process that fetches that identifier
+  locks/pace, pace.lock             the time of the next free start at a paced origin; the lock for reserving it
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from antscache.core.identifiers import Identifier
     from antscache.core.manifest import Package, Release
 
-VERSION = 1  # of the layout; a root with a higher one was made by a newer antscache
+LAYOUT_VERSION = 1  # a newer antscache made a root with a higher one
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"  # fixed by https://bford.info/cachedir/
     b"# This directory holds what antscache can fetch again.\n"
@@ -46,10 +46,10 @@ class Description(msgspec.Struct, frozen=True):
 
 
 class Staging(NamedTuple):
-    """Where files are made before they get their names: a directory of a root.
+    """A directory of a root in which files are made before they get their names.
 
     Attributes:
-        shared: whether modes are those of a root that a group shares.
+        shared: True if a group shares the root, so that new files get the modes that its members need.
     """
 
     directory: Path
@@ -57,15 +57,15 @@ class Staging(NamedTuple):
 
 
 def home_directory(package: Package) -> PurePosixPath:
-    """Return where a release of `package` looks for its files, relative to the home (field notes: "Where it looks")."""
+    """Return the directory in the home where `package` looks for its files (field notes: "Where it looks")."""
     return PurePosixPath(".antspy") if package == "antspyx" else PurePosixPath(".keras/ANTsXNet")
 
 
 class Layout:
-    """The paths below one root; computed from values that are safe path components, never from anything else.
+    """The paths below one root, computed from values that are safe path components and from nothing else.
 
     Attributes:
-        shared: whether a group shares the root, as its description says once that has been read.
+        shared: True if a group shares the root, as its description says; False until the description has been read.
     """
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
@@ -87,46 +87,46 @@ class Layout:
 
     @property
     def staging(self) -> Staging:
-        """Where files are made, and with which modes."""
+        """The directory in which files are made, and their modes."""
         return Staging(self.ingest, self.shared)
 
     @property
     def shared_root(self) -> Path | None:
-        """The root, if a group shares it."""
+        """The root if a group shares it, else None."""
         return self.root if self.shared else None
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """The directories that every root has, each after the one it is in."""
+        """The directories that every root has, parents first."""
         return (self.root, self.ingest, self.blobs, self.records, self.refs, self.views, self.locks)
 
     @property
-    def later(self) -> tuple[Path, ...]:
-        """Those that a root has once something comes there."""
+    def optional_directories(self) -> tuple[Path, ...]:
+        """The directories that a root gets with their first file."""
         return (self.trash, self.catalog)
 
     def blob(self, digest: Digest) -> Path:
-        """Where the bytes named `digest` are."""
+        """Return the path of the bytes named `digest`."""
         return self.blobs / hexadecimal(digest)
 
     def record(self, identifier: Identifier) -> Path:
-        """Where the record of `identifier` is."""
+        """Return the path of the record of `identifier`."""
         return self.records / f"{figshare_number(identifier)}.json"
 
     def selections(self, release: Release) -> Path:
-        """The directory of the selections of `release`."""
+        """Return the directory of the selections of `release`."""
         return self.refs / release.package / release.version
 
     def view(self, release: Release) -> Path:
-        """The view of `release`: a directory in the shape of a home."""
+        """Return the path of the view of `release`: a directory in the shape of a home."""
         return self.views / release.slug
 
     def directory_in_view(self, release: Release) -> Path:
-        """Return the directory in the view of `release` where its package looks for its files."""
+        """Return the directory in the view of `release` in which its package looks for files."""
         return self.view(release) / home_directory(release.package)
 
 
-TOP_LEVEL = frozenset(
+TOP_LEVEL_NAMES = frozenset(
     [
         "CACHEDIR.TAG",
         "antscache.json",

@@ -1,8 +1,8 @@
-"""What a release asks for: pure values, no I/O.
+"""Releases, and the entries that each of them asks for: pure values, no I/O.
 
-An entry either has an identifier, and can be fetched, or a reason why it never can. Every value that ends up in a
-path (version, name, file, identifier) matches a pattern that keeps it one path component; decoding and
-`entry()` enforce it, so paths can be computed from these values without a second look.
+An entry has either an identifier and can be fetched, or a reason why it never can. Every value that becomes part of a
+path (version, name, file, identifier) matches a pattern that makes it one path component. Decoding and `make_entry()`
+enforce the patterns, so paths can be computed from these values without another check.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Release(msgspec.Struct, frozen=True, order=True):
 
 
 class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
-    """One thing a release asks for by name.
+    """A file that a release asks for by name.
 
     Attributes:
-        identifier: what is fetched for it; None where the release names nothing that can be.
-        reason: why there is no identifier; None where there is one.
+        identifier: the origin's name of the bytes; None if the release names no bytes that can be fetched.
+        reason: the reason why there is no identifier; None if there is one.
     """
 
     kind: Kind
@@ -62,14 +62,14 @@ class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """The published file a manifest was read from."""
+    """The published file that a manifest was read from."""
 
     file: str
     digest: Digest
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All entries of one release, sorted by kind and name; `artifact` where it was read from a published file."""
+    """All entries of one release, sorted by kind and name, and the published file that they were read from, if any."""
 
     release: Release
     entries: tuple[Entry, ...]
@@ -77,39 +77,39 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def identity(self) -> Digest:
-        """The digest over the sorted (kind, name, file, identifier), and nothing else."""
+        """The digest over the sorted (kind, name, file, identifier) and nothing else."""
         rows = sorted((entry.kind, entry.name, entry.file, entry.identifier) for entry in self.entries)
         return digest_of(msgspec.json.encode(rows))
 
 
-def entry(kind: Kind, name: str, file: str, *, identifier: str | None = None, reason: str | None = None) -> Entry:
-    """The entry of these values.
+def make_entry(kind: Kind, name: str, file: str, *, identifier: str | None = None, reason: str | None = None) -> Entry:
+    """Make an entry of these values.
 
     Raises:
-        ValueError: a value does not match its pattern; the message says which.
+        ValueError: a value does not match its pattern; the message names it.
     """
     fields = {"kind": kind, "name": name, "file": file, "identifier": identifier, "reason": reason}
     return msgspec.convert(fields, Entry)
 
 
 def parse_release(text: str) -> Release:
-    """Read `antspynet==0.3.2`, or just `0.3.2`, as people type it.
+    """Return the release that `text` names: `antspynet==0.3.2`, or just `0.3.2`.
 
-    Versions are compared as PEP 440 does, so `v0.3.2` is 0.3.2.
+    Versions are normalised as PEP 440 does it, so `v0.3.2` is 0.3.2.
 
     Raises:
-        ManifestError: `text` does not name one release of a package antscache knows.
+        ManifestError: `text` does not name one release of a package that antscache knows.
     """
     from packaging.version import InvalidVersion
     from packaging.version import Version as Pep440
 
     match = re.fullmatch(r"(?:([A-Za-z][\w.-]*)\s*==)?\s*([\w.+!-]+)", text.strip())
-    hint = "write it like antspynet==0.3.2, or just 0.3.2"
+    hint = "write a release like antspynet==0.3.2, or just 0.3.2"
     if match is None:
         raise ManifestError(f"not a release: {text!r}", hint=hint)
     package = (match[1] or "antspynet").lower()
     if package not in PACKAGES:
-        raise ManifestError(f"not a package antscache knows: {package!r}", hint=f"known are {' and '.join(PACKAGES)}")
+        raise ManifestError(f"unknown package: {package!r}", hint=f"antscache knows {' and '.join(PACKAGES)}")
     try:
         return msgspec.convert({"package": package, "version": str(Pep440(match[2]))}, Release)
     except (InvalidVersion, msgspec.ValidationError):
@@ -117,11 +117,11 @@ def parse_release(text: str) -> Release:
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One name under which two releases ask for different things.
+    """A name under which two releases fetch different files.
 
     Attributes:
-        old: what the first release fetches for it; None if it fetches nothing.
-        new: what the second does.
+        old: the entry of the first release; None if it fetches nothing under this name.
+        new: the entry of the second release; None if it fetches nothing under this name.
     """
 
     kind: Kind
@@ -130,10 +130,10 @@ class Change(msgspec.Struct, frozen=True):
     new: Entry | None
 
 
-def changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
-    """The names for which `new` fetches what `old` does not, sorted by kind and name.
+def find_changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
+    """Return the names under which `old` and `new` fetch different files, sorted by kind and name.
 
-    What a release cannot fetch counts as not there: a name that gets a usable identifier is added.
+    An entry that cannot be fetched counts as absent, so a name that gets a usable identifier is an addition.
     """
     before, after = ({(e.kind, e.name): e for e in fetchable(manifest.entries)} for manifest in (old, new))
     return tuple(
@@ -144,5 +144,5 @@ def changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
 
 
 def fetchable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Those of `entries` that have an identifier."""
+    """Return those of `entries` that have an identifier."""
     return tuple(entry for entry in entries if entry.identifier is not None)

@@ -1,6 +1,6 @@
-"""What to do, decided before anything is done: pure.
+"""Plans: decisions that are made before anything is done. Pure.
 
-A plan is what `--dry-run` prints and what a prefetch carries out.
+`--dry-run` prints a plan, and a prefetch carries it out.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from antscache.core.record import Record
 
 Status = Literal["present", "missing", "unavailable"]
-SUGGESTIONS = 3
+MAX_SUGGESTIONS = 3  # known names suggested for each unknown one
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An identifier to fetch, under the first of the names that ask for it.
+    """An identifier to fetch, under the file name of the first entry that asks for it.
 
     Attributes:
-        known: what the identifier turned out to be before, if it is known; other bytes are refused.
-        accepted: whether the user takes the file although it is not what its name says.
+        known: the bytes that the origin must answer with; None if any bytes of the right form will do.
+        accepted: True if the user takes the bytes even if the file's form is wrong.
     """
 
     identifier: Identifier
@@ -44,10 +44,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class PresentState:
-    """What a root knows and holds of some entries, at one moment.
+    """The records and held blobs of some entries in a root, at one moment.
 
     Attributes:
-        records: by identifier, of those that have one.
+        records: by identifier, for each identifier that has a record.
         held: the blobs of these records that are in the store or in a lower cache.
     """
 
@@ -55,30 +55,30 @@ class PresentState:
     held: frozenset[Descriptor] = frozenset()
 
     def blob(self, entry: Entry) -> Descriptor | None:
-        """Return the blob of `entry` if it is held."""
+        """Return the blob of `entry`, or None if it is not held."""
         record = self.records.get(entry.identifier) if entry.identifier else None
         return record.descriptor if record and record.descriptor in self.held else None
 
-    def and_state(self, other: PresentState) -> PresentState:
-        """Return what this and `other` tell together."""
+    def merged_with(self, other: PresentState) -> PresentState:
+        """Return the records and held blobs of this state and of `other`; a record of `other` wins."""
         return PresentState({**self.records, **other.records}, self.held | other.held)
 
-    def held_of(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
+    def held_entries(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
         """Return those of `entries` that are held, each with its blob."""
         return tuple((entry, blob) for entry in entries if (blob := self.blob(entry)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a release's entries become present, as things were when its state was read.
+    """The steps by which a release's entries become present, decided from the state at one moment.
 
     Attributes:
         manifest: of the release.
-        entries: the selection: what was asked for and can be fetched.
-        unavailable: asked for, but the release names nothing that can be fetched.
-        state: what is recorded and held of `entries`.
-        accepted: identifiers whose bytes the user takes although they are not what the file's name says.
-        expected: what identifiers are on somebody's word, such as a record of use.
+        entries: the selection: the requested entries that can be fetched.
+        unavailable: the requested entries for which the release names no bytes that can be fetched.
+        state: the records and held blobs of `entries`.
+        accepted: identifiers whose bytes the user takes even if the file's form is wrong.
+        expected: the bytes that identifiers must have, as a file of `antscache run --record` says.
     """
 
     manifest: Manifest
@@ -90,18 +90,18 @@ class Plan:
 
     @property
     def release(self) -> Release:
-        """The release the plan is for."""
+        """The release that the plan is for."""
         return self.manifest.release
 
     @property
     def selection(self) -> Selection:
-        """What keeps the plan's blobs alive."""
+        """The selection that keeps the plan's blobs from being deleted."""
         return Selection(self.release, self.entries)
 
     @cached_property
     def present(self) -> tuple[tuple[Entry, Descriptor], ...]:
-        """The entries whose bytes are held, with their blob."""
-        return self.state.held_of(self.entries)
+        """The entries whose bytes are held, each with its blob."""
+        return self.state.held_entries(self.entries)
 
     @cached_property
     def missing(self) -> tuple[Entry, ...]:
@@ -110,18 +110,19 @@ class Plan:
 
     @cached_property
     def fetch(self) -> tuple[Wanted, ...]:
-        """Each missing identifier once: networks first, which are larger than templates."""
+        """The missing identifiers, each once; networks come first, because they are larger than templates."""
         wanted: dict[Identifier, Wanted] = {}
         for entry in self.missing:
             if entry.identifier and entry.identifier not in wanted:
                 known, accepted = self._known(entry.identifier), entry.identifier in self.accepted
                 wanted[entry.identifier] = Wanted(entry.identifier, entry.file, self.release, known, accepted)
-        return tuple(sorted(wanted.values(), key=lambda each: not each.file.endswith(".h5")))
+        return tuple(sorted(wanted.values(), key=lambda one: not one.file.endswith(".h5")))
 
     def _known(self, identifier: Identifier) -> Descriptor | None:
-        """Return the bytes that an origin must answer with, where they are known.
+        """Return the bytes that an origin must answer with, or None if any will do.
 
-        What a user's word alone says of bytes that are not here is no reason to refuse an origin's.
+        An adopted record does not count: it rests on the user's word, and its bytes are missing here. It is no reason
+        to refuse an origin's bytes.
         """
         record = self.state.records.get(identifier)
         if record and record.trust != "adopted":
@@ -129,33 +130,33 @@ class Plan:
         return self.expected.get(identifier)
 
     def with_state(self, state: PresentState) -> Plan:
-        """Return the same plan, as things are by `state`.
+        """Return the same plan for the new `state`.
 
         Raises:
-            IntegrityError: other bytes are recorded than are expected.
+            IntegrityError: an identifier is recorded with other bytes than expected.
         """
         for identifier, blob in self.expected.items():
             record = state.records.get(identifier)
             if record and record.descriptor != blob and (record.trust != "adopted" or record.descriptor in state.held):
                 raise IntegrityError(
-                    f"{identifier} is recorded as {record.digest}, and should be {blob.digest}",
+                    f"{identifier} is recorded as {record.digest}, but {blob.digest} is expected",
                     hint="an identifier's bytes never change: one of the two is wrong",
                 )
         return replace(self, state=state)
 
 
 def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
-    """The entries of `manifest` with one of these names and kinds; without either, all of them.
+    """Return the entries of `manifest` with one of these names and kinds; without names and kinds, all of them.
 
     Raises:
-        ManifestError: the release has no entry of these kinds or of such a name, or names nothing that can be fetched
-            for it; every such name is listed.
+        ManifestError: the release has no entry of these kinds, or some names are unknown or can never be fetched; the
+            message lists each of these names.
     """
     of_kind = [entry for entry in manifest.entries if not kinds or entry.kind in kinds]
     if not of_kind:
         raise ManifestError(
-            f"{manifest.release} has nothing of kind {' or '.join(kinds)}",
-            hint=f"`antscache list {manifest.release}` prints what it has",
+            f"{manifest.release} has no entries of kind {' or '.join(kinds)}",
+            hint=f"`antscache list {manifest.release}` prints its entries",
         )
     known = {entry.name for entry in of_kind}
     if unknown := [name for name in dict.fromkeys(names) if name not in known]:
@@ -163,8 +164,8 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
     selected = tuple(entry for entry in of_kind if not names or entry.name in names)
     if names and (never := [f"{entry.name}: {entry.reason}" for entry in selected if entry.reason]):
         raise ManifestError(
-            f"{manifest.release} has these names, but they cannot be fetched: {'; '.join(never)}",
-            hint="`antscache show NAME` tells which releases have a usable identifier for a name",
+            f"these names of {manifest.release} cannot be fetched: {'; '.join(never)}",
+            hint="`antscache show NAME` prints the releases that have a usable identifier for a name",
         )
     return selected
 
@@ -176,17 +177,17 @@ def plan_entries(
     accepted: Iterable[Identifier] = (),
     expected: Mapping[Identifier, Descriptor] | None = None,
 ) -> Plan:
-    """Plan how `entries` of `manifest` become present, when `state` is recorded and held of them.
+    """Plan how `entries` of `manifest` become present, given their `state`.
 
     Args:
         manifest: of the release.
-        entries: of it; those without an identifier are only named.
-        state: of these entries.
-        accepted: identifiers whose bytes the user takes although they are not what the file's name says.
-        expected: what identifiers must turn out to be.
+        entries: of that manifest; those without an identifier become the plan's `unavailable`.
+        state: the records and held blobs of these entries.
+        accepted: identifiers whose bytes the user takes even if the file's form is wrong.
+        expected: the bytes that identifiers must have.
 
     Raises:
-        IntegrityError: other bytes are recorded than are expected.
+        IntegrityError: an identifier is recorded with other bytes than expected.
     """
     entries = tuple(entries)
     unavailable = tuple(entry for entry in entries if entry.identifier is None)
@@ -195,20 +196,20 @@ def plan_entries(
 
 
 def unknown_names(names: Iterable[str], known: Collection[str], where: str, release: str = "") -> ManifestError:
-    """The error for `names` that are none of `known`, with what was probably meant.
+    """Return the error for unknown `names`; its hint suggests similar names among `known`.
 
     Args:
-        names: unknown.
-        known: the names that there are.
-        where: what has them.
-        release: one that has, if `where` is more than that.
+        names: the unknown names.
+        known: all names of `where`.
+        where: the release, or the group of releases, in which the names were looked for.
+        release: the release that the hint tells the user to list, if `where` is not a release.
     """
     names = tuple(names)
     folded = {name.lower(): name for name in known}
     close = dict.fromkeys(
         folded[match]
         for name in names
-        for match in difflib.get_close_matches(name.lower(), folded, SUGGESTIONS, cutoff=0.6)
+        for match in difflib.get_close_matches(name.lower(), folded, MAX_SUGGESTIONS, cutoff=0.6)
     )
     hint = f"did you mean {', '.join(close)}?" if close else f"`antscache list {release or where}` prints all names"
     return ManifestError(f"no such name in {where}: {', '.join(names)}", hint=hint)

@@ -1,7 +1,7 @@
-"""What is remembered of identifiers and of releases in use: pure values.
+"""Records of identifiers, notes of ingests, and selections of releases in use: pure values.
 
-A record says what an identifier turned out to be and how that came to be trusted; a selection says which entries of a
-release somebody uses. Both are one file each, written once.
+A record says which bytes an identifier names and why that is trusted. A selection names the entries of a release that
+are in use. Each is one file, written once.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Trust = Literal["lockfile", "origin", "mirror", "adopted"]
-RANK: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
+TRUST_RANKS: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
 Check = Literal["digest", "length", "md5", "form", "walk"]
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What `identifier` turned out to be.
+    """The bytes that `identifier` names, and the reason to trust that.
 
     Attributes:
-        trust: who said so; a later word counts only if its rank is higher.
-        source: where the bytes came from: a host, never a whole URL (a URL may carry a token); of an adopted file, its
-            path.
-        recorded: when, ISO 8601 in UTC.
-        checks: what the bytes were checked by: a digest that was known; the length and the MD5 that the origin told;
-            the form of such a file; a walk through its HDF5 structure.
-        accepted: what the form or the walk found, where the user accepted it.
+        trust: the kind of source; a later record replaces this one only if its trust ranks higher.
+        source: the host that the bytes came from, never a whole URL (a URL may carry a token); the path of an adopted
+            file.
+        recorded: the time of this record, ISO 8601 in UTC.
+        checks: the checks that the bytes passed: against a known digest; against the length and the MD5 that the origin
+            told; of the file's form; of its HDF5 structure (`walk`).
+        accepted: the defect that the checks of form or structure found and the user accepted; empty if there is none.
     """
 
     identifier: Identifier
@@ -46,18 +46,19 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def descriptor(self) -> Descriptor:
-        """The bytes the identifier names."""
+        """The descriptor of the bytes that the identifier names."""
         return Descriptor(self.digest, self.size)
 
 
 class Partial(msgspec.Struct, frozen=True):
-    """What the bytes of an ingest are the beginning of, so that they can be gone on from.
+    """A note about the file that an unfinished ingest has the first bytes of, so that a later fetch can continue it.
 
     Attributes:
-        size: of the whole file.
-        etag: which state of the file; a strong one, as the origin sent it.
+        size: of the whole file, in bytes.
+        etag: the strong entity tag that the origin sent for this state of the file.
         origin: the name of the origin that sent it.
-        boot: of the system that wrote it. Bytes that were not synced outlive their process, and not their system.
+        boot: the boot identifier of the system that wrote the bytes. Bytes that were not synced survive the end of
+            their process, but not a crash of the system.
     """
 
     identifier: Identifier
@@ -68,23 +69,23 @@ class Partial(msgspec.Struct, frozen=True):
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """A release in use, and which of its entries; it has no unavailable ones."""
+    """The entries of a release that are in use; each of them can be fetched."""
 
     release: Release
     entries: tuple[Entry, ...]
 
-    def encoded(self) -> bytes:
-        """The bytes of the selection's file."""
+    def encode(self) -> bytes:
+        """Return the bytes of the selection's file."""
         return msgspec.json.encode(self) + b"\n"
 
     @property
     def name(self) -> str:
-        """What the selection's file is called, less `.json`: equal selections are one file."""
-        return hexadecimal(digest_of(self.encoded()))[:16]
+        """The name of the selection's file, without `.json`; equal selections have the same name."""
+        return hexadecimal(digest_of(self.encode()))[:16]
 
 
-def union(selections: Iterable[Selection]) -> tuple[Entry, ...]:
-    """All entries that any of `selections` (of one release) names, sorted."""
+def merge_selections(selections: Iterable[Selection]) -> tuple[Entry, ...]:
+    """Return all entries that any of `selections` (of one release) names, sorted by kind and name."""
     return tuple(sorted({entry for selection in selections for entry in selection.entries}, key=_kind_and_name))
 
 

@@ -1,9 +1,9 @@
-"""What processes asked for, as `antscache run --record FILE` notes it: pure values, a line of JSON each.
+"""The usage log of `antscache run --record FILE`: the entries that processes asked for, one line of JSON each. Pure.
 
     {"release": "antspynet==0.3.2", "kind": "data", "name": "S_template3", "file": "S_template3.nii.gz",
      "identifier": "figshare:22597175", "digest": "sha256:...", "size": 7158}
 
-Processes write at the end of the file, several at once (`inject/antscache_getters.py`); the same may be there twice.
+Several processes may append to the file at once (`inject/antscache_getters.py`), so a line may occur twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class UsageRecord(msgspec.Struct, frozen=True):
-    """An entry of a release that was asked for, and the bytes that were used."""
+    """An entry of a release that a process asked for, and the bytes that it got."""
 
     release: str
     kind: Kind
@@ -34,44 +34,46 @@ class UsageRecord(msgspec.Struct, frozen=True):
 
     @property
     def entry(self) -> Entry:
-        """The entry."""
+        """The entry that was asked for."""
         return Entry(self.kind, self.name, self.file, self.identifier)
 
     @property
     def blob(self) -> Descriptor:
-        """The bytes."""
+        """The descriptor of the bytes that the process got."""
         return Descriptor(self.digest, self.size)
 
 
 def read_usage_log(content: bytes, place: str) -> dict[Release, tuple[UsageRecord, ...]]:
-    """What is noted in `content`, each once, by release.
+    """Return the records in `content`, each once, by release.
 
     Raises:
-        ManifestError: a line is none of these; the message names `place` and the line.
+        ManifestError: a line is no record; the message names `place` and the line.
     """
-    found: dict[Release, dict[UsageRecord, None]] = {}
+    records: dict[Release, dict[UsageRecord, None]] = {}
     for number, line in enumerate(content.splitlines(), 1):
-        release, use = _use(line, f"{place}, line {number}")
-        found.setdefault(release, {})[use] = None
-    return {release: tuple(uses) for release, uses in found.items()}
+        release, record = _parse_line(line, f"{place}, line {number}")
+        records.setdefault(release, {})[record] = None
+    return {release: tuple(of_release) for release, of_release in records.items()}
 
 
-def _use(line: bytes, where: str) -> tuple[Release, UsageRecord]:
+def _parse_line(line: bytes, where: str) -> tuple[Release, UsageRecord]:
     try:
-        use = msgspec.json.decode(line, type=UsageRecord)
-        return parse_release(use.release), use
+        record = msgspec.json.decode(line, type=UsageRecord)
+        return parse_release(record.release), record
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         hint = "give a file that `antscache run --record FILE` has written"
         raise ManifestError(f"{where}: {error}", hint=hint) from None
 
 
-def check_usage(uses: Iterable[UsageRecord], entries: Iterable[Entry], release: Release) -> None:
-    """What was asked for is what `release` asks for, as its `entries` say.
+def check_usage(records: Iterable[UsageRecord], entries: Iterable[Entry], release: Release) -> None:
+    """Check that each of `records` is of one of `entries`, which are those of `release`.
 
     Raises:
-        ManifestError: it is not.
+        ManifestError: one is not; the message names it.
     """
     known = set(entries)
-    if strange := next((use for use in uses if use.entry not in known), None):
-        told = f"{release} has no {strange.kind} {strange.name} that is {strange.identifier}"
-        raise ManifestError(told, hint="the record is of another source that calls itself so: name it with --from")
+    if unknown := next((record for record in records if record.entry not in known), None):
+        raise ManifestError(
+            f"{release} has no entry {unknown.name} of kind {unknown.kind} with {unknown.identifier}",
+            hint="the usage log is of another source with the same version: name that source with --from",
+        )

@@ -1,11 +1,11 @@
-"""Files whole or absent, and what a host's disks and users are: the only way metadata gets onto a disk.
+"""Files that are whole or absent, and facts about a host's disks and users. All metadata is written through here.
 
 files.py      write, publish and replace small files; directories; clones
-refusals.py   what a disk refuses, as a StoreError with a remedy
-hashing.py    read a file again: what its bytes are
-locks.py      who is at what: advisory locks, held by filelock
-mounts.py     whether what is written outlives a container
-space.py      how much room a disk has
+refusals.py   turn a disk's refusal into a StoreError with a remedy
+hashing.py    read a file and hash its bytes
+locks.py      advisory locks by name, held by filelock
+mounts.py     tell which directories outlive a container
+space.py      free space on a disk
 users.py      names of users, groups and processes
 """
 
@@ -14,14 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antscache.disk.files import (
-    DAMAGED,
-    READ_ONLY,
-    SHARED_DIRECTORY,
-    SHARED_FILE,
-    SHARED_LOCKS,
-    UNSUPPORTED,
-    UNTRAPPED,
-    WRITABLE,
+    DECODE_ERRORS,
+    READ_ONLY_MODE,
+    SAFE_OPEN_FLAGS,
+    SHARED_DIRECTORY_MODE,
+    SHARED_FILE_MODE,
+    SHARED_LOCKS_MODE,
+    UNSUPPORTED_ERRNOS,
+    WRITABLE_MODE,
     clone,
     create,
     make_directory,
@@ -32,12 +32,12 @@ from antscache.disk.files import (
     refuse_links,
     replace,
     sync_directory,
-    temporary,
+    temporary_path,
 )
 from antscache.disk.hashing import hash_file, open_regular
-from antscache.disk.mounts import is_mounted, outlives
+from antscache.disk.mounts import is_mounted, is_persistent
 from antscache.disk.refusals import is_full, store_errors
-from antscache.disk.space import BLOCK, disk_space, free_space
+from antscache.disk.space import DEFAULT_BLOCK_BYTES, disk_space, free_space
 from antscache.disk.users import group_name, owner_of, process_name, user_name
 from antscache.lazy import lazily
 
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from antscache.disk.locks import Locks
 
 __all__ = [
-    "BLOCK",
-    "DAMAGED",
-    "READ_ONLY",
-    "SHARED_DIRECTORY",
-    "SHARED_FILE",
-    "SHARED_LOCKS",
-    "UNSUPPORTED",
-    "UNTRAPPED",
-    "WRITABLE",
+    "DECODE_ERRORS",
+    "DEFAULT_BLOCK_BYTES",
+    "READ_ONLY_MODE",
+    "SAFE_OPEN_FLAGS",
+    "SHARED_DIRECTORY_MODE",
+    "SHARED_FILE_MODE",
+    "SHARED_LOCKS_MODE",
+    "UNSUPPORTED_ERRNOS",
+    "WRITABLE_MODE",
     "Locks",
     "clone",
     "create",
@@ -63,11 +63,11 @@ __all__ = [
     "hash_file",
     "is_full",
     "is_mounted",
+    "is_persistent",
     "make_directory",
     "move_new",
     "open_in_place",
     "open_regular",
-    "outlives",
     "owner_of",
     "process_name",
     "publish",
@@ -76,7 +76,7 @@ __all__ = [
     "replace",
     "store_errors",
     "sync_directory",
-    "temporary",
+    "temporary_path",
     "user_name",
 ]
 

@@ -1,16 +1,16 @@
-"""Small files that are whole or not there: the only way metadata gets onto the disk.
+"""Small files that are whole or absent. All metadata is written through this module.
 
-A file is written under a random name in a staging directory of the same filesystem, synced, and then renamed (or
-linked, where nothing may be replaced) to where readers look. Names are random, never made from a pid: containers that
-share a mount share pids too.
+A file is written under a random name in a staging directory of the same filesystem, synced, and then renamed to its
+final name (or linked, if an existing file must be kept). Names are random and never made from a pid, because containers
+that share a mount may have equal pids.
 
-Modes follow the umask, because the temporary file is created with the final mode. In a root that a group shares they
-are what they have to be for the group instead, whatever the umask:
+Modes follow the umask, because the temporary file is created with the final mode. In a root that a group shares, modes
+are independent of the umask:
 
-    3775    a directory: its group is inherited, and only owners delete (and the directory's own)
-    2775    the directory of locks: the same without the sticky bit, with which filelock refuses the files of others
-    0444    what is never written to again
-    0664    what any member writes to: the index, what is in the directory of locks, manifests that were read
+    3775    a directory: new files inherit its group, and only the owner of a file or of the directory deletes the file
+    2775    the directory of locks: the same without the sticky bit, because of which filelock refuses others' files
+    0444    a file that is never written to again
+    0664    a file that any member writes to: the index, files in the directory of locks, manifests that were read
 """
 
 from __future__ import annotations
@@ -32,40 +32,43 @@ if TYPE_CHECKING:
     from antscache.core import Staging
 
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
-# How a file below a root is opened: what somebody may have put in its place is neither followed nor waited for.
-UNTRAPPED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# Flags for opening a file below a root: if somebody has put a link or a pipe there, do not follow it or wait for it.
+SAFE_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
-READ_ONLY = 0o444  # a file that is never written to again
-WRITABLE = 0o666
-SHARED_DIRECTORY = 0o3775
-SHARED_LOCKS = SHARED_DIRECTORY & ~S_ISVTX  # of the directory of locks
-SHARED_FILE = 0o664  # of those that members write to
+READ_ONLY_MODE = 0o444  # a file that is never written to again
+WRITABLE_MODE = 0o666
+SHARED_DIRECTORY_MODE = 0o3775
+SHARED_LOCKS_MODE = SHARED_DIRECTORY_MODE & ~S_ISVTX  # the directory of locks
+SHARED_FILE_MODE = 0o664  # a file that members write to
 
-# What decoding the content of a damaged file may raise; UnicodeDecodeError and absurd nesting are no DecodeError.
-DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# The errors of decoding a damaged file. UnicodeDecodeError, and RecursionError for deep nesting, are no DecodeError.
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-# What link(2) says where a filesystem has no hard links (exFAT, some FUSE) or refuses this one.
-NO_HARD_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})
+# The errors of link(2) on a filesystem without hard links (exFAT, some FUSE), or that refuses this one.
+NO_HARD_LINK_ERRNOS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})
 
-# What says "this filesystem (or this pair of them) does not do that", and is no reason to stop trying other ways.
-UNSUPPORTED = NO_HARD_LINK | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
+# The errors that mean "this filesystem (or this pair of them) cannot do that": another way may still work.
+UNSUPPORTED_ERRNOS = NO_HARD_LINK_ERRNOS | {errno.ENOTTY, errno.EBADF, errno.ETXTBSY}
 
 
-def temporary(directory: Path) -> Path:
-    """A path in `directory` that nobody else uses or will use."""
+def temporary_path(directory: Path) -> Path:
+    """Return a random path in `directory` that no other process uses, now or later."""
     return directory / os.urandom(16).hex()
 
 
 def create(path: Path, mode: int, *, shared: bool = False) -> int:
-    """A descriptor that writes to the new file `path`, whose final mode is `mode` under the umask.
+    """Create the file `path` with `mode` under the umask, and return a descriptor that writes to it.
 
-    In a `shared` root the mode is what members need, whatever the umask. The descriptor can be written to even where
-    the mode is read-only.
+    In a `shared` root the umask is ignored: the file gets those bits of `mode` that members need. The descriptor can be
+    written to even if the mode is read-only.
+
+    Raises:
+        OSError: `path` exists, or the disk refused.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | UNTRAPPED, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_OPEN_FLAGS, mode)
     if shared:
         try:
-            os.fchmod(descriptor, mode & SHARED_FILE)
+            os.fchmod(descriptor, mode & SHARED_FILE_MODE)
         except BaseException:
             os.close(descriptor)
             raise
@@ -73,17 +76,17 @@ def create(path: Path, mode: int, *, shared: bool = False) -> int:
 
 
 def read(path: Path | str) -> bytes:
-    """Return the content of the file `path`. No link is followed, and no pipe waited for.
+    """Return the content of the file `path`, without following a link or waiting for a pipe.
 
     Raises:
-        DecodeError: it is no file of its own.
+        DecodeError: `path` is a link, or not a regular file.
         OSError: the disk refused.
     """
     try:
         descriptor = open_regular(path, follow=False)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
-            raise msgspec.DecodeError("a link, and none is followed here") from None
+            raise msgspec.DecodeError("a link, and antscache follows no links here") from None
         if error.errno == errno.EINVAL:
             raise msgspec.DecodeError("not a file") from None
         raise
@@ -91,11 +94,11 @@ def read(path: Path | str) -> bytes:
         return file.readall()
 
 
-def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE) -> None:
-    """`path` holds `content`; a reader sees the old or the new content, whole.
+def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE_MODE) -> None:
+    """Replace the content of the file `path` by `content`; a reader sees all of the old or all of the new content.
 
-    Another member's file in a shared root cannot be replaced, because only owners delete there. If members may write to
-    it, it is written to in place, and a reader may see some of both: this is for what can be made again.
+    In a shared root another member's file cannot be replaced, because only owners delete there. If members may write to
+    it, it is overwritten in place, and a reader may see a mixture: use this only for files that can be made again.
 
     Raises:
         OSError: the disk refused; `path` is unchanged.
@@ -104,17 +107,17 @@ def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABL
         try:
             staged.replace(path)
         except PermissionError:
-            if not staging.shared or mode == READ_ONLY:
+            if not staging.shared or mode == READ_ONLY_MODE:
                 raise
             _overwrite(path, content)
     sync_directory(path.parent)
 
 
 def _overwrite(path: Path, content: bytes) -> None:
-    """The file at `path` has `content`, and is the same file: never what a link leads to.
+    """Overwrite the file at `path` in place with `content`, without following a link.
 
     Raises:
-        OSError: it is no such file, or the disk refused.
+        OSError: `path` is no regular file with one name, or the disk refused.
     """
     descriptor = open_in_place(path)
     try:
@@ -126,12 +129,12 @@ def _overwrite(path: Path, content: bytes) -> None:
 
 
 def open_in_place(path: Path) -> int:
-    """Open the file at `path` for reading and writing: never what a link leads to, nor what has a second name.
+    """Open the regular file at `path` for reading and writing, unless it is a link or has a second name.
 
     Raises:
-        OSError: it is no such file, or the disk refused.
+        OSError: `path` is no regular file with one name, or the disk refused.
     """
-    descriptor = os.open(path, os.O_RDWR | UNTRAPPED)
+    descriptor = os.open(path, os.O_RDWR | SAFE_OPEN_FLAGS)
     status = os.fstat(descriptor)
     if not S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody's own file under a second name
         os.close(descriptor)
@@ -139,11 +142,11 @@ def open_in_place(path: Path) -> int:
     return descriptor
 
 
-def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ONLY) -> bool:
-    """`path` holds `content` if it was not there before; what was there is kept.
+def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ONLY_MODE) -> bool:
+    """Write `content` to the new file `path`; keep the file that is there already, if any.
 
     Returns:
-        Whether this call put it there.
+        True if this call wrote the file, False if there was one.
 
     Raises:
         OSError: the disk refused; `path` is unchanged.
@@ -155,17 +158,18 @@ def publish(path: Path, content: bytes, staging: Staging, *, mode: int = READ_ON
 
 
 def move_new(staged: Path, path: Path) -> bool:
-    """Give `staged` its final name `path`, never clobbering; True if this call did, False if `path` was there.
+    """Give `staged` its final name `path`, unless `path` exists; return True if this call did it.
 
-    Where hard links are missing the check and the rename are two steps. Two writers of a blob or a selection then write
-    the same bytes, because names are made from content; of two of a record at once, the last one counts.
+    On a filesystem without hard links the check and the rename are two steps, so of two writers at once the last one
+    wins. Two writers of a blob or a selection write the same bytes, because its name is made from its content. Of two
+    records for one identifier, the last one counts.
     """
     try:
         os.link(staged, path, follow_symlinks=False)
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in NO_HARD_LINK:
+        if error.errno not in NO_HARD_LINK_ERRNOS:
             raise
         if path.exists():
             return False
@@ -174,10 +178,10 @@ def move_new(staged: Path, path: Path) -> bool:
 
 
 def clone(source: int, target: int) -> None:
-    """The open file `target`, which is empty, has the bytes of `source`; on the disk they share them while they can.
+    """Give the empty open file `target` the bytes of the open file `source`; both share the space on the disk.
 
     Raises:
-        OSError: this filesystem does not do that.
+        OSError: this filesystem cannot clone.
     """
     if sys.platform != "linux":
         raise OSError(errno.EOPNOTSUPP, "no reflinks on this platform")
@@ -186,21 +190,21 @@ def clone(source: int, target: int) -> None:
     fcntl.ioctl(target, FICLONE, source)
 
 
-def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY) -> None:
-    """`directory` exists, and what had to be made for it is still there after a power cut.
+def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY_MODE) -> None:
+    """Make `directory` and its parents, so that they survive a power cut.
 
     Args:
-        directory: the one to make.
-        shared: the root above it, if a group shares that: no directory on the way is a link, and those that are ours
-            have the mode that members need.
-        mode: what that is for `directory` itself.
+        directory: the directory to make; it may exist.
+        shared: the root above it, if a group shares that root. Then no directory on the way may be a link, and those
+            that belong to this user get the mode that members need.
+        mode: of `directory` itself in a shared root.
 
     Raises:
-        OSError: the disk refused, or something else has the name.
+        OSError: the disk refused, or the name belongs to a file.
     """
     if shared is not None:
-        for each in _between(shared, directory):
-            _make_shared(each, mode if each == directory else SHARED_DIRECTORY)
+        for step in _between(shared, directory):
+            _make_shared(step, mode if step == directory else SHARED_DIRECTORY_MODE)
         return
     try:
         directory.mkdir()
@@ -216,9 +220,12 @@ def make_directory(directory: Path, shared: Path | None = None, *, mode: int = S
 
 
 def _make_shared(directory: Path, mode: int) -> None:
-    """`directory`, in one that exists, exists and is no link; if it is ours, members may write to it.
+    """Make `directory`, whose parent exists, with `mode`; if it exists and belongs to this user, give it that mode.
 
-    One that has the mode of any shared directory keeps it, as the directory of locks of an older root.
+    A directory with the mode of other shared directories keeps it, as does the directory of locks in an older root.
+
+    Raises:
+        OSError: the disk refused, or the name belongs to a link or a file.
     """
     try:
         directory.mkdir()
@@ -226,8 +233,8 @@ def _make_shared(directory: Path, mode: int) -> None:
         status = directory.lstat()
         if not S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
-        is_right = S_IMODE(status.st_mode) in {SHARED_DIRECTORY, mode}
-        if status.st_uid == os.geteuid() and not is_right:  # we were killed just here
+        has_mode = S_IMODE(status.st_mode) in {SHARED_DIRECTORY_MODE, mode}
+        if status.st_uid == os.geteuid() and not has_mode:  # a process was killed between mkdir and chmod
             directory.chmod(mode)
     else:
         directory.chmod(mode)
@@ -235,25 +242,25 @@ def _make_shared(directory: Path, mode: int) -> None:
 
 
 def _between(root: Path, directory: Path) -> list[Path]:
-    """The directories from below `root` down to `directory`."""
-    return [*reversed([each for each in directory.parents if root in each.parents]), directory]
+    """Return the directories from below `root` down to `directory`."""
+    return [*reversed([parent for parent in directory.parents if root in parent.parents]), directory]
 
 
 def refuse_links(directory: Path, root: Path) -> None:
-    """No directory from below `root` down to `directory` is a link, as far as they exist.
+    """Check that no directory from below `root` down to `directory` is a link; they need not exist.
 
     Raises:
-        NotADirectoryError: one is.
+        NotADirectoryError: one is a link.
     """
-    for each in _between(root, directory):
+    for step in _between(root, directory):
         with suppress(FileNotFoundError):
-            if S_ISLNK(each.lstat().st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "a link, and none is followed here", str(each))
+            if S_ISLNK(step.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, "a link, and antscache follows no links here", str(step))
 
 
 def sync_directory(directory: Path) -> None:
-    """What was renamed into `directory` is still there after a power cut, as far as the filesystem can promise."""
-    with suppress(PermissionError):  # a directory one may write to but not read
+    """Make the renames into `directory` survive a power cut, as far as the filesystem can promise that."""
+    with suppress(PermissionError):  # a directory with permission to write but not to read
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -265,10 +272,10 @@ def sync_directory(directory: Path) -> None:
 
 
 class _staged:  # noqa: N801  a context manager, read as a word
-    """A synced temporary file with `content`, gone afterwards unless it was renamed."""
+    """A synced temporary file with `content`; at the end it is deleted, unless it was renamed."""
 
     def __init__(self, content: bytes, staging: Staging, mode: int) -> None:
-        self._content, self._path, self._mode = content, temporary(staging.directory), mode
+        self._content, self._path, self._mode = content, temporary_path(staging.directory), mode
         self._shared = staging.shared
 
     def __enter__(self) -> Path:

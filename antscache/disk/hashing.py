@@ -1,4 +1,4 @@
-"""Read a file again: what its bytes are."""
+"""Open regular files, and hash their bytes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-CHUNK_BYTES = 1 << 19  # read at a time: two of them fit into a core's cache
+READ_CHUNK_BYTES = 1 << 19  # two chunks fit into a core's cache
 
 _buffers = threading.local()
 
 
 def open_regular(path: Path | str, *, follow: bool = True) -> int:
-    """Open the regular file at `path` for reading and return its descriptor; nothing is waited for, such as a pipe.
+    """Open the regular file at `path` for reading, without waiting for a pipe, and return its descriptor.
 
     Args:
-        path: of a file.
-        follow: whether `path` may be a link to one.
+        path: of the file.
+        follow: True if `path` may be a link to a file.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular one.
     """
     link = 0 if follow else getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0) | link)
@@ -39,13 +39,15 @@ def open_regular(path: Path | str, *, follow: bool = True) -> int:
 
 
 def hash_file(path: Path | str, look: Callable[[memoryview], object] = lambda _: None) -> Descriptor:
-    """Return the descriptor of the bytes of the file at `path`; show `look` each chunk, which the next one overwrites.
+    """Return the descriptor of the bytes of the file at `path`, and call `look` with each chunk of them.
+
+    A chunk is valid during the call only: the next one overwrites it.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular one.
     """
     if not hasattr(_buffers, "view"):
-        _buffers.view = memoryview(bytearray(CHUNK_BYTES))
+        _buffers.view = memoryview(bytearray(READ_CHUNK_BYTES))
     buffer, size, sha256 = _buffers.view, 0, hashlib.sha256()
     descriptor = open_regular(path)
     try:

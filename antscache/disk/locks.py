@@ -1,13 +1,13 @@
-"""Locks by name, held by one process at a time: filelock's, on the files of one directory.
+"""Locks by name, each held by one process at a time: filelock's locks on the files of one directory.
 
-    <directory>/<name>.lock    locked by flock(2) while somebody holds `name`; left in place afterwards
+    <directory>/<name>.lock    locked by flock(2) while a process holds `name`; left in place afterwards
 
-They save bandwidth and time, and are never what makes bytes right: a filesystem may say yes to everybody, and where
-locks do not work everybody is told yes here too. A lock ends with the process that holds it, however that ends. Its
-file stays, because removing the file of a lock that others wait for would let two of them hold it.
+Locks save bandwidth and time; no bytes depend on them. A filesystem may give a lock to everybody, and if locks do not
+work at all, this module gives every lock to everybody too. A lock ends with the process that holds it, however that
+process ends. Its file stays: if it were removed while others wait for the lock, two of them could hold it.
 
-To import filelock takes a third of what a command that has nothing to fetch takes: this module is imported where
-something is fetched, and by the doctor.
+The import of filelock takes a third of the time of a command that has nothing to fetch, so only a fetch and the doctor
+import this module.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from antscache.disk.files import SHARED_FILE
+from antscache.disk.files import SHARED_FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-POLL_SECONDS = 0.01  # between two tries of one who waits
+LOCK_POLL_SECONDS = 0.01  # between two attempts of a waiting thread
 
 
 class Locks:
-    """The locks of one directory. Thread-safe, and threads of one process keep each other out as well.
+    """The locks of one directory. Thread-safe: threads of one process exclude each other, as processes do.
 
     Args:
-        directory: where the lock files are. It is never made: where it is missing, there are no locks.
-        shared: whether a group shares it. Lock files then have the mode that members need, else the umask's.
+        directory: of the lock files. It is never made; without it, locks do not work.
+        shared: True if a group shares the directory. Lock files then have the mode that members need, else the umask's.
 
     Attributes:
-        refusal: why locks do not work here, as far as that was met; empty while they do.
+        refusal: the first reason that this object has met why locks do not work; empty while they do.
     """
 
     def __init__(self, directory: Path, *, shared: bool) -> None:
         self.refusal = ""
         self._directory = directory
-        self._make = partial(FileLock, fallback_to_soft=False, poll_interval=POLL_SECONDS)
+        self._make = partial(FileLock, fallback_to_soft=False, poll_interval=LOCK_POLL_SECONDS)
         if shared:
-            self._make = partial(self._make, mode=SHARED_FILE)
+            self._make = partial(self._make, mode=SHARED_FILE_MODE)
 
     @contextmanager
     def attempt(self, name: str, seconds: float = 0.0) -> Iterator[bool]:
-        """Hold the lock `name` until this ends, or yield False because somebody else does.
+        """Hold the lock `name` until the block ends and yield True, or yield False because somebody else holds it.
 
-        Where locks do not work this yields True, and `refusal` says why. No error of the disk is raised.
+        If locks do not work, this yields True and `refusal` has the reason. It raises no error of the disk.
 
         Args:
             name: a safe path component.
-            seconds: how long to wait for whoever holds it; by default not at all.
+            seconds: to wait for the lock; 0 means one attempt.
         """
         path = self._directory / f"{name}.lock"
         lock = self._make(path)
@@ -71,18 +71,18 @@ class Locks:
         try:
             yield held
         finally:
-            with suppress(OSError):  # it ends with the process
+            with suppress(OSError):  # the lock ends with the process
                 lock.release()
 
 
 def _refuse_traps(path: Path) -> None:
-    """Check that filelock can open `path` or make it, and nothing else.
+    """Check that `path` is a regular file with one name, or absent in a directory that exists.
 
-    It follows no link of its own accord. It would lock a pipe, though, and a file that has a second name elsewhere
-    (4.1, the last one for Python 3.10, empties that as well); and it would make the directory.
+    filelock itself follows no link. But it would lock a pipe, and a file that has a second name elsewhere (4.1, the
+    last version for Python 3.10, empties such a file as well), and it would make a missing directory.
 
     Raises:
-        OSError: `path` is no file of its own, or its directory is missing.
+        OSError: `path` is something else, or its directory is missing.
     """
     try:
         status = path.lstat()

@@ -1,4 +1,4 @@
-"""Where a directory is mounted: whether what is written there outlives a container.
+"""The mounts that directories are on, to tell which directories outlive a container.
 
 From proc(5), /proc/self/mountinfo: number, parent, device, root, mount point, options, optional fields, "-", type, ...
 """
@@ -9,55 +9,55 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-TABLE = Path("/proc/self/mountinfo")
-LINE = re.compile(r"\S+ \S+ \S+ \S+ (\S+) .* - (\S+)")
-PASSING = {"tmpfs", "ramfs"}  # types of what is gone with the container, or with the power
+MOUNT_TABLE = Path("/proc/self/mountinfo")
+MOUNT_LINE = re.compile(r"\S+ \S+ \S+ \S+ (\S+) .* - (\S+)")
+VOLATILE_TYPES = {"tmpfs", "ramfs"}  # filesystems that are lost with the container, or with the power
 
 
 class Mount(NamedTuple):
-    """A mount: where, and of which type."""
+    """A mounted filesystem: its mount point and its type."""
 
     point: str
     type: str
 
 
-def mounts(table: str) -> list[Mount]:
-    """What a table says, in its order; lines that are none are passed over."""
-    return [Mount(_plain(line[1]), line[2]) for line in map(LINE.match, table.splitlines()) if line]
+def parse_mounts(table: str) -> list[Mount]:
+    """Return the mounts in `table`, in its order; skip lines of another form."""
+    return [Mount(_plain(line[1]), line[2]) for line in map(MOUNT_LINE.match, table.splitlines()) if line]
 
 
 def _plain(text: str) -> str:
-    """`text` without the octal escapes that stand for blanks and the like."""
+    """Replace the octal escapes in `text`, which stand for blanks and similar characters."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def mount_of(path: str, table: str) -> Mount | None:
-    """The mount that `path` (absolute, without links) is on: the last one that covers it."""
-    found = None
-    for mount in mounts(table):
+    """Return the mount that `path` (absolute, without links) is on: the deepest one, and of equal ones the last."""
+    deepest = None
+    for mount in parse_mounts(table):
         below = mount.point.rstrip("/") + "/"
-        if (path + "/").startswith(below) and (found is None or len(mount.point) >= len(found.point)):
-            found = mount
-    return found
+        if (path + "/").startswith(below) and (deepest is None or len(mount.point) >= len(deepest.point)):
+            deepest = mount
+    return deepest
 
 
-def outlives(directory: Path) -> bool:
-    """Whether `directory`, there or not, is on a mount of its own that keeps what is written; True if nobody can tell.
+def is_persistent(directory: Path) -> bool:
+    """Return True if `directory` outlives a container, or if that cannot be told; it need not exist.
 
-    In a container what is not mounted is in the container's own layer, and gone with it.
+    A directory that is on no mount but `/` is in the container's own layer, and lost with it. So is one on a tmpfs.
     """
     mount = _mount(directory)
-    return mount is None or (mount.point != "/" and mount.type not in PASSING)
+    return mount is None or (mount.point != "/" and mount.type not in VOLATILE_TYPES)
 
 
 def is_mounted(directory: Path) -> bool:
-    """Whether something that keeps what is written is mounted at `directory` itself."""
+    """Return True if a filesystem that outlives the container is mounted at `directory` itself."""
     mount = _mount(directory)
-    return mount is not None and mount.point == str(directory.resolve()) and mount.type not in PASSING
+    return mount is not None and mount.point == str(directory.resolve()) and mount.type not in VOLATILE_TYPES
 
 
 def _mount(directory: Path) -> Mount | None:
     try:
-        return mount_of(str(directory.resolve()), TABLE.read_text(errors="surrogateescape"))
+        return mount_of(str(directory.resolve()), MOUNT_TABLE.read_text(errors="surrogateescape"))
     except (OSError, RuntimeError):
         return None

@@ -1,4 +1,4 @@
-"""What a disk says when it refuses, as a StoreError with what to do about it."""
+"""Turn the refusals of a disk into StoreErrors whose hints say what to do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def is_full(error: StoreError) -> bool:
-    """Whether `error` says that there is no room: on the disk, or in a quota."""
+    """Return True if `error` says that the disk is full or a quota is used up."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Where the disk refuses, `what` could not be done. Wraps calls that touch the disk and nothing else."""
+    """Turn an OSError into a StoreError: 'WHAT: reason'. Wrap only calls that touch the disk and nothing else."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How much room a disk has for us."""
+"""The free space on a disk."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-BLOCK = 4096  # bytes: where the disk does not say in what units it gives space
+DEFAULT_BLOCK_BYTES = 4096  # for a disk that does not tell the size of its blocks
 
 
 def disk_space(directory: Path) -> tuple[int | None, int]:
-    """The bytes that the disk of `directory`, which need not be there, has for us, and in what units."""
+    """Return the free space for this user on the disk of `directory`, and the size of its blocks, both in bytes.
+
+    The directory need not exist. The free space is None if the disk does not tell it.
+    """
     for place in (directory, *directory.parents):
         try:
-            found = os.statvfs(place)
+            status = os.statvfs(place)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
             break
-        # One that does not know says 0 of 0; one that is read-only may say 0 free, and is refused for what it is.
-        if found.f_blocks and not found.f_flag & os.ST_RDONLY:
-            return found.f_bavail * found.f_frsize, found.f_frsize
+        # A disk that does not know says 0 of 0. A read-only one may say 0 free; its own error is clearer than "full".
+        if status.f_blocks and not status.f_flag & os.ST_RDONLY:
+            return status.f_bavail * status.f_frsize, status.f_frsize
         break
-    return None, BLOCK
+    return None, DEFAULT_BLOCK_BYTES
 
 
 def free_space(directory: Path) -> int | None:
-    """The bytes that the disk of `directory`, which need not be there, has for us; None where it does not say."""
+    """Return the free bytes for this user on the disk of `directory`, or None; as `disk_space` does."""
     return disk_space(directory)[0]

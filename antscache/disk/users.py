@@ -1,4 +1,4 @@
-"""Names of users, groups and processes of this host, for people."""
+"""Names of users, groups and processes of this host, for messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def owner_of(path: Path) -> str:
-    """The name of the user whose `path` is, or their number."""
+    """Return the name of the owner of `path`, as `user_name` does; 'nobody' if the owner cannot be read."""
     try:
         return user_name(path.lstat().st_uid)
     except OSError:
@@ -18,7 +18,7 @@ def owner_of(path: Path) -> str:
 
 
 def user_name(number: int) -> str:
-    """The name of a user, or the number where it has no name."""
+    """Return the name of a user, or 'user NUMBER' if the number has no name."""
     import pwd
 
     try:
@@ -28,7 +28,7 @@ def user_name(number: int) -> str:
 
 
 def group_name(number: int) -> str:
-    """The name of a group, or the number where it has no name."""
+    """Return the name of a group, or 'group NUMBER' if the number has no name."""
     import grp
 
     try:
@@ -38,5 +38,5 @@ def group_name(number: int) -> str:
 
 
 def process_name(pid: int, user: int) -> str:
-    """How a process of this host is called, for people on any host."""
+    """Return a description of a process of this host: its number, its user and the host."""
     return f"process {pid} of {user_name(user)} on {os.uname().nodename}"

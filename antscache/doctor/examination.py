@@ -1,11 +1,11 @@
-"""What is wrong with this machine's set-up, and what to do about it.
+"""Run all checks of this machine's set-up in turn.
 
-Each check looks at one thing and yields findings. None changes anything, but for a few files of random names in
-`ingest/` that are gone when the check ends; a process that is killed leaves them to a garbage
-collection, as any ingest.
+Each check looks at one thing and yields findings. Checks change nothing, with one exception: the check of the
+filesystem makes a few files with random names in `ingest/` and deletes them again. If the process is killed meanwhile,
+a garbage collection deletes them, as it deletes any abandoned ingest.
 
-A machine that needs a doctor is one where things are not as anybody thought: a check that fails is a finding, and so is
-one that does not end, as on a network filesystem whose server has gone.
+The set-up may be broken in ways that no check expects. So a check that fails becomes a finding, and so does a check
+that does not end, for example on a network filesystem whose server is gone.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import msgspec
 
 from antscache import config
 from antscache.doctor.filesystem import check_abilities
-from antscache.doctor.finding import Finding, error, plain
+from antscache.doctor.finding import Finding, error, escape_unprintable
 from antscache.doctor.home import check_home
 from antscache.doctor.host import Host
 from antscache.doctor.installation import check_installation, check_versions
 from antscache.doctor.lower_caches import check_lowers
 from antscache.doctor.origins import check_origins
-from antscache.doctor.patience import outcomes
+from antscache.doctor.patience import run_jobs
 from antscache.doctor.permissions import check_owners
 from antscache.doctor.root import check_leftovers, check_root, check_space
 from antscache.errors import AntsCacheError
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 
     Check = Callable[[Host], Iterator[Finding]]
 
-PATIENCE = 120.0  # seconds for a check: an interpreter on a slow network filesystem takes up to a minute to start
+CHECK_TIMEOUT_SECONDS = 120.0  # an interpreter on a slow network filesystem takes up to a minute to start
 
 
 class Examination(NamedTuple):
-    """A check by its name; `sound`: only of a root that `check_root` found no error in."""
+    """A check and its name. One that needs a sound root is left out if `check_root` finds an error."""
 
     name: str
     check: Check
-    sound: bool = False
+    needs_sound_root: bool = False
 
 
 EXAMINATIONS = (
     Examination("root", check_root),
     Examination("owners", check_owners),
-    Examination("abilities", check_abilities, sound=True),
-    Examination("space", check_space, sound=True),
-    Examination("leftovers", check_leftovers, sound=True),
+    Examination("abilities", check_abilities, needs_sound_root=True),
+    Examination("space", check_space, needs_sound_root=True),
+    Examination("leftovers", check_leftovers, needs_sound_root=True),
     Examination("lower caches", check_lowers),
     Examination("installation", check_installation),
     Examination("home", check_home),
@@ -64,58 +64,61 @@ def examine(
     *,
     python: Path | None = None,
     deep: bool = False,
-    patience: float = PATIENCE,
+    timeout: float = CHECK_TIMEOUT_SECONDS,
 ) -> Iterator[Finding]:
-    """What there is to say of this machine's set-up, each finding as soon as it is there. Never raises.
+    """Check this machine's set-up, and yield each finding as soon as it is known. Never raises.
 
     Args:
         flags: settings, as `config.load` takes them.
-        python: the interpreter whose antspynet is meant; without, the current environment's.
-        deep: read all of the files in the home, however many gigabytes they are.
-        patience: seconds for each check; what is read with `deep` has no limit.
+        python: the interpreter whose antspynet is examined; by default that of the current environment.
+        deep: read all files in `~/.keras/ANTsXNet` completely, however many gigabytes they have.
+        timeout: seconds for each check. With `deep`, the check of `~/.keras/ANTsXNet` has no limit.
     """
-    yield from _examined("versions", lambda: check_versions(), patience)  # noqa: PLW0108  yields nothing until called
+    yield from _run("versions", lambda: check_versions(), timeout)  # noqa: PLW0108  yields nothing until called
     settings: list[Settings] = []
-    yield from _examined("settings", lambda: _load(flags, settings), patience)
+    yield from _run("settings", lambda: _load(flags, settings), timeout)
     if not settings:
         return
     host = Host(settings[0], python, deep=deep)
-    sound = True
-    for name, check, needs_sound in EXAMINATIONS:
-        if needs_sound and not sound:
+    root_is_sound = True
+    for name, check, needs_sound_root in EXAMINATIONS:
+        if needs_sound_root and not root_is_sound:
             continue
         unlimited = deep and check is check_home
-        for finding in _examined(name, lambda check=check: check(host), None if unlimited else patience):  # type: ignore[misc]
-            sound &= not (check is check_root and finding.level == "error")
+        for finding in _run(name, lambda check=check: check(host), None if unlimited else timeout):  # type: ignore[misc]
+            root_is_sound &= not (check is check_root and finding.level == "error")
             yield finding
 
 
 def _load(flags: Mapping[str, Any], settings: list[Settings]) -> Iterator[Finding]:
-    """Put the settings in force into `settings`; nothing is found where that goes well."""
+    """Append the settings in force to `settings`, and yield no finding."""
     settings.append(config.load(flags))
     yield from ()
 
 
-def _examined(name: str, check: Callable[[], Iterator[Finding]], patience: float | None) -> Iterator[Finding]:
-    """What a check finds, and how it ended where that is a finding as well."""
-    found: list[Finding] = []
+def _run(name: str, check: Callable[[], Iterator[Finding]], timeout: float | None) -> Iterator[Finding]:
+    """Run `check`, and yield its findings, and one more if it fails or does not end within `timeout` seconds."""
+    findings: list[Finding] = []
 
-    def run() -> None:
+    def collect() -> None:
         for finding in check():
-            found.append(finding)  # noqa: PERF402  what was found before it failed counts
+            findings.append(finding)  # noqa: PERF402  the findings before a failure count
 
-    [outcome] = outcomes([run], patience)
-    for finding in [*found, *_ending(outcome)]:
-        yield msgspec.structs.replace(finding, check=name, what=plain(finding.what), remedy=plain(finding.remedy))
+    [outcome] = run_jobs([collect], timeout)
+    for finding in [*findings, *_explain_outcome(outcome)]:
+        what, remedy = escape_unprintable(finding.what), escape_unprintable(finding.remedy)
+        yield msgspec.structs.replace(finding, check=name, what=what, remedy=remedy)
 
 
-def _ending(outcome: Exception | None) -> Iterator[Finding]:
+def _explain_outcome(outcome: Exception | None) -> Iterator[Finding]:
+    """Yield a finding if `outcome` is an exception."""
     if isinstance(outcome, AntsCacheError):
         yield error(str(outcome), outcome.hint)
     elif isinstance(outcome, TimeoutError):
-        yield error(f"this check did {outcome}", "see whether a filesystem hangs, as one whose server has gone")
+        remedy = "check whether a filesystem hangs, for example a network filesystem whose server is gone"
+        yield error(f"this check {outcome}", remedy)
     elif isinstance(outcome, OSError):
-        yield error(f"this check went no further: {outcome}", "see that you may read what is named")
+        yield error(f"this check stopped: {outcome}", "check that you may read the path that it names")
     elif outcome is not None:
-        told = f"this check failed in a way nobody has thought of: {type(outcome).__name__}: {outcome}"
-        yield error(told, "report this, and what is special about this machine")
+        remedy = "please report this, and what is special about your machine"
+        yield error(f"internal error: {type(outcome).__name__}: {outcome}", remedy)

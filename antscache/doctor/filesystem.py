@@ -1,4 +1,4 @@
-"""What the root's filesystem can do, found out by doing it: with files of random names in `ingest/`."""
+"""The abilities of the root's filesystem, tried out with files of random names in `ingest/`."""
 
 from __future__ import annotations
 
@@ -18,47 +18,48 @@ if TYPE_CHECKING:
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
 
-CONTENT = b"antscache doctor" * 256  # a block: some filesystems keep less in the inode, and clone none of it
-LOCKED = 3  # what the other process exits with where it does not get the lock
-STARTING = 30  # seconds for it to start
-TRY_LOCK = f"""
+PROBE_CONTENT = b"antscache doctor" * 256  # a block: some filesystems keep less in the inode, and do not clone that
+LOCKED_EXIT_CODE = 3  # of the other process, if it does not get the lock
+OTHER_PROCESS_TIMEOUT_SECONDS = 30
+TRY_LOCK_SCRIPT = f"""
 import fcntl, os, sys
 try:
     fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
 except (BlockingIOError, PermissionError):
-    sys.exit({LOCKED})
+    sys.exit({LOCKED_EXIT_CODE})
 """
 
 
 def check_abilities(host: Host) -> Iterator[Finding]:
-    """Reflinks, hard links, symbolic links, locks, upper and lower case."""
+    """Check links, locks, and upper and lower case, by trying them."""
     ingest = host.layout.ingest
     if not ingest.is_dir():
-        yield note("the filesystem is not looked at, because the root is not made yet", "antscache prefetch makes it")
+        what = "the filesystem was not tested: antscache has not created the root yet"
+        yield note(what, "antscache prefetch creates it")
         return
     try:
-        with _files(ingest) as make:
+        with _temporary_files(ingest) as make:
             probe = make()
             descriptor = disk.create(probe, 0o600)
             try:
-                os.write(descriptor, CONTENT)
-                yield from _links(probe, make)
-                yield _locks(make(".lock"))
+                os.write(descriptor, PROBE_CONTENT)
+                yield from _check_links(probe, make)
+                yield _check_locks(make(".lock"))
             finally:
                 os.close(descriptor)
-            yield from _case(probe)
+            yield from _check_case(probe)
     except OSError as refused:
-        told = f"the filesystem is not looked at, because {ingest} cannot be written to: {refused.strerror}"
-        yield note(told, "see what is said of owners and space")
+        what = f"the filesystem was not tested: cannot write to {ingest}: {refused.strerror}"
+        yield note(what, "see the findings about owners and space")
 
 
 @contextmanager
-def _files(directory: Path) -> Iterator[Callable[..., Path]]:
-    """What makes up names in `directory`; none of them is there in the end."""
+def _temporary_files(directory: Path) -> Iterator[Callable[..., Path]]:
+    """Yield a function that makes up a new path in `directory`; at the end, remove the files at all these paths."""
     made: list[Path] = []
 
     def make(suffix: str = "") -> Path:
-        made.append(disk.temporary(directory).with_suffix(suffix))
+        made.append(disk.temporary_path(directory).with_suffix(suffix))
         return made[-1]
 
     try:
@@ -69,27 +70,29 @@ def _files(directory: Path) -> Iterator[Callable[..., Path]]:
                 path.unlink()
 
 
-def _links(probe: Path, make: Callable[[], Path]) -> Iterator[Finding]:
-    """How views can be made."""
-    ways: dict[str, Callable[[Path], None]] = {
+def _check_links(probe: Path, make: Callable[[], Path]) -> Iterator[Finding]:
+    """Check which links to `probe` can be made, because views consist of links."""
+    kinds: dict[str, Callable[[Path], None]] = {
         "reflinks": lambda path: _reflink(probe, path),
         "hard links": lambda path: os.link(probe, path),
         "symbolic links": lambda path: path.symlink_to(probe.name),
     }
-    refused = {way: why for way, link in ways.items() if (why := _refusal(link, make()))}
+    refused = {kind: reason for kind, link in kinds.items() if (reason := _try_link(link, make()))}
     if "hard links" in refused and "symbolic links" in refused and "reflinks" in refused:
-        told = f"the filesystem makes no links ({refused['symbolic links']}), and views are made of them"
-        yield error(told, "name a root on another filesystem with --root or ANTSCACHE_DIR")
+        what = f"the filesystem supports no links ({refused['symbolic links']}), and views consist of links"
+        yield error(what, "name a root on another filesystem with --root or ANTSCACHE_DIR")
     elif "reflinks" not in refused:
-        yield ok("the filesystem makes reflinks: a view's files are of their own, and share their bytes")
+        yield ok("the filesystem supports reflinks: the files of a view are clones that share the space of the blobs")
     elif "hard links" not in refused:
-        yield ok("the filesystem makes hard links and no reflinks: a view's files are the blobs themselves")
+        yield ok("the filesystem supports hard links, but no reflinks: the files of a view are the blobs themselves")
     else:
-        told = f"the filesystem makes no hard links ({refused['hard links']}): a view's files are symbolic links"
-        yield note(told, "mount a view together with its root")
+        what = f"the filesystem supports no hard links ({refused['hard links']})"
+        remedy = "if you mount a view into a container, mount its root too"
+        yield note(f"{what}: the files of a view are symbolic links", remedy)
 
 
-def _refusal(link: Callable[[Path], None], path: Path) -> str:
+def _try_link(link: Callable[[Path], None], path: Path) -> str:
+    """Make a link at `path` by `link`, and return why that was refused; empty if it was not."""
     try:
         link(path)
     except OSError as refused:
@@ -108,21 +111,26 @@ def _reflink(probe: Path, path: Path) -> None:
                 os.close(descriptor)
 
 
-def _locks(path: Path) -> Finding:
-    """Tell whether a lock of one process, on `path`, keeps another one out."""
-    command = [sys.executable, "-I", "-S", "-c", TRY_LOCK, str(path)]
+def _check_locks(path: Path) -> Finding:
+    """Check that a lock on `path`, held by this process, keeps another process out."""
+    command = [sys.executable, "-I", "-S", "-c", TRY_LOCK_SCRIPT, str(path)]
     locks = disk.Locks(path.parent, shared=False)
     with locks.attempt(path.stem):
-        asked = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=STARTING)
-    if locks.refusal or not asked.returncode:
-        why = f" ({locks.refusal})" if locks.refusal else ""
-        told = f"locks do nothing on this filesystem{why}: two processes may fetch the same file at once"
-        return note(f"{told}; nothing becomes wrong", "run one prefetch at a time")
-    if asked.returncode == LOCKED:
+        other = subprocess.run(
+            command, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=OTHER_PROCESS_TIMEOUT_SECONDS
+        )
+    if locks.refusal or not other.returncode:
+        reason = f" ({locks.refusal})" if locks.refusal else ""
+        what = f"locks have no effect on this filesystem{reason}: two processes may fetch the same file at once"
+        return note(f"{what}; the files are still right", "run one prefetch at a time")
+    if other.returncode == LOCKED_EXIT_CODE:
         return ok("locks work: two processes do not fetch the same file")
-    return warning("nothing can be said of locks: another Python did not start", f"try {sys.executable} -I -S")
+    what = "locks could not be tested: the second Python process that should try one failed"
+    return warning(what, f"see what this prints: {sys.executable} -I -S -c 'import fcntl'")
 
 
-def _case(probe: Path) -> Iterator[Finding]:
+def _check_case(probe: Path) -> Iterator[Finding]:
+    """Check that the name of `probe` in upper case is another name."""
     if probe.with_name(probe.name.upper()).exists():
-        yield note("the filesystem takes upper and lower case for the same: put nothing of your own into a view")
+        what = "the filesystem does not distinguish upper and lower case"
+        yield note(what, "put no files of your own into a view")

@@ -1,4 +1,4 @@
-"""What a check finds, and how it is worded."""
+"""A finding, and the words for counts, sizes and lists in it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import msgspec
 
 Level = Literal["ok", "note", "warning", "error"]
 
-SHOWN = 5  # of many findings of one kind, how many are spelled out
-GIGABYTE, MEGABYTE = 1e9, 1e6
+MAX_SHOWN = 5  # names, or findings of one kind, that are spelled out; the rest is counted
+GIGABYTE, MEGABYTE = 1e9, 1e6  # bytes
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that a check has to say.
+    """One result of a check.
 
     Attributes:
         check: the check's name.
         level: ok; note: worth knowing; warning: something works less well than it could, or may go wrong; error:
-            something does not work, or would silently be wrong.
-        what: a sentence, in one line.
-        remedy: what to do, as a command where there is one; may be empty.
+            something does not work, or would silently give wrong results.
+        what: one line that says what was found, and where.
+        remedy: one line that says what to do, as a command where there is one; may be empty.
     """
 
     check: str
@@ -30,36 +30,46 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def ok(what: str) -> Finding:
-    """All is well with what was looked at."""
+    """Make a finding that all is well."""
     return Finding("", "ok", what)
 
 
 def note(what: str, remedy: str = "") -> Finding:
-    """Worth knowing."""
+    """Make a finding that is worth knowing."""
     return Finding("", "note", what, remedy)
 
 
 def warning(what: str, remedy: str = "") -> Finding:
-    """Something works less well than it could, or may go wrong."""
+    """Make a finding that something works less well than it could, or may go wrong."""
     return Finding("", "warning", what, remedy)
 
 
 def error(what: str, remedy: str = "") -> Finding:
-    """Something does not work, or would silently be wrong."""
+    """Make a finding that something does not work, or would silently give wrong results."""
     return Finding("", "error", what, remedy)
 
 
-def plain(text: str) -> str:
-    """`text` in one line that every terminal and JSON can take: file names may hold any bytes."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+def escape_unprintable(text: str) -> str:
+    """Return `text` as one line that every terminal and JSON can take: file names may contain any bytes."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def listed(names: list[str]) -> str:
-    """`names` in words: the first few, and how many more."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def list_names(names: list[str]) -> str:
+    """Return the first few of `names`, and the number of the others, as text."""
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
 
 
-def size(count: float) -> str:
-    """`count` bytes in decimal units."""
+def count_files(count: int) -> str:
+    """Return "1 file", or "`count` files"."""
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
+def count_paths(count: int) -> str:
+    """Return "1 file or directory", or "`count` files and directories"."""
+    return "1 file or directory" if count == 1 else f"{count} files and directories"
+
+
+def format_size(count: float) -> str:
+    """Return `count` bytes in decimal units, as text."""
     return f"{count / GIGABYTE:.1f} GB" if count >= GIGABYTE else f"{count / MEGABYTE:.1f} MB"

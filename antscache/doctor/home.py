@@ -1,12 +1,11 @@
-"""A `~/.keras/ANTsXNet` that ANTsPyNet filled by itself: files that are cut, and files of another release.
+"""Check a `~/.keras/ANTsXNet` that ANTsPyNet filled by itself, for cut files and for files of another release.
 
-ANTsPyNet takes what lies there under the name it wants, whatever it is. A cut `.nii.gz` is read without a word, and
-the bytes that a name stands for differ from release to release (field notes).
+ANTsPyNet uses any file there that has the right name. It reads a cut `.nii.gz` without a warning, and the same name
+stands for different bytes in different releases (field notes).
 
-As little is read as tells something: the head and the size of an HDF5 file say whether it is cut; so do the head and
-the last four bytes of a compressed image, mostly, and where they do not, it is inflated. A file is hashed where its
-name stands for several identifiers, something is recorded of one, and the size does not decide. `deep` reads
-everything.
+The check reads as little as it can. The head and the size of an HDF5 file tell if it is cut. The head and the last four
+bytes of a compressed image mostly tell; where they do not, the image is inflated. A file is hashed only if its name
+stands for several identifiers, one of them is recorded, and the size does not decide. `deep` reads everything.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from antscache.core import Release, fetchable
 from antscache.disk import owner_of
-from antscache.doctor.finding import SHOWN, error, listed, note, ok, warning
-from antscache.doctor.home_release import Glimpse, judge, meanings_of, undecided
+from antscache.doctor.finding import MAX_SHOWN, count_files, count_paths, error, list_names, note, ok, warning
+from antscache.doctor.home_release import ExaminedFile, judge, merge_names, needs_digest
+from antscache.doctor.host import SUPERUSER_UID
 from antscache.errors import AntsCacheError
 from antscache.formats import Form, FormError, Hdf5, ItkTransform, NiftiGz, form_of, inspect
 from antscache.root import Root
@@ -30,172 +30,179 @@ if TYPE_CHECKING:
 
     from antscache.core import Descriptor, Identifier, Manifest
     from antscache.doctor.finding import Finding
-    from antscache.doctor.home_release import Judgement, Known, Names
+    from antscache.doctor.home_release import IdentifiersByName, Judgement, RecordedBlobs
     from antscache.doctor.host import Host
 
-HEAD = 1 << 16  # bytes: more than a header of any kind, compressed
-CHUNK = 1 << 20  # bytes read at a time
-SUPERUSER = 0
+HEAD_BYTES = 1 << 16  # more than the compressed header of any kind of file
+READ_CHUNK_BYTES = 1 << 20
 
 
 def check_home(host: Host) -> Iterator[Finding]:
-    """Whether `~/.keras/ANTsXNet` is whole, and of one release."""
-    place = host.place
-    if place is None:
-        yield note("you have no home, so there is nothing to look at in it")
+    """Check that the files in `~/.keras/ANTsXNet` are whole, and belong to one release."""
+    directory = host.antsxnet_directory
+    if directory is None:
+        yield note("you have no home directory, so there is no ~/.keras/ANTsXNet to check")
         return
-    if not os.path.lexists(place):
-        yield ok(f"there is no {place}")
+    if not os.path.lexists(directory):
+        yield ok(f"{directory} does not exist")
         return
-    if host.view:
-        yield ok(f"{place} is the view of {host.view}, which `antscache verify` looks at")
+    if host.view_slug:
+        yield ok(f"{directory} is the view of {host.view_slug}; `antscache verify` checks its files")
         return
-    if not os.access(place, os.R_OK | os.X_OK):
-        yield error(f"you may not read {place}, which belongs to {owner_of(place)}", _chown(place))
+    if not os.access(directory, os.R_OK | os.X_OK):
+        yield error(f"you may not read {directory}: it belongs to {owner_of(directory)}", _chown_command(directory))
         return
-    releases, known = _releases(host), _known(host)
-    readable = list[Glimpse]()
-    for each in _look(place, meanings_of(releases), known, deep=host.deep):
-        if isinstance(each, Glimpse):
-            readable.append(each)
+    releases, recorded = _names_by_release(host), _recorded_blobs(host)
+    readable = list[ExaminedFile]()
+    for result in _examine_files(directory, merge_names(releases), recorded, deep=host.deep):
+        if isinstance(result, ExaminedFile):
+            readable.append(result)
         else:
-            yield each
+            yield result
     if not readable:
-        yield ok(f"no file is in {place} that can be read")
-    yield from _cut(place, readable)
-    whole = [each for each in readable if not each.problem]
-    judgement = judge(whole, releases, known, _in_use(host))
-    yield from _told(place, judgement, whole, deep=host.deep)
+        yield ok(f"{directory} has no files that can be read")
+    yield from _report_unusable(directory, readable)
+    whole = [file for file in readable if not file.problem]
+    judgement = judge(whole, releases, recorded, _installed_release(host))
+    yield from _report_releases(directory, judgement, whole, deep=host.deep)
 
 
-# What it is judged by
+# Manifests and records to compare the files with
 
 
-def _releases(host: Host) -> dict[Release, Names]:
-    """What each antspynet at hand means by its names, the newest last; the one in use among them."""
-    manifests = [host.catalog.find(each) for each in host.catalog.releases() if each.package == "antspynet"]
-    own = _manifest(host)
-    return {each.release: _names(each) for each in [*manifests, own] if each}
+def _names_by_release(host: Host) -> dict[Release, IdentifiersByName]:
+    """Return the names of every known antspynet release, the newest last, and of the installed one."""
+    manifests = [host.catalog.find(release) for release in host.catalog.releases() if release.package == "antspynet"]
+    installed = _installed_manifest(host)
+    return {manifest.release: _names(manifest) for manifest in [*manifests, installed] if manifest}
 
 
-def _names(manifest: Manifest) -> Names:
+def _names(manifest: Manifest) -> IdentifiersByName:
     names: dict[str, frozenset[Identifier]] = {}
     for entry in fetchable(manifest.entries):
         names[entry.file] = names.get(entry.file, frozenset()) | {str(entry.identifier)}
     return names
 
 
-def _known(host: Host) -> dict[Identifier, Descriptor]:
-    """What is recorded, but for what was adopted: that may be the word of this very home."""
+def _recorded_blobs(host: Host) -> dict[Identifier, Descriptor]:
+    """Return the recorded blob of each identifier, without adopted ones: those may come from this very home."""
     try:
         store = Root.open(host.settings).store
-        records = [record for each in (*store.lowers, store) for record in each.records.readable()]
+        records = [record for source in (*store.lowers, store) for record in source.records.readable()]
     except AntsCacheError:
-        return {}  # the root's own check tells
+        return {}  # the check of the root reports this
     return {record.identifier: record.descriptor for record in records if record.trust != "adopted"}
 
 
-def _in_use(host: Host) -> Release | None:
-    manifest = _manifest(host)
+def _installed_release(host: Host) -> Release | None:
+    """Return the installed antspynet release, or None if there is none or it is not understood."""
+    manifest = _installed_manifest(host)
     return manifest.release if manifest else None
 
 
-def _manifest(host: Host) -> Manifest | None:
+def _installed_manifest(host: Host) -> Manifest | None:
     try:
         return host.manifest
     except AntsCacheError:
-        return None  # the check of the installation tells
+        return None  # the check of the installation reports this
 
 
-# Looking
+# Reading the files
 
 
-def _look(place: Path, meanings: Names, known: Known, *, deep: bool) -> Iterator[Glimpse | Finding]:
-    """Each file in `place`, or what is to say of it where it cannot be looked at; and whose they are."""
-    supers = [str(place)] if place.lstat().st_uid == SUPERUSER else []
-    with os.scandir(place) as entries:
+def _examine_files(
+    directory: Path, all_names: IdentifiersByName, recorded: RecordedBlobs, *, deep: bool
+) -> Iterator[ExaminedFile | Finding]:
+    """Yield each file in `directory`, or a finding where one cannot be examined, and a finding about root's files."""
+    owned_by_root = [str(directory)] if directory.lstat().st_uid == SUPERUSER_UID else []
+    with os.scandir(directory) as entries:
         paths = sorted(Path(entry.path) for entry in entries)
     for path in paths:
         try:
-            if path.lstat().st_uid == SUPERUSER:
-                supers.append(path.name)
-            yield from _seen(path, meanings, known, deep=deep)
-        except OSError as refused:  # noqa: PERF203  one that cannot be read is no reason not to look at the others
+            if path.lstat().st_uid == SUPERUSER_UID:
+                owned_by_root.append(path.name)
+            yield from _examine_file(path, all_names, recorded, deep=deep)
+        except OSError as refused:  # noqa: PERF203  the other files are examined all the same
             yield warning(f"{path} cannot be read: {refused.strerror}", f"ls -l {shlex.quote(str(path))}")
-    if supers and os.geteuid() != SUPERUSER:
-        told = f"{len(supers)} files and directories at {place} belong to root, as after a docker run without --user"
-        yield warning(told, _chown(place))
+    if owned_by_root and os.geteuid() != SUPERUSER_UID:
+        what = f"the user root owns {count_paths(len(owned_by_root))} at {directory}"
+        yield warning(f"{what}, as after a docker run without --user", _chown_command(directory))
 
 
-def _chown(place: Path) -> str:
-    return f"sudo chown -R {os.geteuid()}:{os.getegid()} {shlex.quote(str(place))}"
+def _chown_command(directory: Path) -> str:
+    return f"sudo chown -R {os.geteuid()}:{os.getegid()} {shlex.quote(str(directory))}"
 
 
-def _seen(path: Path, meanings: Names, known: Known, *, deep: bool) -> Iterator[Glimpse | Finding]:
+def _examine_file(
+    path: Path, all_names: IdentifiersByName, recorded: RecordedBlobs, *, deep: bool
+) -> Iterator[ExaminedFile | Finding]:
     remove = f"rm {shlex.quote(str(path))}"
     try:
         status = path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            yield error(f"{path} is a link that leads nowhere, and ANTsPyNet would write through it", remove)
+            yield error(f"{path} is a link to a missing file, which ANTsPyNet would create", remove)
         return
     if S_ISDIR(status.st_mode):
         return
-    if not S_ISREG(status.st_mode):  # a FIFO would be waited for
-        yield warning(f"{path} is not a file, and whoever reads it may wait for ever", remove)
+    if not S_ISREG(status.st_mode):  # opening a FIFO would wait for a writer
+        yield warning(f"{path} is not a regular file: a program that reads it may wait for ever", remove)
         return
-    file = Glimpse(path.name, status.st_size, problem="" if deep else _problem(path))
-    yield _read(path) if deep or (not file.problem and undecided(file, meanings, known)) else file
+    file = ExaminedFile(path.name, status.st_size, problem="" if deep else _find_problem(path))
+    read_all = deep or (not file.problem and needs_digest(file, all_names, recorded))
+    yield _read_all(path) if read_all else file
 
 
-def _read(path: Path) -> Glimpse:
+def _read_all(path: Path) -> ExaminedFile:
     """Read all of the file at `path`: hash it, and check its form.
 
     Raises:
         OSError: it cannot be read.
     """
     blob, problem = inspect(path, path.name)
-    return Glimpse(path.name, blob.size, blob, problem)
+    return ExaminedFile(path.name, blob.size, blob, problem)
 
 
-class _Image(NiftiGz):
-    """A compressed image of which the beginning was seen."""
+class _ImageHead(NiftiGz):
+    """A compressed image whose beginning was read."""
 
     def ends_with(self, tail: bytes) -> bool:
-        """Whether the last four bytes of the file are those of one that is whole.
+        """Return True if `tail`, the last four bytes of the file, is the image's decompressed size modulo 2^32.
 
-        They are how long it is when it is decompressed, modulo 2^32 (RFC 1952, 2.3.1), and the header tells that too.
-        Of one that is cut they are any; of one that is whole they are others where something follows the voxels.
+        A whole gzip file ends so (RFC 1952, 2.3.1), and the header of the image tells its size as well. A cut file ends
+        with any bytes. A whole file with something behind its voxels ends with another size.
         """
         return bool(self._promised) and int.from_bytes(tail, "little") == self._promised % (1 << 32)
 
 
-def _problem(path: Path) -> str:
-    """Why a file cannot be what its name says, if it cannot; as little of it is read as tells that, mostly.
+def _find_problem(path: Path) -> str:
+    """Return why the file at `path` cannot have the form that its name says; empty if it can, as far as was read.
+
+    Reads the head of the file, and more only where the head does not tell if the file is cut.
 
     Raises:
         OSError: it cannot be read.
     """
     form = form_of(path.name)
     if isinstance(form, NiftiGz):
-        form = _Image()
+        form = _ImageHead()
     with path.open("rb") as file:
         try:
-            _check(file, form)
+            _check_form(file, form)
         except FormError as wrong:
             return str(wrong)
     return ""
 
 
-def _check(file: BinaryIO, form: Form) -> None:
-    """Raise FormError where `file` is not of its form."""
+def _check_form(file: BinaryIO, form: Form) -> None:
+    """Raise FormError if `file` does not have the form `form`."""
     size = os.fstat(file.fileno()).st_size
-    head = file.read(HEAD)
+    head = file.read(HEAD_BYTES)
     form.feed(head)
     if size > len(head):
         if isinstance(form, Hdf5):
-            form.size = size  # it has passed, as far as its form looks at it
-        elif isinstance(form, _Image):
+            form.size = size  # the form needs no more than the head and the size
+        elif isinstance(form, _ImageHead):
             file.seek(-4, os.SEEK_END)
             if form.ends_with(file.read(4)):
                 return
@@ -207,42 +214,47 @@ def _check(file: BinaryIO, form: Form) -> None:
 
 def _feed_rest(file: BinaryIO, form: Form, start: int) -> None:
     file.seek(start)
-    while chunk := file.read(CHUNK):
+    while chunk := file.read(READ_CHUNK_BYTES):
         form.feed(chunk)
 
 
-# Telling
+# Reporting
 
 
-def _cut(place: Path, files: Iterable[Glimpse]) -> Iterator[Finding]:
-    bad = [each for each in files if each.problem]
-    for each in bad[:SHOWN]:
-        path = place / each.name
-        yield error(f"{path} cannot be used: {each.problem}", f"rm {shlex.quote(str(path))}")
-    if len(bad) > SHOWN:
-        more = [each.name for each in bad[SHOWN:]]
-        yield error(f"{len(more)} more files in {place} cannot be used: {listed(more)}", "remove them, then look again")
+def _report_unusable(directory: Path, files: Iterable[ExaminedFile]) -> Iterator[Finding]:
+    unusable = [file for file in files if file.problem]
+    for file in unusable[:MAX_SHOWN]:
+        path = directory / file.name
+        yield error(f"{path} cannot be used: {file.problem}", f"rm {shlex.quote(str(path))}")
+    if len(unusable) > MAX_SHOWN:
+        names = [file.name for file in unusable[MAX_SHOWN:]]
+        what = f"{len(names)} more files in {directory} cannot be used: {list_names(names)}"
+        yield error(what, "remove them, then run antscache doctor again")
 
 
-def _told(place: Path, found: Judgement, files: Sequence[Glimpse], *, deep: bool) -> Iterator[Finding]:
-    release = found.release
+def _report_releases(
+    directory: Path, judgement: Judgement, files: Sequence[ExaminedFile], *, deep: bool
+) -> Iterator[Finding]:
+    release = judgement.release
     if release is None:
         if files:
-            yield note(f"no release asks for anything in {place}")
+            yield note(f"no release asks for any file in {directory}")
         return
     remedy = "antscache run -- python ...; or for good: antscache hook enable"
-    adopt = f"antscache adopt {shlex.quote(str(place))} --as {release}"
-    if found.other:
-        told = listed([f"{name} is {what}" for name, what in found.other])
-        yield error(f"{place} mixes releases: of what {release} asks for, {told}", remedy)
-    if found.elsewhere:
-        told = listed([f"{name} ({other})" for name, other in found.elsewhere])
-        yield warning(f"{place} has files that {release} does not ask for, and others do: {told}", remedy)
-    if found.untold:
-        told = f"{len(found.untold)} files in {place} have names that releases give different bytes"
-        yield note(f"{told}, and nothing recorded tells which these are: {listed(list(found.untold))}", remedy)
-    if found.unknown:
-        yield note(f"no release asks for these in {place}: {listed(list(found.unknown))}")
-    if found.sound:
-        how = "read and hashed" if deep else "looked at (antscache doctor --deep reads all of them)"
-        yield ok(f"{len(found.sound)} files in {place} may be those of {release}, {how}; to take them over: {adopt}")
+    if judgement.mismatched:
+        names = list_names([f"{name} is {description}" for name, description in judgement.mismatched])
+        yield error(f"{directory} mixes releases; these files are not those of {release}: {names}", remedy)
+    if judgement.foreign:
+        names = list_names([f"{name} ({other})" for name, other in judgement.foreign])
+        yield warning(f"{directory} has files that {release} does not ask for, but other releases do: {names}", remedy)
+    if judgement.ambiguous:
+        names = list_names(list(judgement.ambiguous))
+        files_there = f"{directory} has {count_files(len(judgement.ambiguous))}"
+        what = f"{files_there} under names that stand for different bytes in different releases"
+        yield note(f"{what}, and no record tells which bytes these are: {names}", remedy)
+    if judgement.unknown:
+        yield note(f"no release asks for these files in {directory}: {list_names(list(judgement.unknown))}")
+    if judgement.fitting:
+        extent = "read completely" if deep else "read in part; antscache doctor --deep reads everything"
+        what = f"{count_files(len(judgement.fitting))} in {directory} may belong to {release} ({extent})"
+        yield ok(f"{what}; to take them over: antscache adopt {shlex.quote(str(directory))} --as {release}")

@@ -1,7 +1,7 @@
-"""Which release the files of a home are of, by their names, sizes and digests: pure.
+"""Find the release that the files of a home belong to, by their names, sizes and digests: pure.
 
-What a release means by a file name is an identifier. The bytes under that name may be those of any identifier that some
-release means by it, but for those that are known to be other bytes.
+A release gives each of its file names an identifier, and another release may give the same name another one. So a file
+may be any of the identifiers that releases give its name, except those whose recorded bytes are others.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
     from antscache.core import Descriptor, Identifier
 
-    Names = Mapping[str, frozenset[Identifier]]  # file name -> what a release may mean by it
-    Known = Mapping[Identifier, Descriptor]
+    IdentifiersByName = Mapping[str, frozenset[Identifier]]  # file name -> the identifiers that a release gives it
+    RecordedBlobs = Mapping[Identifier, Descriptor]
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
-    """A file as far as it was looked at.
+class ExaminedFile:
+    """A file, read as far as was necessary.
 
     Attributes:
-        blob: its bytes, if they were hashed.
-        problem: why it cannot be what its name says, if it cannot.
+        blob: the file's descriptor, if it was hashed.
+        problem: the reason why the file cannot have the form that its name says; empty if there is none.
     """
 
     name: str
@@ -37,90 +37,107 @@ class Glimpse:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the files of a home are, against one release.
+    """The files of a home, compared with one release.
 
     Attributes:
-        release: the one in use, or the one that most of the files are of; None where no file is of any.
-        sound: names under which it is what the release asks for, as far as can be told.
-        other: names under which it is something else, and what that is.
-        elsewhere: names that only other releases ask for, and the newest of those.
+        release: the installed release, or else the one that most files fit; None if no file fits any release.
+        fitting: names of the files that the release asks for, as far as can be known.
+        mismatched: names that the release asks for, but whose files are others; each with words for what its file is.
+        foreign: names that only other releases ask for, each with the newest of these releases.
         unknown: names that no release asks for.
-        untold: names that releases give different bytes, and nothing recorded tells which these are.
+        ambiguous: names that stand for different bytes in different releases, where no record tells which these are.
     """
 
     release: Release | None
-    sound: tuple[str, ...] = ()
-    other: tuple[tuple[str, str], ...] = ()
-    elsewhere: tuple[tuple[str, Release], ...] = ()
+    fitting: tuple[str, ...] = ()
+    mismatched: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[tuple[str, Release], ...] = ()
     unknown: tuple[str, ...] = ()
-    untold: tuple[str, ...] = ()
+    ambiguous: tuple[str, ...] = ()
 
 
 def judge(
-    files: Sequence[Glimpse], releases: Mapping[Release, Names], known: Known, in_use: Release | None
+    files: Sequence[ExaminedFile],
+    releases: Mapping[Release, IdentifiersByName],
+    recorded: RecordedBlobs,
+    installed: Release | None,
 ) -> Judgement:
-    """What `files` are, against the release `in_use`, or else the one that most of them are of; the newest of several.
+    """Compare `files` with the `installed` release, or else with the release that most files fit.
+
+    Of several releases that equally many files fit, the newest counts.
 
     Args:
-        files: in the home, and no cut ones.
-        releases: at hand, the newest last.
-        known: what identifiers turned out to be, as far as an origin or a mirror said so.
-        in_use: one of `releases`.
+        files: the files of the home that have the form that their names say.
+        releases: the known releases, the newest last.
+        recorded: the recorded blob of each identifier, where an origin or a mirror is the source of the record.
+        installed: one of `releases`.
     """
-    meanings = meanings_of(releases)
-    possible = {each.name: _possible(each, meanings.get(each.name, frozenset()), known) for each in files}
-    exact = {each.name for each in files if each.blob and each.blob in known.values()}
+    all_names = merge_names(releases)
+    possible = {file.name: _possible(file, all_names.get(file.name, frozenset()), recorded) for file in files}
+    exact = {file.name for file in files if file.blob and file.blob in recorded.values()}
     fits = {
-        release: sum(bool(names.get(name, frozenset()) & found) for name, found in possible.items())
+        release: sum(bool(names.get(name, frozenset()) & identifiers) for name, identifiers in possible.items())
         for release, names in releases.items()
     }
-    best = max(reversed(list(releases)), key=lambda each: fits[each], default=None)
-    release = in_use or best
-    if release is None or not (in_use or fits[release]):
+    newest_first = list(reversed(list(releases)))
+    best = max(newest_first, key=lambda release: fits[release], default=None)
+    release = installed or best
+    if release is None or not (installed or fits[release]):
         return Judgement(None, unknown=tuple(possible))
     wanted = releases[release]
-    sound, untold = list[str](), list[str]()
-    other, elsewhere = list[tuple[str, str]](), list[tuple[str, Release]]()
-    for name, found in possible.items():
-        if name not in meanings:
+    fitting, ambiguous = list[str](), list[str]()
+    mismatched, foreign = list[tuple[str, str]](), list[tuple[str, Release]]()
+    for name, identifiers in possible.items():
+        if name not in all_names:
             continue
         if name not in wanted:
-            elsewhere.append((name, next(each for each in reversed(list(releases)) if name in releases[each])))
-        elif not wanted[name] & found:
-            other.append((name, _named(name, found, releases, certain=name in exact)))
+            foreign.append((name, next(other for other in newest_first if name in releases[other])))
+        elif not wanted[name] & identifiers:
+            mismatched.append((name, _describe(name, identifiers, releases, certain=name in exact)))
         else:
-            (sound if name in exact or found <= wanted[name] else untold).append(name)
-    unknown = tuple(name for name in possible if name not in meanings)
-    return Judgement(release, tuple(sound), tuple(other), tuple(elsewhere), unknown, tuple(untold))
+            (fitting if name in exact or identifiers <= wanted[name] else ambiguous).append(name)
+    unknown = tuple(name for name in possible if name not in all_names)
+    return Judgement(release, tuple(fitting), tuple(mismatched), tuple(foreign), unknown, tuple(ambiguous))
 
 
-def _possible(file: Glimpse, meanings: frozenset[Identifier], known: Known) -> frozenset[Identifier]:
-    """The identifiers that the bytes of `file` may be those of."""
-    if file.blob and (found := frozenset(each for each, blob in known.items() if blob == file.blob)):
-        return found
+def _possible(file: ExaminedFile, identifiers: frozenset[Identifier], recorded: RecordedBlobs) -> frozenset[Identifier]:
+    """Return the identifiers that `file` may be; `identifiers` are those that releases give its name."""
+    if file.blob and (same := frozenset(identifier for identifier, blob in recorded.items() if blob == file.blob)):
+        return same
     return frozenset(
-        each for each in meanings if each not in known or (not file.blob and known[each].size == file.size)
+        identifier
+        for identifier in identifiers
+        if identifier not in recorded or (not file.blob and recorded[identifier].size == file.size)
     )
 
 
-def _named(name: str, found: Collection[Identifier], releases: Mapping[Release, Names], *, certain: bool) -> str:
-    """What bytes are that may be those of `found`; `certain` if they are."""
-    if not found:
-        return "bytes that nothing recorded is"
-    users = [str(each) for each in reversed(list(releases)) if releases[each].get(name, frozenset()) & frozenset(found)]
-    return f"{'' if certain else 'perhaps '}{min(found)}{f' of {users[0]}' if users else ''}"
+def _describe(
+    name: str, identifiers: Collection[Identifier], releases: Mapping[Release, IdentifiersByName], *, certain: bool
+) -> str:
+    """Say in words what a file is that may be any of `identifiers`, or is `certain` to be one of them."""
+    if not identifiers:
+        return "none of the recorded files"
+    users = [
+        str(release)
+        for release in reversed(list(releases))
+        if releases[release].get(name, frozenset()) & frozenset(identifiers)
+    ]
+    return f"{'' if certain else 'perhaps '}{min(identifiers)}{f' of {users[0]}' if users else ''}"
 
 
-def meanings_of(releases: Mapping[Release, Names]) -> Names:
-    """What any release means by a name."""
-    found: dict[str, frozenset[Identifier]] = {}
+def merge_names(releases: Mapping[Release, IdentifiersByName]) -> IdentifiersByName:
+    """Return for each file name the identifiers that any of `releases` gives it."""
+    merged: dict[str, frozenset[Identifier]] = {}
     for names in releases.values():
         for name, identifiers in names.items():
-            found[name] = found.get(name, frozenset()) | identifiers
-    return found
+            merged[name] = merged.get(name, frozenset()) | identifiers
+    return merged
 
 
-def undecided(file: Glimpse, meanings: Names, known: Known) -> bool:
-    """Whether to hash `file`, to tell what it is: its name and size leave several, and something is known of one."""
-    possible = _possible(file, meanings.get(file.name, frozenset()), known)
-    return len(possible) > 1 and not possible.isdisjoint(known)
+def needs_digest(file: ExaminedFile, all_names: IdentifiersByName, recorded: RecordedBlobs) -> bool:
+    """Return True if the digest of `file` would help to tell its identifier.
+
+    So it is if its name and size leave several identifiers, and at least one of these is recorded.
+    """
+    possible = _possible(file, all_names.get(file.name, frozenset()), recorded)
+    return len(possible) > 1 and not possible.isdisjoint(recorded)

@@ -1,4 +1,4 @@
-"""The machine that is examined: its settings, its home, the antspynet that is in use on it."""
+"""The machine that is examined: its settings, its home, its installed antspynet."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ if TYPE_CHECKING:
     from antscache.config import Settings
     from antscache.core import Manifest
 
+SUPERUSER_UID = 0
+
 
 class Host:
-    """What checks look at.
+    """The machine that checks look at.
 
     Args:
-        settings: those in force.
-        python: the interpreter whose antspynet is meant; None is the current environment's.
-        deep: whether to read all of the files in the home.
+        settings: the settings in force.
+        python: the interpreter whose antspynet is examined; None stands for that of the current environment.
+        deep: whether to read all files in `~/.keras/ANTsXNet` completely.
     """
 
     def __init__(self, settings: Settings, python: Path | None = None, *, deep: bool = False) -> None:
         self.settings = settings
         self.deep = deep
         self.layout = Layout(Path(settings.root))
-        below = [Layout(Path(each)).catalog for each in lower_directories(settings)]
+        below = [Layout(Path(lower)).catalog for lower in lower_directories(settings)]
         self.catalog = Catalog(self.layout.catalog, offline=True, below=below)
         self._python = python
 
     @property
-    def place(self) -> Path | None:
-        """Where an ANTsPyNet of this user looks, unless told otherwise; None if the user has no home."""
-        home = os.path.expanduser("~")  # noqa: PTH111  as ANTsPyNet does: where there is no home, it stays `~`
+    def antsxnet_directory(self) -> Path | None:
+        """The directory in the user's home where ANTsPyNet looks by default; None if the user has no home."""
+        home = os.path.expanduser("~")  # noqa: PTH111  as ANTsPyNet does: without a home it stays `~`
         return None if home == "~" else Path(home) / home_directory("antspynet")
 
     @property
-    def view(self) -> str | None:
-        """The view that `place` is, of the root or a lower cache, by the name of its directory; None if it is none."""
-        real = Path(os.path.realpath(self.place or "/"))
+    def view_slug(self) -> str | None:
+        """The name of the view that `antsxnet_directory` leads to, in the root or a lower cache; None if to no view."""
+        real = Path(os.path.realpath(self.antsxnet_directory or "/"))
         for root in (self.settings.root, *lower_directories(self.settings)):
             views = Path(os.path.realpath(Layout(Path(root)).views))
             if real != views and real.is_relative_to(views):
@@ -52,24 +54,26 @@ class Host:
 
     @cached_property
     def installation(self) -> Installation | None:
-        """The antspynet in use, if there is one.
+        """The installed antspynet, or None if there is none.
 
         Raises:
-            ManifestError: the interpreter that was named does not run.
+            ManifestError: `python` does not run.
         """
         return find_installation("antspynet", self._python)
 
     @cached_property
     def manifest(self) -> Manifest | None:
-        """What the antspynet in use asks for.
+        """The manifest of the installed antspynet, or None if there is none.
 
         Raises:
-            ManifestError: as `installation`; or its source is not understood.
+            ManifestError: `python` does not run, or the source of its antspynet is not understood.
         """
-        found = self.installation
-        return self.catalog.identified(read_source(found.directory, "antspynet", found.version)) if found else None
+        installed = self.installation
+        if installed is None:
+            return None
+        return self.catalog.identified(read_source(installed.directory, "antspynet", installed.version))
 
 
-def nearest(path: Path) -> Path:
-    """`path`, or the closest directory above it that is there."""
-    return next((each for each in (path, *path.parents) if os.path.lexists(each)), Path("/"))
+def nearest_existing(path: Path) -> Path:
+    """Return `path`, or else the closest of its parents that exists."""
+    return next((place for place in (path, *path.parents) if os.path.lexists(place)), Path("/"))

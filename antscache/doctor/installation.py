@@ -1,4 +1,4 @@
-"""What is installed: antscache and what it uses, and the antspynet in use with where it would look."""
+"""Check the versions of antscache and antspynet, and the directory that the installed antspynet reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from antscache import __version__, hook
 from antscache.doctor.finding import error as wrong
-from antscache.doctor.finding import listed, note, ok, warning
+from antscache.doctor.finding import list_names, note, ok, warning
 from antscache.errors import AntsCacheError
 from antscache.formats import is_h5py_installed
 from antscache.root import Root
@@ -19,73 +19,74 @@ if TYPE_CHECKING:
     from antscache.core import Release
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
-    from antscache.hook import Hooked
+    from antscache.hook import HookStatus
 
 
 def check_versions() -> Iterator[Finding]:
-    """What antscache runs on."""
+    """Report the versions of antscache, Python and the system, and a missing h5py."""
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
     yield ok(f"antscache {__version__} on Python {platform.python_version()}, {system}")
     if not is_h5py_installed():
         yield note(
-            "h5py is not installed, so a network of unknown digest is not walked through for what leads out of it",
+            "h5py is not installed, so antscache cannot check whether a network of unknown digest uses other files",
             "pip install 'antscache[hdf5]'",
         )
 
 
 def check_installation(host: Host) -> Iterator[Finding]:
-    """Which antspynet is in use, what it asks for, and what it would see."""
-    found, manifest = host.installation, host.manifest
-    if found is None or manifest is None:
-        yield note("no antspynet is installed in this environment", "name another one: antscache doctor --python PATH")
+    """Check which antspynet is installed, and that it reads the files of its own release."""
+    installed, manifest = host.installation, host.manifest
+    if installed is None or manifest is None:
+        remedy = "to check another environment: antscache doctor --python PATH"
+        yield note("no antspynet is installed in this environment", remedy)
         return
-    yield ok(f"{manifest.release} is in use, of {found.python}, in {found.directory}")
+    yield ok(f"{manifest.release} is installed for {installed.python}, in {installed.directory}")
     if "+" in manifest.release.version:
-        yield note(f"its source is not that of a published {found.version}, so it is a release of its own")
-    hooked = hook.status(found.python)
-    if hooked.enabled:
-        yield from _hooked(host, manifest.release, hooked)
+        yield note(f"its source differs from the published {installed.version}, so it counts as a release of its own")
+    hooked = hook.status(installed.python)
+    if hooked.target:
+        yield from _check_hook(host, manifest.release, hooked)
     else:
-        yield from _seen(host, manifest.release)
+        yield from _check_home(host, manifest.release)
 
 
-def _hooked(host: Host, release: Release, hooked: Hooked) -> Iterator[Finding]:
-    """Whether the hook, which is on, leads anywhere."""
-    if hooked.gone:
-        told = f"the hook is on and leads to {hooked.gone}, which is not there any more"
-        yield wrong(told, f"antscache hook enable --python {hooked.python}")
+def _check_hook(host: Host, release: Release, hooked: HookStatus) -> Iterator[Finding]:
+    """Check that the hook, which is on, has all that it needs."""
+    if hooked.missing_file:
+        what = f"the hook is on, but needs {hooked.missing_file}, which does not exist any more"
+        yield wrong(what, f"antscache hook enable --python {hooked.python}")
     else:
-        yield ok(f"the hook is on, so it sees the view of {release}, wherever its home is")
-        yield from _missing(host, release)
+        yield ok(f"the hook is on: this antspynet reads the view of {release}, wherever its home is")
+        yield from _check_missing(host, release)
 
 
-def _seen(host: Host, release: Release) -> Iterator[Finding]:
-    """Whether what `release` would see is its view."""
-    place = host.place
-    if place is None:
-        yield wrong("you have no home, and ANTsPyNet looks for its files there", f"export {_home_is(release)}")
+def _check_home(host: Host, release: Release) -> Iterator[Finding]:
+    """Check that the user's own home leads to the view of `release`, because no hook is on."""
+    directory = host.antsxnet_directory
+    if directory is None:
+        what = "you have no home directory, and ANTsPyNet looks for its files there"
+        yield wrong(what, f'export HOME="$(antscache path {release})"')
         return
-    slug = host.view
+    slug = host.view_slug
     if slug is None:
-        filled = "whatever filled it" if place.exists() else "which is not there, and would fill it anew"
         remedy = "antscache run -- python ...; or for good: antscache hook enable"
-        yield note(f"it would see {place}, no view but {filled}", remedy)
+        detail = "is not a view" if directory.exists() else "does not exist: it would download its files there"
+        yield note(f"without the hook this antspynet reads {directory}, which {detail}", remedy)
     elif slug != release.slug:
-        yield wrong(f"it would see {place}, which is the view of {slug}", "antscache run -- python ...")
+        yield wrong(f"this antspynet reads {directory}, which is the view of {slug}", "antscache run -- python ...")
     else:
-        yield ok(f"it would see {place}, which is its view")
-        yield from _missing(host, release)
+        yield ok(f"this antspynet reads {directory}, which is its view")
+        yield from _check_missing(host, release)
 
 
-def _missing(host: Host, release: Release) -> Iterator[Finding]:
+def _check_missing(host: Host, release: Release) -> Iterator[Finding]:
+    """Check that no file is missing from the view of `release`."""
     try:
         missing = find_view(Root.open(host.settings), release).missing
     except AntsCacheError as error:
         yield warning(str(error), error.hint)
         return
     if missing:
-        yield warning(f"missing from it: {listed(list(missing))}", f"antscache prefetch {release}")
-
-
-def _home_is(release: Release) -> str:
-    return f'HOME="$(antscache path {release})"'
+        yield warning(
+            f"missing from the view of {release}: {list_names(list(missing))}", f"antscache prefetch {release}"
+        )

@@ -1,4 +1,4 @@
-"""Whether the origins answer: each is asked once for the smallest file of a release."""
+"""Check that the origins answer: request the same small file from each of them, once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from antscache import config
 from antscache.core import Wanted
 from antscache.doctor.finding import error, note, ok, warning
-from antscache.doctor.patience import outcomes
-from antscache.fetch import CHALLENGE, Client, RangeRequest, Refusal, open_at, parse_origins
+from antscache.doctor.patience import run_jobs
+from antscache.fetch import CHALLENGE_STATUS, Client, RangeRequest, Refusal, open_at, parse_origins
 from antscache.formats import FormError, form_of
 from antscache.store import Store
 
@@ -22,46 +22,48 @@ if TYPE_CHECKING:
     from antscache.doctor.host import Host
     from antscache.fetch import Origin
 
-SILENCE = 10.0  # seconds
-PATIENCE = 30.0  # seconds for all origins, which are asked at once
-PROXY_AUTHENTICATION = 407
-MOST = 1 << 16  # bytes of an answer that are read
-NO_ROUTE = "set HTTPS_PROXY if there is a proxy, ANTSCACHE_MIRRORS if there is a mirror, or ANTSCACHE_OFFLINE=1"
+SILENCE_TIMEOUT_SECONDS = 10.0  # without data from one origin
+TOTAL_TIMEOUT_SECONDS = 30.0  # for all origins, which are asked at once
+PROXY_AUTHENTICATION_STATUS = 407  # HTTP's "Proxy Authentication Required"
+MAX_READ_BYTES = 1 << 16  # of an answer
+NO_ORIGIN_REMEDY = (
+    "set HTTPS_PROXY if your network needs a proxy, ANTSCACHE_MIRRORS if you have a mirror, or ANTSCACHE_OFFLINE=1"
+)
 
 
 def check_origins(host: Host) -> Iterator[Finding]:
-    """Which origins answer with a file, and what the others say."""
+    """Check which origins answer with a file, and report the errors of the others."""
     if host.settings.offline:
-        yield note(
-            "offline: no origin is asked, and nothing can be fetched", "unset ANTSCACHE_OFFLINE, or no --offline"
-        )
+        remedy = "to fetch files, unset ANTSCACHE_OFFLINE and leave out --offline"
+        yield note("offline: no origin was asked, and nothing can be fetched", remedy)
         return
     origins = parse_origins(host.settings.mirrors, host.settings.origins)
     wanted = _smallest(host)
-    timeout, tokens = min(SILENCE, host.settings.timeout), config.tokens()
-    answers = outcomes([partial(_ask, each, wanted, timeout, tokens) for each in origins], PATIENCE)
-    yield from _told(origins, answers, wanted)
+    timeout, tokens = min(SILENCE_TIMEOUT_SECONDS, host.settings.timeout), config.read_tokens()
+    jobs = [partial(_request, origin, wanted, timeout, tokens) for origin in origins]
+    yield from _report(origins, run_jobs(jobs, TOTAL_TIMEOUT_SECONDS), wanted)
 
 
 def _smallest(host: Host) -> Wanted:
     """Return a small file that every origin should have: a transform of the newest release."""
-    newest = next(each for each in reversed(host.catalog.releases()) if each.package == "antspynet")
+    newest = next(release for release in reversed(host.catalog.releases()) if release.package == "antspynet")
     manifest = host.catalog.find(newest)
     wanted = [
         Wanted(entry.identifier, entry.file, newest)
         for entry in (manifest.entries if manifest else ())
         if entry.identifier
     ]
-    smallest = min(wanted, key=lambda each: not each.file.endswith(".mat"))
+    smallest = min(wanted, key=lambda file: not file.file.endswith(".mat"))
     record = Store(host.layout.root).record(smallest.identifier)
     return replace(smallest, known=record.descriptor if record else None)
 
 
-def _ask(origin: Origin, wanted: Wanted, timeout: float, tokens: dict[str, str]) -> None:
-    """Read the beginning of the answer.
+def _request(origin: Origin, wanted: Wanted, timeout: float, tokens: dict[str, str]) -> None:
+    """Request `wanted` from `origin`, and check the beginning of the answer.
 
     Raises:
-        Refusal: it is not the file.
+        Refusal: `origin` did not answer with the file.
+        FormError: the answer does not have the form of the file.
         ConfigError: the proxy or the certificates that the environment names cannot be used.
     """
     form, size = form_of(wanted.file), 0
@@ -70,35 +72,36 @@ def _ask(origin: Origin, wanted: Wanted, timeout: float, tokens: dict[str, str])
             for chunk in body:
                 form.feed(chunk)
                 size += len(chunk)
-                if size > MOST:
+                if size > MAX_READ_BYTES:
                     return
         form.finish()
 
 
-def _told(origins: Sequence[Origin], answers: Sequence[Exception | None], wanted: Wanted) -> Iterator[Finding]:
-    reached = any(answer is None for answer in answers)
+def _report(origins: Sequence[Origin], answers: Sequence[Exception | None], wanted: Wanted) -> Iterator[Finding]:
+    """Yield a finding for each origin; its answer is None if it delivered the file, or else the error."""
+    any_delivered = any(answer is None for answer in answers)
     for origin, answer in zip(origins, answers, strict=True):
         if answer is None:
             yield ok(f"{origin.name} answers")
         elif isinstance(answer, Refusal | FormError | TimeoutError):
-            told = f"{origin.name} gives no {wanted.identifier} ({wanted.file}): {_said(answer)}"
-            remedy = "take it out of ANTSCACHE_MIRRORS, or put the file there" if origin.trust == "mirror" else ""
-            route = reached and origin.trust == "origin"  # one route is as good as the others
-            yield note(told) if route else warning(told, remedy or _what_then(answer))
+            reason = f"the request {answer}" if isinstance(answer, TimeoutError) else str(answer)
+            what = f"{origin.name} did not deliver {wanted.identifier} ({wanted.file}): {reason}"
+            if any_delivered and origin.trust == "origin":  # one of Figshare's routes is as good as another
+                yield note(what)
+            elif origin.trust == "mirror":
+                yield warning(what, "put the file there, or remove this mirror from ANTSCACHE_MIRRORS")
+            else:
+                yield warning(what, _remedy(answer))
         else:
             raise answer
-    if not reached:
-        yield error("no origin answers with a file: what is missing cannot be fetched", NO_ROUTE)
+    if not any_delivered:
+        yield error("no origin answers with a file: missing files cannot be fetched", NO_ORIGIN_REMEDY)
 
 
-def _said(answer: Exception) -> str:
-    return f"did {answer}" if isinstance(answer, TimeoutError) else str(answer)
-
-
-def _what_then(answer: Exception) -> str:
-    """Say what to do about an origin that refuses everybody; empty where nobody can tell."""
-    if str(answer).startswith(f"{CHALLENGE} "):
-        return "it takes programs for robots: try another network, or set ANTSCACHE_MIRRORS"
-    if str(answer).startswith(f"{PROXY_AUTHENTICATION} "):
-        return "write user and password into HTTPS_PROXY"
+def _remedy(answer: Exception) -> str:
+    """Return what you can do about an origin that answers like this; empty if no remedy is known."""
+    if str(answer).startswith(f"{CHALLENGE_STATUS} "):
+        return "this origin turns programs away: try another network, or set ANTSCACHE_MIRRORS"
+    if str(answer).startswith(f"{PROXY_AUTHENTICATION_STATUS} "):
+        return "add your user name and password to HTTPS_PROXY: http://USER:PASSWORD@HOST:PORT"
     return ""

@@ -1,4 +1,4 @@
-"""Waiting for what may never end, and taking whatever comes of it."""
+"""Run jobs that may fail, or may never end, and collect their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 
 class _Job(threading.Thread, Generic[Value]):
-    """A job in a thread that the process does not wait for when it exits."""
+    """A job in a thread of its own. The process does not wait for the thread when it exits."""
 
     def __init__(self, job: Callable[[], Value]) -> None:
         super().__init__(daemon=True)
@@ -21,28 +21,28 @@ class _Job(threading.Thread, Generic[Value]):
         self.outcome: Value | Exception = RuntimeError("the thread ended before its job")
 
     def run(self) -> None:
-        """Do the job."""
+        """Run the job, and keep its result or its exception as `outcome`."""
         try:
             self.outcome = self._job()
-        except Exception as error:  # noqa: BLE001  whatever goes wrong in a check is what a doctor has to tell of
+        except Exception as error:  # noqa: BLE001  a doctor reports every error of a check
             self.outcome = error
 
 
-def outcomes(jobs: Sequence[Callable[[], Value]], patience: float | None) -> list[Value | Exception]:
-    """What became of each job, all done at once: what it returned, or what it raised.
+def run_jobs(jobs: Sequence[Callable[[], Value]], timeout: float | None) -> list[Value | Exception]:
+    """Run all `jobs` at once, and return for each the value that it returned, or the exception that it raised.
 
     Args:
-        jobs: they share nothing that two may not use at once.
-        patience: seconds for all of them; a job that has not ended then is left behind, and its outcome is a
-            TimeoutError. None is for ever.
+        jobs: functions that may run at the same time.
+        timeout: seconds for all of them together. A job that is still running then is left alone, and its outcome is
+            a TimeoutError. None sets no limit.
     """
     started = time.monotonic()
     threads = [_Job(job) for job in jobs]
     for thread in threads:
         thread.start()
-    found: list[Value | Exception] = []
+    outcomes: list[Value | Exception] = []
     for thread in threads:
-        thread.join(None if patience is None else max(0.0, started + patience - time.monotonic()))
-        late = TimeoutError(f"not end within {patience:g} seconds") if thread.is_alive() else None
-        found.append(late or thread.outcome)
-    return found
+        thread.join(None if timeout is None else max(0.0, started + timeout - time.monotonic()))
+        late = TimeoutError(f"did not end within {timeout:g} seconds") if thread.is_alive() else None
+        outcomes.append(late or thread.outcome)
+    return outcomes

@@ -1,4 +1,4 @@
-"""Whose the root is, and what each user may do in it."""
+"""Check the owners and modes of the files in the root: what you, root, and a group may do with them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from antscache import store
 from antscache.disk import user_name
-from antscache.doctor.finding import error, note, ok, warning
-from antscache.doctor.host import nearest
+from antscache.doctor.finding import count_paths, error, note, ok, warning
+from antscache.doctor.host import SUPERUSER_UID, nearest_existing
 from antscache.doctor.root import is_shared
 
 if TYPE_CHECKING:
@@ -21,142 +21,152 @@ if TYPE_CHECKING:
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
 
-SUPERUSER = 0
-GROUP = 0o050  # what a umask of 077 takes from the group, and one of 022 does not
+GROUP_ACCESS_BITS = 0o050  # a umask of 077 takes these from the group, and a umask of 022 does not
 
 
 @dataclass(slots=True)
-class Owned:
-    """What lies in a root, by what may be done with it; paths of files and directories.
+class Permissions:
+    """The files and directories in a root, by what you and its group may do with them.
 
     Attributes:
-        supers: how many belong to root.
-        unwritable: directories that may not be written to.
-        unreadable: files and directories that may not be read.
-        closed: those that their group may not read, and directories that do not hand their group on.
+        owned_by_root: the number of those that belong to the user root.
+        unwritable: directories that you may not write to.
+        unreadable: files and directories that you may not read.
+        closed: those that their group may not read, and directories without setgid, which do not pass on their group.
     """
 
-    supers: int = 0
+    owned_by_root: int = 0
     unwritable: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
 
 def check_owners(host: Host) -> Iterator[Finding]:
-    """Whether what the root holds can be read, and written to by who uses it."""
+    """Check that you may read the files in the root and write to its directories, and so may a group that shares it."""
     root = host.layout.root
     if not root.is_dir() or _is_empty(root):
-        yield from _not_made(root)
+        yield from _check_parent(root)
         return
-    owned, shared = _look(root), is_shared(host.layout)
-    found = [*_of_root(root, owned, shared=shared), *_of_modes(root, owned), *_of_group(root, owned, shared=shared)]
-    yield from found or [ok(f"{root} belongs to {user_name(root.stat().st_uid)}, and you may write to it")]
+    permissions, shared = _collect(root), is_shared(host.layout)
+    findings = [
+        *_check_root_user(root, permissions, shared=shared),
+        *_check_modes(root, permissions),
+        *_check_group(root, permissions, shared=shared),
+    ]
+    yield from findings or [ok(f"{root} belongs to {user_name(root.stat().st_uid)}, and you may write to it")]
 
 
 def _is_empty(root: Path) -> bool:
     try:
-        return not os.listdir(root)  # noqa: PTH208  its names are enough
+        return not os.listdir(root)  # noqa: PTH208  the names are enough
     except OSError:
         return False
 
 
-def _not_made(root: Path) -> Iterator[Finding]:
-    there = nearest(root)
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        yield ok(f"{root} can be made in {there}")
-    elif there.is_dir():
-        told = (
-            f"{root} cannot be made: {there} belongs to {user_name(there.stat().st_uid)}, and you may not write to it"
-        )
-        yield error(told, "name another root with --root or ANTSCACHE_DIR")
+def _check_parent(root: Path) -> Iterator[Finding]:
+    """Check that `root`, which does not exist or is empty, can be created."""
+    place = nearest_existing(root)
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        yield ok(f"{root} can be created in {place}")
+    elif place.is_dir():
+        owner = user_name(place.stat().st_uid)
+        what = f"{root} cannot be created: {place} belongs to {owner}, and you may not write to it"
+        yield error(what, "name another root with --root or ANTSCACHE_DIR")
     else:
-        yield error(f"{root} cannot be made: {there} is not a directory", "name another root with --root")
+        yield error(f"{root} cannot be created: {place} is not a directory", "name another root with --root")
 
 
-def _look(root: Path) -> Owned:
-    """What is in `root`. The links of views are left out: they share their blobs' owners and modes."""
-    owned = Owned()
+def _collect(root: Path) -> Permissions:
+    """Look at everything in `root`, except the files of views, which have the owners and modes of their blobs."""
+    permissions = Permissions()
     views = str(root / "views")
-    _add(owned, str(root))
+    _add(permissions, str(root))
     for directory, directories, files in os.walk(root, onerror=lambda _: None):
         names = directories if directory.startswith(views) else directories + files
         for name in names:
-            _add(owned, os.path.join(directory, name))  # noqa: PTH118  there may be many
-    return owned
+            _add(permissions, os.path.join(directory, name))  # noqa: PTH118  there may be many
+    return permissions
 
 
-def _add(owned: Owned, path: str) -> None:
+def _add(permissions: Permissions, path: str) -> None:
+    """Add the file or directory at `path` to `permissions`."""
     try:
         status = os.lstat(path)
     except OSError:
-        return  # gone meanwhile
+        return  # it was deleted meanwhile
     directory = S_ISDIR(status.st_mode)
-    owned.supers += status.st_uid == SUPERUSER
+    permissions.owned_by_root += status.st_uid == SUPERUSER_UID
     if not os.access(path, os.R_OK | (os.X_OK if directory else 0)) and not os.path.islink(path):  # noqa: PTH114
-        owned.unreadable.append(path)
+        permissions.unreadable.append(path)
     if directory and not os.access(path, os.W_OK | os.X_OK):
-        owned.unwritable.append(path)
+        permissions.unwritable.append(path)
     if not status.st_mode & S_IRGRP or (directory and not status.st_mode & S_ISGID):
-        owned.closed.append(path)
+        permissions.closed.append(path)
 
 
-def _of_root(root: Path, owned: Owned, *, shared: bool) -> Iterator[Finding]:
-    """What belongs to root and should not, or will if it goes on like that."""
+def _check_root_user(root: Path, permissions: Permissions, *, shared: bool) -> Iterator[Finding]:
+    """Check that no files of the user root are in `root` where others use it, and that root will not add any."""
     me, owner = os.geteuid(), root.stat().st_uid
-    if me == SUPERUSER:
-        if owner != SUPERUSER:
+    if me == SUPERUSER_UID:
+        if owner != SUPERUSER_UID:
             as_owner = f"docker run --user {owner}:{root.stat().st_gid}"
-            told = f"you are root and {root} belongs to {user_name(owner)}, who may not change what you write there"
-            yield warning(told, f"run antscache as its owner; in a container: {as_owner}")
-    elif owned.supers:
-        whose = f"{me}" if shared else f"{me}:{os.getegid()}"
-        told = f"{owned.supers} files and directories in {root} belong to root, as after a docker run without --user"
-        remedy = f"sudo find {shlex.quote(str(root))} -user root -exec chown -h {whose} {{}} +"
+            consequence = "who may not change the files that you write there"
+            what = f"you are root, but {root} belongs to {user_name(owner)}, {consequence}"
+            yield warning(what, f"run antscache as its owner; in a container: {as_owner}")
+    elif permissions.owned_by_root:
+        new_owner = f"{me}" if shared else f"{me}:{os.getegid()}"
+        paths = f"{count_paths(permissions.owned_by_root)} in {root}"
+        what = f"the user root owns {paths}, as after a docker run without --user"
+        remedy = f"sudo find {shlex.quote(str(root))} -user root -exec chown -h {new_owner} {{}} +"
         remedy += f"; from now on: docker run --user {me}:{os.getegid()}"
-        bad = any(Path(path).stat().st_uid == SUPERUSER for path in owned.unwritable)
-        yield error(f"{told}, and you may not write there", remedy) if bad else warning(told, remedy)
+        blocked = any(Path(path).stat().st_uid == SUPERUSER_UID for path in permissions.unwritable)
+        yield error(f"{what}, and you may not write there", remedy) if blocked else warning(what, remedy)
 
 
-def _of_modes(root: Path, owned: Owned) -> Iterator[Finding]:
-    """What may not be written to or read."""
+def _check_modes(root: Path, permissions: Permissions) -> Iterator[Finding]:
+    """Check that you may read `root` and write to its directories, except those that `_check_root_user` reports."""
     me, status = os.geteuid(), root.stat()
-    mine = [path for path in owned.unwritable if Path(path).stat().st_uid == me]
-    others = [path for path in owned.unwritable if Path(path).stat().st_uid not in {me, SUPERUSER}]
-    lower = "to read what it holds, set ANTSCACHE_SITE_DIRS to it and name a root of your own with ANTSCACHE_DIR"
+    mine = [path for path in permissions.unwritable if Path(path).stat().st_uid == me]
+    others = [path for path in permissions.unwritable if Path(path).stat().st_uid not in {me, SUPERUSER_UID}]
+    use_as_lower = "to use its files, set ANTSCACHE_SITE_DIRS to it, and ANTSCACHE_DIR to a root of your own"
     if os.statvfs(root).f_flag & os.ST_RDONLY:
-        yield warning(f"{root} is on a read-only filesystem: what it holds can be used, and nothing added", lower)
+        what = f"{root} is on a read-only filesystem: you can use its files, but antscache cannot add any"
+        yield warning(what, use_as_lower)
     elif mine:
-        yield error(f"you may not write to {mine[0]}, which is yours", f"chmod u+rwx {shlex.quote(mine[0])}")
+        yield error(f"you may not write to {mine[0]}, although it is yours", f"chmod u+rwx {shlex.quote(mine[0])}")
     elif others:
-        whose = user_name(Path(others[0]).stat().st_uid)
-        yield warning(f"you may not write to {others[0]}, which belongs to {whose}", lower)
-    elif me != SUPERUSER and status.st_uid not in {me, SUPERUSER}:
+        owner = user_name(Path(others[0]).stat().st_uid)
+        yield warning(f"you may not write to {others[0]}: it belongs to {owner}", use_as_lower)
+    elif me != SUPERUSER_UID and status.st_uid not in {me, SUPERUSER_UID}:
         yield note(f"{root} belongs to {user_name(status.st_uid)}, and you may write to it")
-    if owned.unreadable:
-        more = f" and {len(owned.unreadable) - 1} more" if len(owned.unreadable) > 1 else ""
-        whose = user_name(os.lstat(owned.unreadable[0]).st_uid)
-        remedy = f"let {whose} run: chmod -R a+rX {shlex.quote(str(root))}"
-        yield error(f"you may not read {owned.unreadable[0]}{more}, which belongs to {whose}", remedy)
+    if permissions.unreadable:
+        path = permissions.unreadable[0]
+        more = f" and {len(permissions.unreadable) - 1} more" if len(permissions.unreadable) > 1 else ""
+        owner = user_name(os.lstat(path).st_uid)
+        remedy = f"its owner has to run: chmod -R a+rX {shlex.quote(str(root))}"
+        yield error(f"you may not read {path}{more}: it belongs to {owner}", remedy)
 
 
-def _of_group(root: Path, owned: Owned, *, shared: bool) -> Iterator[Finding]:
-    """What a group that shares the root cannot use."""
+def _check_group(root: Path, permissions: Permissions, *, shared: bool) -> Iterator[Finding]:
+    """Check that the group of a shared `root` may use everything in it, and that your umask lets it."""
     if not shared:
         return
     quoted = shlex.quote(str(root))
-    if owned.closed:
-        told = f"{len(owned.closed)} files and directories in {root} are closed to its group, such as {owned.closed[0]}"
-        yield warning(told, f"let whom they belong to run: antscache init --shared --root {quoted}")
-    if above := store.closed(root):
-        yield warning(f"{above} is closed to the group of {root}, which is below it", f"chmod g+x {above}")
-    umask = _umask()
-    if umask & GROUP:
-        told = f"your umask is {umask:04o}: antscache opens to the group what it makes in {root}, other programs do not"
-        yield note(told, "umask 0002 before you put anything there by hand")
+    if permissions.closed:
+        paths = f"{count_paths(len(permissions.closed))}, for example {permissions.closed[0]}"
+        what = f"closed to the group of {root}: {paths}"
+        yield warning(what, f"their owners have to run: antscache init --shared --root {quoted}")
+    if above := store.find_impassable_parent(root):
+        what = f"{above} is closed to the group of {root}, so the group cannot get to the root"
+        yield warning(what, f"chmod g+x {shlex.quote(str(above))}")
+    umask = _read_umask()
+    if umask & GROUP_ACCESS_BITS:
+        what = f"your umask is {umask:04o}: files that you copy to {root} yourself are closed to its group"
+        yield note(f"{what}; those that antscache writes are not", "run umask 0002 before you copy files there")
 
 
-def _umask() -> int:
-    """The umask, without a moment in which it is another one, where the system tells (Linux from 4.7 on)."""
+def _read_umask() -> int:
+    """Return the umask. Where the system tells it (Linux 4.7 or later), it is not changed, not even for a moment."""
     try:
         lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)

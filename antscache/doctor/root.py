@@ -1,4 +1,4 @@
-"""The root: whether it can be used, what is left over in it, and whether what is wanted has room."""
+"""Check the root: is it usable, are there leftovers, and is there enough disk space."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 
 from antscache import disk
 from antscache.core import Description, Manifest
-from antscache.doctor.finding import error, note, ok, size, warning
-from antscache.doctor.host import nearest
-from antscache.fetch import known_sizes, need
+from antscache.doctor.finding import count_files, error, format_size, note, ok, warning
+from antscache.doctor.host import nearest_existing
+from antscache.fetch import collect_known_sizes, measure_need
 from antscache.operations import GRACE_SECONDS, make_plan
 from antscache.root import Root
 from antscache.store import Store, Trash, stale_files
@@ -27,40 +27,40 @@ if TYPE_CHECKING:
     from antscache.doctor.host import Host
     from antscache.fetch import Need
 
-FEW_BYTES = 1_000_000_000  # a release of ANTsPyNet is many times as large
-FEW_INODES = 1_000  # a release's files, its records and the links of its view are about as many
-FILES_EACH = 4  # a blob, its record, its name in a view, its lock
+MIN_FREE_BYTES = 1_000_000_000  # a release of ANTsPyNet is larger
+MIN_FREE_INODES = 1_000  # about as many as the blobs, the records and the view of a release need
+INODES_PER_FILE = 4  # its blob, its record, its name in a view, its lock
 
 
 def check_root(host: Host) -> Iterator[Finding]:
-    """Whether the root is one that this antscache understands."""
+    """Check that this antscache understands the root."""
     layout = host.layout
     if layout.root.is_symlink() and not layout.root.exists():
-        told = f"{layout.root} is a link to {layout.root.readlink()}, which is not there"
-        yield error(told, "mount what it leads to, or name another root with --root or ANTSCACHE_DIR")
+        what = f"{layout.root} is a link to {layout.root.readlink()}, which does not exist"
+        yield error(what, "mount the directory that it leads to, or name another root with --root or ANTSCACHE_DIR")
         return
     Store(layout.root).check()
     if layout.description.exists():
         yield ok(f"the root is {layout.root}{', shared by a group' if is_shared(layout) else ''}")
     else:
-        yield ok(f"the root is {layout.root}, which is not made yet")
+        yield ok(f"the root is {layout.root}; antscache has not created it yet")
 
 
 def is_shared(layout: Layout) -> bool:
-    """Whether the root is one for a group, as far as that can be read."""
+    """Return True if the root is shared by a group; False also if that cannot be read."""
     try:
         return msgspec.json.decode(disk.read(layout.description), type=Description).shared
-    except (OSError, *disk.DAMAGED):
+    except (OSError, *disk.DECODE_ERRORS):
         return False
 
 
 def check_leftovers(host: Host) -> Iterator[Finding]:
-    """What lies in `ingest/` and `trash/`."""
-    found = [*_ingests(host.layout), *_condemned(host.layout)]
-    yield from found or [ok("nothing is left over in ingest/ and trash/")]
+    """Check for old files in `ingest/` and `trash/`, and for things there that antscache did not create."""
+    findings = [*_check_ingest(host.layout), *_check_trash(host.layout)]
+    yield from findings or [ok("nothing is left over in ingest/ and trash/")]
 
 
-def _ingests(layout: Layout) -> Iterator[Finding]:
+def _check_ingest(layout: Layout) -> Iterator[Finding]:
     files, others = dict[str, int](), []
     if layout.ingest.is_dir():
         with os.scandir(layout.ingest) as entries:
@@ -71,29 +71,32 @@ def _ingests(layout: Layout) -> Iterator[Finding]:
                     others.append(entry.path)
     old = {str(path) for path in stale_files(layout)} & files.keys()
     if old:
-        told = f"{len(old)} of {len(files)} files in ingest/ ({size(sum(files[path] for path in old))})"
-        yield note(f"{told} have been written to by nobody for a day", "antscache gc")
+        total = format_size(sum(files[path] for path in old))
+        what = f"ingest/: {len(old)} of {count_files(len(files))} ({total}) unchanged for a day"
+        yield note(what, "antscache gc")
     elif files:
-        yield ok(f"{len(files)} files in ingest/ ({size(sum(files.values()))}) are being written, or gone on from")
+        total = format_size(sum(files.values()))
+        yield ok(f"ingest/: {count_files(len(files))} ({total}) being written, or to be resumed")
     if others:
-        yield warning(
-            f"{others[0]} is not a file, and antscache did not put it there", f"rm -r {shlex.quote(others[0])}"
-        )
+        what = f"{others[0]} is not a file, and antscache did not create it"
+        yield warning(what, f"rm -r {shlex.quote(others[0])}")
 
 
-def _condemned(layout: Layout) -> Iterator[Finding]:
+def _check_trash(layout: Layout) -> Iterator[Finding]:
     contents = Trash(layout).contents()
-    old = [each for each in contents if abs(time.time() - each.since) > GRACE_SECONDS]
+    old = [condemned for condemned in contents if abs(time.time() - condemned.since) > GRACE_SECONDS]
     if old:
-        told = f"{len(old)} of {len(contents)} files in trash/ ({size(sum(each.size for each in old))})"
-        yield note(f"{told} are condemned for longer than a day", "antscache gc")
+        total = format_size(sum(condemned.size for condemned in old))
+        what = f"trash/: {len(old)} of {count_files(len(contents))} ({total}) condemned more than a day ago"
+        yield note(what, "antscache gc")
     elif contents:
-        yield ok(f"{len(contents)} files in trash/ ({size(sum(e.size for e in contents))}) wait for a gc in a day")
-    names = {each.path.name for each in contents}
+        total = format_size(sum(condemned.size for condemned in contents))
+        yield ok(f"trash/: {count_files(len(contents))} ({total}) condemned; antscache gc deletes them after a day")
+    names = {condemned.path.name for condemned in contents}
     others = sorted(path.name for path in _children(layout.trash) if path.name not in names)
     if others:
-        there = shlex.quote(str(layout.trash / others[0]))
-        yield warning(f"{there} is not antscache's, and stays where it is", f"rm -r {there}")
+        path = shlex.quote(str(layout.trash / others[0]))
+        yield warning(f"antscache did not create {path}, and never deletes it", f"rm -r {path}")
 
 
 def _children(directory: Path) -> list[Path]:
@@ -101,38 +104,38 @@ def _children(directory: Path) -> list[Path]:
 
 
 def check_space(host: Host) -> Iterator[Finding]:
-    """Whether what is selected and not held has room."""
+    """Check that the disk has room for the files that are selected and not held."""
     root = Root.open(host.settings)
-    wanted = {each.identifier: each for each in _wanted(root)}
+    wanted = {file.identifier: file for file in _missing_files(root)}
     fetch = tuple(wanted.values())
-    cost = need(root, fetch, known_sizes(root, fetch))
-    there = nearest(host.layout.root)
+    cost = measure_need(root, fetch, collect_known_sizes(root, fetch))
+    place = nearest_existing(host.layout.root)
     if cost.free is None:
-        yield note(f"the filesystem of {there} does not tell how much room it has")
+        yield note(f"the filesystem of {place} does not tell its free space")
         return
-    yield _bytes(there, cost, cost.free, len(wanted))
-    status = os.statvfs(there)
-    if status.f_files and status.f_favail < max(FEW_INODES, FILES_EACH * len(wanted)):
-        yield warning(
-            f"the filesystem of {there} has room for {status.f_favail} more files", "remove small files there"
-        )
+    yield _check_bytes(place, cost, cost.free, len(wanted))
+    status = os.statvfs(place)
+    if status.f_files and status.f_favail < max(MIN_FREE_INODES, INODES_PER_FILE * len(wanted)):
+        what = f"the filesystem of {place} has room for only {status.f_favail} more files"
+        yield warning(what, "delete small files there")
 
 
-def _wanted(root: Root) -> Iterator[Wanted]:
-    """Yield what is selected and not held, of all releases."""
+def _missing_files(root: Root) -> Iterator[Wanted]:
+    """Yield the files that are selected and not held, of all releases."""
     for release in root.store.refs.releases():
         entries = root.store.refs.entries(release)
         yield from make_plan(root, Manifest(release, entries), entries).fetch
 
 
-def _bytes(there: Path, cost: Need, free: int, count: int) -> Finding:
-    room, wants = f"{size(free)} are free for {there}", ""
+def _check_bytes(place: Path, cost: Need, free: int, count: int) -> Finding:
+    """Check that the `count` files that are not held fit into the `free` bytes, and that enough remain."""
+    what = f"{format_size(free)} free in {place}"
     if count:
-        of = f" and more for {cost.unknown} of unknown size" if cost.unknown else ""
-        wants = f"; {count} files that are selected and not held need {size(cost.room)}{of}"
+        unknown = f", and more for {cost.unknown} of unknown size" if cost.unknown else ""
+        what += f"; still to fetch: {count_files(count)}, {format_size(cost.room)}{unknown}"
     remedy = "antscache gc, or name a root on another filesystem with --root or ANTSCACHE_DIR"
     if cost.short:
-        return error(room + wants, remedy)
-    if free < FEW_BYTES:
-        return warning(room + wants, remedy)
-    return ok(room + wants)
+        return error(what, remedy)
+    if free < MIN_FREE_BYTES:
+        return warning(what, remedy)
+    return ok(what)

@@ -1,12 +1,12 @@
-"""A root for elsewhere: what is held of releases, as a root of its own that is used as a lower cache.
+"""Export the files of releases as a root of their own, which is used elsewhere as a lower cache.
 
-    contents.py            what an export holds, and the tree that it becomes
-    write.py               make it beside the target, and give it its name last
-    tree.py                the tree, made by what makes every root
-    filesystem_images.py   a tree in one file: squashfs, ext3
+    contents.py            the contents of an export, and the plan of its tree
+    write.py               write an export beside its target, and give it its name last
+    tree.py                make the tree, with the code that makes every root
+    filesystem_images.py   put a tree into one file: squashfs, ext3
 
-Nothing tells by whom, where and when an export was made: the same selection and the same bytes are the same names,
-bytes, modes and times.
+An export does not tell who made it, where and when: the same selection and the same bytes give the same names, bytes,
+modes and times.
 """
 
 from __future__ import annotations

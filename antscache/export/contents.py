@@ -1,7 +1,7 @@
-"""What an export holds, and the tree that it becomes: decided before anything is written.
+"""Decide the contents of an export, and plan its tree, before anything is written.
 
-The same selection and the same bytes make the same tree, on any host, by any user, on any day: what else is recorded of
-them, and would tell these apart, does not come along.
+The same selection and the same bytes give the same tree, on any host, for any user, on any day. So those parts of a
+record that differ between hosts, users and days are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from antscache import catalog, config
 from antscache.core import (
     CACHEDIR_TAG,
-    VERSION,
+    LAYOUT_VERSION,
     Description,
     Descriptor,
     Digest,
@@ -27,8 +27,8 @@ from antscache.core import (
     descriptor_of,
     unknown_names,
 )
-from antscache.errors import SHOWN, AntsCacheError, ManifestError, ViewError
-from antscache.store import EMPTY, OCI_LAYOUT, artifact_manifest, index_document
+from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, ManifestError, ViewError
+from antscache.store import EMPTY_BLOB, OCI_LAYOUT, artifact_manifest, index_document
 from antscache.views import prefetch_hint, selected_entries
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRelease:
-    """What is exported of a release.
+    """A release, and those of its files that are exported.
 
     Attributes:
-        files: its entries, sorted, and what is recorded of each.
-        manifest: of the whole release; None where any antscache brings it.
+        files: the exported entries, sorted, each with its record.
+        manifest: the manifest of the whole release; None if every antscache is shipped with it.
     """
 
     release: Release
@@ -57,64 +57,64 @@ class ExportedRelease:
 
     @property
     def selection(self) -> Selection:
-        """What is in use of the release in what is exported."""
+        """The selection of the exported entries."""
         return Selection(self.release, tuple(entry for entry, _ in self.files))
 
     @property
     def document(self) -> bytes:
-        """The artifact manifest of the release."""
+        """The artifact manifest of the release, as bytes."""
         return artifact_manifest((entry.file, record.descriptor) for entry, record in self.files)
 
     @property
     def digest(self) -> Digest:
-        """What the release's artifact is called in the index: equal views, equal digests."""
+        """The digest of the artifact manifest, which the index names: equal views have equal digests."""
         return descriptor_of(self.document).digest
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is exported, and the time (seconds since 1970) that all of it is of."""
+    """The exported releases, and the modification time of everything in the export, in seconds since 1970."""
 
     parts: tuple[ExportedRelease, ...]
     seconds: int = 0
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """What is recorded, each identifier once."""
-        found = {record.identifier: record for part in self.parts for _, record in part.files}
-        return tuple(found[identifier] for identifier in sorted(found))
+        """The records of all exported files, each identifier once, sorted."""
+        records = {record.identifier: record for part in self.parts for _, record in part.files}
+        return tuple(records[identifier] for identifier in sorted(records))
 
     @property
     def names(self) -> dict[Descriptor, str]:
-        """The blobs of files, and the first of the sorted names of each."""
+        """The blobs of all exported files, each with the first of its sorted file names."""
         names = sorted((entry.file, record.descriptor) for part in self.parts for entry, record in part.files)
         return {blob: name for name, blob in reversed(names)}
 
     @property
     def size(self) -> int:
-        """How many bytes the blobs of files have."""
+        """The bytes of the blobs of all exported files."""
         return sum(blob.size for blob in self.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A tree to be: how many bytes its files and its links have, by their paths in it."""
+    """The plan of a tree: the sizes in bytes of its files and its links, by their paths in it."""
 
     files: Mapping[Path, int]
     links: Mapping[Path, int]
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """The directories, each after the one it is in, the tree itself first."""
+        """The directories, the tree itself first, each after its parent."""
         return tuple(sorted({above for path in (*self.files, *self.links) for above in path.parents}))
 
     @property
     def size(self) -> int:
-        """How many bytes its files have."""
+        """The bytes of all files."""
         return sum(self.files.values())
 
 
-# What is exported
+# The contents
 
 
 def plan_export(
@@ -125,25 +125,25 @@ def plan_export(
     kinds: Collection[Kind] = (),
     adopted: bool = False,
 ) -> Contents:
-    """Plan to export what is held of `releases`, or of it what has these names and kinds.
+    """Plan the export of the selected files of `releases`, or of those that have the given names and kinds.
 
     Args:
-        root: whose lower caches count.
-        releases: in use.
-        names: each of at least one of the releases; all, if there are none.
-        kinds: all, if there are none.
-        adopted: also what is known on a user's word alone.
+        root: a root that holds the files, itself or in its lower caches.
+        releases: releases in use.
+        names: names of entries; each must be one of at least one release. If empty, every name is exported.
+        kinds: kinds of entries. If empty, every kind is exported.
+        adopted: export adopted files too.
 
     Raises:
-        ViewError: a release or a name is not in use, or a file is not held.
-        ManifestError: no release has such a name, or anything of these kinds.
-        AntsCacheError: something is known on a user's word alone.
+        ViewError: a release is not in use, a name is not selected, or a file is not held.
+        ManifestError: no release has an entry of such a name, or of these kinds.
+        AntsCacheError: a file was adopted, and `adopted` is False.
         StoreError: a selection or a record cannot be read.
         ConfigError: SOURCE_DATE_EPOCH is not a time.
     """
-    manifests, seconds = root.catalog, config.source_date()
+    manifests, seconds = root.catalog, config.read_source_date()
     selected = {release: selected_entries(root, release) for release in releases}
-    _refuse_unused(selected, manifests, names)
+    _refuse_unselected(selected, manifests, names)
     parts = []
     for release, entries in choose(selected, names, kinds).items():
         files = tuple((entry, anonymous(record, seconds)) for entry, record in _held(root.store, release, entries))
@@ -155,10 +155,10 @@ def plan_export(
 
 
 def choose(selected: Selected, names: Collection[str], kinds: Collection[Kind]) -> Selected:
-    """Of what is `selected`, the entries of these names and kinds, of the releases that have any: pure.
+    """Return those `selected` entries that have the given names and kinds, of the releases that have any: pure.
 
     Raises:
-        ManifestError: none of the releases has such a name, or anything of these kinds.
+        ManifestError: none of the releases has an entry of such a name, or of these kinds.
     """
     where = " or ".join(map(str, selected))
     of_kind = {
@@ -167,8 +167,8 @@ def choose(selected: Selected, names: Collection[str], kinds: Collection[Kind]) 
     }
     known = {entry.name for entries in of_kind.values() for entry in entries}
     if not known:
-        hint = "`antscache list RELEASE` prints what a release has"
-        raise ManifestError(f"nothing of kind {' or '.join(kinds)} is in use of {where}", hint=hint)
+        hint = "`antscache list RELEASE` prints the entries of a release with their kinds"
+        raise ManifestError(f"no file of kind {' or '.join(kinds)} is selected in {where}", hint=hint)
     if unknown := [name for name in dict.fromkeys(names) if name not in known]:
         raise unknown_names(unknown, known, where, str(next(iter(selected))))
     chosen = {
@@ -179,104 +179,105 @@ def choose(selected: Selected, names: Collection[str], kinds: Collection[Kind]) 
 
 
 def anonymous(record: Record, seconds: int) -> Record:
-    """`record` without what tells hosts, users and days apart.
+    """Return `record` without anything that depends on the host, the user or the day.
 
-    Of its checks the digest alone stays, which whoever exports compares: what else was looked at depends on what the
-    origin told, and on what is installed on the host that asked.
+    Of its checks only the digest stays, which the export itself compares. The other checks depend on the answers of the
+    origin, and on the programs that the host has installed.
     """
     recorded = dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="seconds")
     return msgspec.structs.replace(record, source="export", recorded=recorded, checks=("digest",))
 
 
-def _refuse_unused(selected: Selected, manifests: Catalog, names: Collection[str]) -> None:
-    """A name that a release has, and that nobody has selected, is not taken for a slip of the pen.
+def _refuse_unselected(selected: Selected, manifests: Catalog, names: Collection[str]) -> None:
+    """Refuse names that a release has but that are not selected, with a hint that tells them from misspelt ones.
 
     Raises:
-        ViewError: there is one.
+        ViewError: one of `names` is not selected.
     """
-    used = {entry.name for entries in selected.values() for entry in entries}
+    selected_names = {entry.name for entries in selected.values() for entry in entries}
     for release in selected:
         manifest = manifests.find(release)
-        has = {entry.name for entry in manifest.entries if entry.identifier} if manifest else set()
-        if unused := [name for name in dict.fromkeys(names) if name in has - used]:
-            raise ViewError(f"not in use of {release}: {', '.join(unused)}", hint=_prefetch_hint(release, unused))
+        available = {entry.name for entry in manifest.entries if entry.identifier} if manifest else set()
+        if unselected := [name for name in dict.fromkeys(names) if name in available - selected_names]:
+            message = f"not selected in {release}: {', '.join(unselected)}"
+            raise ViewError(message, hint=_prefetch_hint(release, unselected))
 
 
-def _held(store: Store, release: Release, entries: Iterable[Entry]) -> list[tuple[Entry, Record]]:
-    """Each of `entries` and its record; the bytes of all of them are in `store`.
+def _held(store: Store, release: Release, entries: Collection[Entry]) -> list[tuple[Entry, Record]]:
+    """Return each of `entries` with its record.
 
     Raises:
-        ViewError: they are not.
+        ViewError: `store` does not hold the bytes of all of them.
     """
-    found: list[tuple[Entry, Record]] = []
+    held: list[tuple[Entry, Record]] = []
     missing: list[Entry] = []
     for entry in entries:
         record = store.record(entry.identifier) if entry.identifier else None
         if record and store.holds(record.descriptor):
-            found.append((entry, record))
+            held.append((entry, record))
         else:
             missing.append(entry)
     if missing:
-        told = ", ".join(entry.file for entry in missing[:SHOWN])
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        of = len(found) + len(missing)
+        files = ", ".join(entry.file for entry in missing[:MAX_LISTED_ITEMS])
+        more = f" and {len(missing) - MAX_LISTED_ITEMS} more" if len(missing) > MAX_LISTED_ITEMS else ""
+        count = f"{len(missing)} of {len(entries)} files"
         raise ViewError(
-            f"{len(missing)} of {of} files of {release} are not held in {store.layout.root}: {told}{more}",
+            f"missing in {store.layout.root}: {files}{more} ({count} of {release})",
             hint=_prefetch_hint(release, [entry.name for entry in missing]),
         )
-    return found
+    return held
 
 
 def _prefetch_hint(release: Release, names: Collection[str]) -> str:
-    """How to get these names of `release`: one by one, if they are few."""
-    if len(names) > SHOWN:
+    """Return a hint that fetches these names of `release`, or the whole release if they are many."""
+    if len(names) > MAX_LISTED_ITEMS:
         return prefetch_hint(release)
     return f"run `antscache prefetch {release}{''.join(f' --name {name}' for name in names)}`"
 
 
 def _refuse_adopted(contents: Contents) -> None:
-    """Nothing of `contents` is known on a user's word alone.
+    """Refuse adopted files: a user says what they are, and no origin has confirmed it.
 
     Raises:
-        AntsCacheError: something is.
+        AntsCacheError: a file of `contents` was adopted.
     """
-    found = [
+    adopted = [
         (part.release, entry) for part in contents.parts for entry, record in part.files if record.trust == "adopted"
     ]
-    if found:
-        release, entry = found[0]
-        files = len({entry.identifier for _, entry in found})
+    if adopted:
+        release, entry = adopted[0]
+        files = len({entry.identifier for _, entry in adopted})
         more = f" and {files - 1} more" if files > 1 else ""
         raise AntsCacheError(
-            f"{entry.file} of {release}{more} was adopted: a user, and no origin, says that it is what it is called",
-            hint="add --adopted to take such files too, or export from a root that the release was fetched into: "
+            f"adopted, and not confirmed by an origin: {entry.file} of {release}{more}",
+            hint="add --adopted to export such files too, or fetch the release into another root and export that: "
             f"`antscache --root DIR prefetch {release}`",
         )
 
 
 def _unshipped(manifest: Manifest | None) -> Manifest | None:
-    """`manifest`, unless any antscache brings it."""
+    """Return `manifest`, or None if every antscache is shipped with it."""
     return manifest if manifest and catalog.shipped_manifest(manifest.release) != manifest else None
 
 
-# What it becomes
+# The tree
 
 
 def tree_of(contents: Contents) -> Tree:
-    """The tree that `contents` becomes."""
+    """Plan the tree of `contents`."""
     layout = Layout(Path())
     documents = {part.release: descriptor_of(part.document) for part in contents.parts}
     files = {
         layout.tag: len(CACHEDIR_TAG),
-        layout.description: len(_line(Description(VERSION))),
+        layout.description: len(_line(Description(LAYOUT_VERSION))),
         layout.oci: len(OCI_LAYOUT),
         layout.index: len(index_document(documents.items())),
     }
-    files |= {layout.blob(blob.digest): blob.size for blob in (EMPTY, *documents.values(), *contents.names)}
+    files |= {layout.blob(blob.digest): blob.size for blob in (EMPTY_BLOB, *documents.values(), *contents.names)}
     files |= {layout.record(record.identifier): len(_line(record)) for record in contents.records}
     for part in contents.parts:
         selection, kept = part.selection, part.manifest
-        files[layout.selections(part.release) / f"{selection.name}.json"] = len(selection.encoded())
+        files[layout.selections(part.release) / f"{selection.name}.json"] = len(selection.encode())
         if kept:
             files[layout.catalog / f"{kept.release.slug}.json"] = len(catalog.encode_manifest(kept))
     return Tree(files, {link: size for part in contents.parts for link, size in _links(layout, part)})
@@ -287,15 +288,15 @@ def _line(value: object) -> bytes:
 
 
 def _links(layout: Layout, part: ExportedRelease) -> Iterable[tuple[Path, int]]:
-    """The names in a release's view, and how long what they lead to is written."""
+    """Yield the path of each link in a release's view, and the length of its target in bytes."""
     directory = layout.directory_in_view(part.release)
-    size = len("../") * len(directory.parts) + len(str(layout.blob(EMPTY.digest)))
+    size = len("../") * len(directory.parts) + len(str(layout.blob(EMPTY_BLOB.digest)))
     return ((directory / entry.file, size) for entry, _ in part.files)
 
 
 def layer_of(name: str, layers: int) -> int:
-    """The layer that the file called `name` is in, of so many.
+    """Return the number of the layer, below `layers`, that the file called `name` belongs to.
 
-    By its name, so that a file stays in its layer when its bytes change, and no other layer changes.
+    The number depends on the name alone: a file stays in its layer when its bytes change, and no other layer changes.
     """
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % layers

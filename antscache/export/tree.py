@@ -1,6 +1,6 @@
-"""Make the tree of an export, by what makes every root.
+"""Make the tree of an export, with the code that makes every root.
 
-Every blob is read and hashed while it is taken. In the end the tree has no directory that only who writes needs.
+Every blob is read and hashed while it is taken. The finished tree has no directories that only a writer needs.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from antscache.export.contents import Contents, ExportedRelease
     from antscache.store import CopyMethod, Store
 
-IN_IMAGES = "/opt/antscache"  # where images have their lower cache: /opt is for what no distribution brings
-DIRECTORY, FILE = 0o755, 0o444  # modes
-BLOCK = 4096  # bytes: the units in which a disk gives space
+LOWER_CACHE_IN_IMAGES = "/opt/antscache"  # /opt is for software that no distribution brings
+DIRECTORY_MODE, FILE_MODE = 0o755, 0o444
+DISK_BLOCK_BYTES = 4096  # the unit in which disks allocate space
 
 
 def make(root: Root, contents: Contents, place: Path, *, image: int | None, listen: Listener = ignore_events) -> None:
     """Make a root at `place` that holds `contents` and nothing else.
 
     Args:
-        root: that holds the blobs, or has lower caches that do.
-        contents: what is exported.
-        place: is not there yet. Its path has no links in it.
-        image: how many bytes the image will have that the root is made for; None if it is for itself. A root for an
-            image may share files with `root`, and has modes and times of any kind.
-        listen: hears how many bytes were read.
+        root: a root that holds the blobs, itself or in its lower caches.
+        contents: the contents of the export.
+        place: a path that does not exist yet, and that leads through no links.
+        image: the bytes of the image that the new root is for; None if the new root is itself the export. A root for
+            an image may share files with `root`, and its modes and times do not matter.
+        listen: receives a BytesRead for each piece that was read.
 
     Raises:
         IntegrityError: a blob is damaged.
-        StoreError: a blob cannot be read, or has gone; or there is no room; or the disk refused.
+        StoreError: a blob cannot be read or was deleted, there is not enough space, or the disk refused.
         OSError: the disk refused.
     """
     made = Root.open(Settings(root=str(place), offline=True, link_mode="symlink"))
@@ -61,27 +61,27 @@ def make(root: Root, contents: Contents, place: Path, *, image: int | None, list
     except ViewError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        hint = "export to a filesystem that has links, and carry an image or a tar archive over"
+        hint = "export to a filesystem that supports links, then copy an image or a tar archive of the export"
         raise StoreError(str(error), hint=hint) from None
     for directory in (made.layout.ingest, made.layout.locks):
         directory.rmdir()
 
 
 def _select(made: Store, part: ExportedRelease) -> None:
-    """What is exported of a release is its one selection, under the name that is nobody's own."""
+    """Select the exported entries in `made`, in a single selection whose file name does not depend on the user."""
     made.refs.select(part.selection)
-    for ref in made.refs.of(part.release):  # whose file it is need not be who wrote it: root's on NFS is nobody's
+    for ref in made.refs.of(part.release):  # root on NFS owns no files it writes, so there may be a second one
         if ref.path.stem != part.selection.name:
             made.refs.deselect(ref)
 
 
 def _keep(made: Root, contents: Contents) -> None:
-    """Keep in the tree's catalog the manifests that not every antscache brings."""
+    """Save the manifests that not every antscache is shipped with in the catalog of the tree."""
     for part in contents.parts:
         if part.manifest:
             made.catalog.save(part.manifest, made.layout.staging)
-            if made.catalog.find(part.release) != part.manifest:  # a cache can do without, and says nothing
-                hint = "see that there is space and that you may write there, then run the command again"
+            if made.catalog.find(part.release) != part.manifest:  # `save` ignores a disk that refuses
+                hint = "check that there is enough space and that you may write there, then run the command again"
                 raise StoreError(f"cannot write the manifest of {part.release} to {made.layout.catalog}", hint=hint)
 
 
@@ -96,95 +96,95 @@ def _take_all(
     image: int | None,
     listen: Listener,
 ) -> None:
-    """The blobs that are called `names` are in `made`. The smallest come first, which tell whether there is room."""
-    places: dict[Path, list[Descriptor]] = {}
+    """Take all blobs of `names` into `made`, the smallest first: the first copy shows whether the rest has room."""
+    directories: dict[Path, list[Descriptor]] = {}
     for blob in sorted(names, key=lambda blob: (blob.size, blob.digest)):
-        places.setdefault(_place(store, blob, names[blob]).parent, []).append(blob)
-    for blobs in places.values():
-        rest = sum(map(_room, blobs))
+        directories.setdefault(_find(store, blob, names[blob]).parent, []).append(blob)
+    for blobs in directories.values():
+        rest = sum(map(_disk_bytes, blobs))
         for blob in blobs:
-            path = _place(store, blob, names[blob])
+            path = _find(store, blob, names[blob])
             # Nothing is ever hard-linked to a lower cache.
-            way, found = _take(path, made, blob, share=image is not None and store.owns(blob), listen=listen)
-            if found != blob:
+            method, taken = _take(path, made, blob, share=image is not None and store.owns(blob), listen=listen)
+            if taken != blob:
                 hint = "run `antscache verify --repair`, then export again"
-                raise IntegrityError(f"{path} ({names[blob]}) is damaged: its bytes are {found.digest}", hint=hint)
-            rest -= _room(blob)
-            if way == "copy":
+                raise IntegrityError(f"{path} ({names[blob]}) is damaged: its digest is {taken.digest}", hint=hint)
+            rest -= _disk_bytes(blob)
+            if method == "copy":
                 check_room(made.layout.root, rest + (image or 0))
 
 
-def _room(blob: Descriptor) -> int:
-    """The bytes that a copy takes on a disk."""
-    return -(-blob.size // BLOCK) * BLOCK
+def _disk_bytes(blob: Descriptor) -> int:
+    """Return the bytes that a copy of `blob` takes on a disk."""
+    return -(-blob.size // DISK_BLOCK_BYTES) * DISK_BLOCK_BYTES
 
 
-def _place(store: Store, blob: Descriptor, name: str) -> Path:
-    """Where `blob` is.
+def _find(store: Store, blob: Descriptor, name: str) -> Path:
+    """Return the path of `blob`.
 
     Raises:
-        StoreError: it was there, and has gone.
+        StoreError: it was deleted since the export was planned.
     """
     if path := store.find(blob):
         return path
     hint = "run `antscache prefetch` for the release, then export again"
-    raise StoreError(f"{name} was deleted from {store.layout.root} meanwhile", hint=hint)
+    raise StoreError(f"{name} was deleted from {store.layout.root} during the export", hint=hint)
 
 
 def _take(path: Path, made: Store, blob: Descriptor, *, share: bool, listen: Listener) -> tuple[CopyMethod, Descriptor]:
-    """The file at `path` is in `made` if it is `blob`: how it came there, and what it is.
+    """Take the file at `path` into `made` if it is `blob`, and return the method, and the file's descriptor.
 
     Raises:
-        StoreError: it cannot be read, or the disk refused.
+        StoreError: the file cannot be read, or the disk refused.
     """
     try:
         if share and _link(path, link := made.layout.blob(blob.digest)):
             return "hardlink", hash_file(link, lambda chunk: listen(BytesRead(len(chunk))))
         with made.ingest() as ingest:
-            way = ingest.take(path, move=False, listen=listen)
+            method = ingest.take(path, move=False, listen=listen)
             if ingest.descriptor == blob:
                 ingest.publish()
-            return way, ingest.descriptor
+            return method, ingest.descriptor
     except OSError as error:
-        hint = "see that you may read it, then run the command again"
+        hint = "check that you may read it, then run the command again"
         raise StoreError(f"cannot read {path}: {error.strerror}", hint=hint) from None
 
 
 def _link(path: Path, link: Path) -> bool:
-    """Whether the file at `path` has the name `link` as well."""
+    """Make a hard link to `path` at `link`, and return True if that was possible."""
     try:
         os.link(path, link, follow_symlinks=False)
-    except OSError:  # another filesystem, or another's file: there are other ways
+    except OSError:  # another filesystem, or another user's file: then it is copied
         return False
     return True
 
 
 def check_room(directory: Path, needed: int) -> None:
-    """The disk of `directory` has room for so many bytes, as far as it says.
+    """Check that the disk of `directory` has `needed` bytes free, if it tells its free space.
 
     Raises:
-        StoreError: it has not.
+        StoreError: it has less.
     """
     free = disk.free_space(directory)
     if free is not None and needed > free:
         raise StoreError(
-            f"{needed:,} bytes are to be written, and the disk has {free:,}: {needed - free:,} bytes more are needed",
-            hint="free some space, export to another disk, or export some with --name or --kind",
+            f"not enough disk space: {needed:,} bytes are needed and {free:,} are free, {needed - free:,} too few",
+            hint="free some space, export to another disk, or export fewer files with --name or --kind",
         )
 
 
-# What becomes of it
+# Layers, modes and times
 
 
 def in_layers(root: Path, names: Mapping[Descriptor, str], count: int, target: Path) -> None:
-    """The root at `root` is at `target`, in `count` numbered directories with the blobs that have `names`, and `rest`.
+    """Move the root at `root` to `target`: the blobs of `names` into `count` numbered directories, the rest to `rest`.
 
-    Each begins at the top of an image.
+    Each of these directories is laid over the top directory of an image.
 
     Raises:
         OSError: the disk refused.
     """
-    source, place = Layout(root), IN_IMAGES.strip("/")
+    source, place = Layout(root), LOWER_CACHE_IN_IMAGES.strip("/")
     target.mkdir()
     layers = [target / f"{number:02}" for number in range(count)]
     for directory in layers:
@@ -199,9 +199,9 @@ def in_layers(root: Path, names: Mapping[Descriptor, str], count: int, target: P
 
 
 def settle(tree: Path, seconds: int) -> None:
-    """`tree` and all in it have the modes that every export has, whatever the umask, and the time `seconds` since 1970.
+    """Give `tree` and everything in it the modes of every export, and the time `seconds` since 1970.
 
-    All names in it are durable; files were before.
+    Afterwards all names in it are durable. The content of the files was durable before.
 
     Raises:
         OSError: the disk refused.
@@ -210,7 +210,7 @@ def settle(tree: Path, seconds: int) -> None:
         place = Path(directory)
         for path in (*(place / name for name in files), place):
             if not path.is_symlink():
-                path.chmod(DIRECTORY if path == place else FILE)
+                path.chmod(DIRECTORY_MODE if path == place else FILE_MODE)
             os.utime(path, (seconds, seconds), follow_symlinks=False)
         disk.sync_directory(place)
 

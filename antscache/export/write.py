@@ -1,7 +1,6 @@
 """Write an export: make its tree beside the target, and give it its name once it is whole.
 
-check -> make -> settle, or an image -> publish
-(where)  (tree)  (modes and times)      (whole, or not there)
+check_target -> tree.make -> tree.settle, or make an image -> publish under the final name
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ SUFFIXES: dict[str, Format] = {
     ".ext3": "ext3",
     ".img": "ext3",
 }
-LAST = "antscache.json"  # without it a directory is no root
+LAST_MOVED_NAME = "antscache.json"  # without it a directory is no root
 
 
 def format_of(file: Path) -> Format:
-    """The format that the name of a file asks for: pure."""
+    """Return the format that the name of `file` asks for: pure."""
     return SUFFIXES.get(file.suffix.lower(), "dir")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an export goes.
+    """The file or directory that an export becomes.
 
     Attributes:
-        file: not there yet, or, for a directory, empty.
-        format: of it.
-        layers: into how many numbered directories a directory is divided, beside `rest`; 0 if it is not.
+        file: a path that does not exist yet, or an empty directory if the format is "dir".
+        format: the format of `file`.
+        layers: the number of numbered directories that a directory is divided into, beside `rest`; 0 for none.
     """
 
     file: Path
@@ -58,25 +57,25 @@ class Target:
     layers: int = 0
 
     def size_of(self, contents: Contents) -> int:
-        """Return how many bytes it will have with `contents`: a squashfs at most, a directory's files together."""
-        made = tree_of(contents)
-        return made.size if self.format == "dir" else filesystem_images.size_of(self.format, made)
+        """Return the bytes of the image of `contents` (at most, for a squashfs), or of all files in the directory."""
+        planned = tree_of(contents)
+        return planned.size if self.format == "dir" else filesystem_images.size_of(self.format, planned)
 
 
 def check_target(contents: Contents, target: Target) -> None:
-    """Nothing that can be seen beforehand keeps `contents` from `target`.
+    """Check, before anything is written, that `contents` can be exported to `target`.
 
     Raises:
-        StoreError: something is there already, or the disk has no room for the image.
-        AntsCacheError: a program is missing.
+        StoreError: `target` exists already, or the disk has no room for the image.
+        AntsCacheError: a program that makes the image is not installed.
     """
     file, directory = target.file, target.format == "dir"
-    with _writing(file):
+    with _naming(file):
         file.parent.stat()
-        there = os.path.lexists(file)
-        if there and not (directory and file.is_dir() and not any(file.iterdir())):
-            what = "is there already, and is no empty directory" if directory else "is there already"
-            raise StoreError(f"{file} {what}", hint="remove it first, or name another FILE")
+        exists = os.path.lexists(file)
+        if exists and not (directory and file.is_dir() and not any(file.iterdir())):
+            problem = "already exists, and is not an empty directory" if directory else "already exists"
+            raise StoreError(f"{file} {problem}", hint="remove it first, or name another FILE")
     if target.format != "dir":
         filesystem_images.check_programs(target.format)
         tree.check_room(file.parent, target.size_of(contents))
@@ -86,26 +85,26 @@ def write_export(root: Root, contents: Contents, target: Target, listen: Listene
     """Write `contents` to `target`, whole and durable, or write nothing.
 
     Args:
-        root: that holds them, or has lower caches that do; it is not written to.
-        contents: as `plan_export` says.
-        target: where they go.
-        listen: hears how many bytes were read.
+        root: a root that holds `contents`, itself or in its lower caches; it is not written to.
+        contents: the contents of the export, from `plan_export`.
+        target: the file or directory to write.
+        listen: receives a BytesRead for each piece that was read.
 
     Returns:
-        How many bytes the target has: the image, or the files of the directory together.
+        The bytes of the image, or of all files in the directory.
 
     Raises:
         IntegrityError: a blob is damaged.
-        StoreError: something is at the target already, a blob cannot be read, or the disk refused.
-        AntsCacheError: a program is missing.
+        StoreError: the target exists already, a blob cannot be read, or the disk refused.
+        AntsCacheError: a program that makes the image is not installed.
     """
     check_target(contents, target)
     size = target.size_of(contents)
-    with _writing(target.file), _stage(target.file) as stage:
+    with _naming(target.file), _staging_directory(target.file) as stage:
         place, image = stage / "root", stage / "image"
         if target.format == "dir":
             tree.make(root, contents, place, image=None, listen=listen)
-            made = _divided(place, contents, target)
+            made = _divide(place, contents, target)
             tree.settle(made, contents.seconds)
             _publish_directory(made, target.file, contents.seconds)
             return size
@@ -116,8 +115,8 @@ def write_export(root: Root, contents: Contents, target: Target, listen: Listene
     return size
 
 
-def _divided(root: Path, contents: Contents, target: Target) -> Path:
-    """The tree at `root`, in layers if that is asked for: where it is then."""
+def _divide(root: Path, contents: Contents, target: Target) -> Path:
+    """Divide the tree at `root` into layers if `target` has layers, and return the path of the result."""
     if not target.layers:
         return root
     layers = root.with_name("layers")
@@ -126,10 +125,10 @@ def _divided(root: Path, contents: Contents, target: Target) -> Path:
 
 
 @contextmanager
-def _stage(file: Path) -> Iterator[Path]:
-    """A directory of ours alone, on the filesystem where `file` will be, that is gone afterwards.
+def _staging_directory(file: Path) -> Iterator[Path]:
+    """Make a private directory on the filesystem of `file`, and remove it at the end.
 
-    It is beside the file; in it, where that is a directory, for it may be one of a filesystem of its own.
+    The directory is beside `file`. If `file` is a directory it is inside, because `file` may be a mount.
     """
     stage = (file if file.is_dir() else file.parent).resolve() / f".antscache-{os.urandom(16).hex()}"
     stage.mkdir(0o700)
@@ -140,19 +139,19 @@ def _stage(file: Path) -> Iterator[Path]:
 
 
 def _publish_directory(made: Path, file: Path, seconds: int) -> None:
-    """What is at `made` is at `file`, which is not there, or empty.
+    """Move the directory `made` to `file`, which does not exist or is an empty directory.
 
     Raises:
-        OSError: the disk refused; it is as it was.
+        OSError: the disk refused; `file` is as it was before.
     """
     if not file.is_dir():
         made.rename(file)
         disk.sync_directory(file.parent)
         return
-    file.chmod(tree.DIRECTORY)
+    file.chmod(tree.DIRECTORY_MODE)
     moved: list[str] = []
     try:
-        for path in sorted(made.iterdir(), key=lambda path: (path.name == LAST, path.name)):
+        for path in sorted(made.iterdir(), key=lambda path: (path.name == LAST_MOVED_NAME, path.name)):
             path.rename(file / path.name)
             moved.append(path.name)
     except BaseException:
@@ -165,35 +164,36 @@ def _publish_directory(made: Path, file: Path, seconds: int) -> None:
 
 
 def _publish_image(image: Path, file: Path) -> None:
-    """What is at `image` is at `file` as well.
+    """Give the file `image` the name `file` as well, durably.
 
     Raises:
-        StoreError: something came there meanwhile.
+        StoreError: `file` exists by now.
         OSError: the disk refused.
     """
     with image.open("rb") as written:
         os.fsync(written.fileno())
     if not disk.move_new(image, file):
-        raise StoreError(f"{file} came to be there meanwhile", hint="remove it, or name another FILE")
+        message = f"another program created {file} during the export"
+        raise StoreError(message, hint="remove it, or name another FILE")
     disk.sync_directory(file.parent)
 
 
 @contextmanager
-def _writing(file: Path) -> Iterator[None]:
-    """What the disk refuses below is told of `file`: it was to be written, and nobody knows what else was.
+def _naming(file: Path) -> Iterator[None]:
+    """Turn errors of the disk into a StoreError that names `file`, because users do not know the staging directory.
 
-    Blobs that cannot be read are no such case: `tree.make` says so itself.
+    A blob that cannot be read is not reported so: `tree.make` raises a StoreError that names the blob.
     """
     try:
         yield
     except OSError as error:
-        raise _refused(file, error) from error
+        raise _write_error(file, error) from error
     except AntsCacheError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        raise _refused(file, error.__cause__) from error
+        raise _write_error(file, error.__cause__) from error
 
 
-def _refused(file: Path, error: OSError) -> StoreError:
-    hint = "see that its directory is there, that you may write to it, and that there is space; or name another FILE"
+def _write_error(file: Path, error: OSError) -> StoreError:
+    hint = "check that its directory exists, that you may write to it, and that there is space; or name another FILE"
     return StoreError(f"cannot write {file}: {error.strerror or error}", hint=hint)

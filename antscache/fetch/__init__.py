@@ -3,18 +3,18 @@
 fetcher.py             several files at once: the worker pool
 attempts.py            one file: the origins in turn
 transfer.py            one answer into one draft, checked, published, recorded
-draft.py               the bytes so far, and what they are checked by
+draft.py               the bytes of a file so far, and their checks
 segments.py            one file over several connections
 extra_connections.py   idle workers help with the files that still take long
-other_processes.py     what others are fetching is left to them
-http.py                requests and redirects; files of this host as if they were behind them
-protocol.py            what an answer's head means (pure)
+other_processes.py     files that other processes are fetching: wait for them, take over when they stall
+http.py                requests, redirects, and file: URLs of this host
+protocol.py            an answer's status and headers: a file, a part of it, or a refusal (pure)
 proxies.py             proxies, certificates and credentials of this machine
 origins.py             mirrors and Figshare's routes, in the order they are asked
-origin_health.py       which origins are set aside, or left alone for a while
-pacer.py               starts at an origin that asks not to be asked often
-sizes.py               how large a fetch is, before it starts
-result.py              what came of a fetch
+origin_health.py       origins that are set aside, or not asked for a while
+pacer.py               the rate limit of an origin, shared by all processes on one root
+sizes.py               the size of a fetch, before it starts
+result.py              the outcome of a fetch
 """
 
 from __future__ import annotations
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
     from antscache.fetch.http import Client
     from antscache.fetch.origins import Origin, parse_origins
     from antscache.fetch.pacer import Pacer
-    from antscache.fetch.protocol import CHALLENGE, RangeRequest, Refusal
+    from antscache.fetch.protocol import CHALLENGE_STATUS, RangeRequest, Refusal
     from antscache.fetch.result import FetchResult
-    from antscache.fetch.sizes import Need, find_sizes, known_sizes, largest_first, least_seconds, need
+    from antscache.fetch.sizes import (
+        Need,
+        collect_known_sizes,
+        find_sizes,
+        least_seconds,
+        measure_need,
+        sort_largest_first,
+    )
 
 __all__ = [
-    "CHALLENGE",
+    "CHALLENGE_STATUS",
     "Client",
     "FetchResult",
     "Fetcher",
@@ -43,13 +50,13 @@ __all__ = [
     "Pacer",
     "RangeRequest",
     "Refusal",
+    "collect_known_sizes",
     "find_sizes",
-    "known_sizes",
-    "largest_first",
     "least_seconds",
-    "need",
+    "measure_need",
     "open_at",
     "parse_origins",
+    "sort_largest_first",
 ]
 
 __getattr__ = lazily(
@@ -60,8 +67,8 @@ __getattr__ = lazily(
         "http": ("Client",),
         "origins": ("Origin", "parse_origins"),
         "pacer": ("Pacer",),
-        "protocol": ("CHALLENGE", "RangeRequest", "Refusal"),
+        "protocol": ("CHALLENGE_STATUS", "RangeRequest", "Refusal"),
         "result": ("FetchResult",),
-        "sizes": ("Need", "find_sizes", "known_sizes", "largest_first", "least_seconds", "need"),
+        "sizes": ("Need", "find_sizes", "collect_known_sizes", "sort_largest_first", "least_seconds", "measure_need"),
     },
 )

@@ -1,7 +1,7 @@
 """Ask origins in turn until one delivers: for files, for their sizes, for the doctor.
 
-Every origin in order, and while an answer was transient another round after a pause. Each refusal is noted. An origin
-that is set aside, or wants to be left alone for a while, is passed over.
+Every origin is asked in order. Those whose refusal was transient are asked again in another round, after a pause. Each
+refusal is noted. An origin that is set aside is not asked again; one that sent Retry-After is passed over until then.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
     from antscache.fetch.origins import Origin
     from antscache.fetch.pacer import Pacer
 
-MAX_ROUNDS = 6  # through the origins, for a file of which nothing comes
-PAUSE_SECONDS = 0.5  # before the second round, doubled for each further one, with jitter: 15 s in all
-PROGRESS_BYTES = 1 << 18  # a transfer that is cut after more of them works, and does not count as a try
+MAX_ORIGIN_ROUNDS = 6  # through the origins, for one file
+RETRY_PAUSE_SECONDS = 0.5  # before the second round, doubled for each further one, with jitter: 15 s in all
+MIN_PROGRESS_BYTES = 1 << 18  # a transfer that is cut after as many new bytes goes on at once: no round is used up
 
 
 @contextmanager
 def open_at(origin: Origin, wanted: Wanted, request: RangeRequest, client: Client) -> Iterator[Body]:
-    """Open the bytes of `wanted` that `origin` has, all of them or what `request` says.
+    """Open the bytes of `wanted` at `origin`: the whole file, or the part that `request` names.
 
     Raises:
-        Refusal: the answer is not what was asked for, or the origin goes by a digest that is not known.
+        Refusal: the origin answers with anything else, or its URL needs a digest that is not known.
     """
     with client.open(url_at(origin, wanted), request, with_credentials=origin.trust == "mirror") as body:
         yield body
 
 
 def url_at(origin: Origin, wanted: Wanted) -> str:
-    """Return where `origin` has `wanted`.
+    """Return the URL of `wanted` at `origin`.
 
     Raises:
-        Refusal: it goes by a digest, and none is known.
+        Refusal: the URL needs a digest, and none is known.
     """
     url = origin.url(wanted.identifier, wanted.file, wanted.known.digest if wanted.known else None)
     if url is None:
-        raise Refusal("goes by a digest, and none is known yet")
+        raise Refusal("its URL needs a digest, and none is known yet")
     return url
 
 
 @dataclass(slots=True)
 class Question:
-    """What is asked of origins about one file.
+    """One file to ask origins for, and the refusals so far.
 
     Attributes:
         wanted: the file.
-        ask: asks one origin; raises a Refusal where it does not deliver.
-        received: how many bytes are here that need not be asked for again.
-        listen: hears of refusals and pauses.
-        attempts: each try, and the refusal it ended with.
+        ask: asks one origin; raises a Refusal if it does not deliver.
+        received: returns the number of bytes that are here and need not be asked for again.
+        listen: called with refusals and pauses.
+        attempts: each attempt that failed, and its refusal.
     """
 
     wanted: Wanted
@@ -77,10 +77,10 @@ class Attempts:
     """The tries at the origins of one run. Safe between threads.
 
     Args:
-        origins: in the order they are asked.
-        pacer: of starts at origins that ask for one.
-        stopped: set when the run is broken off; nobody is asked then.
-        rounds: through the origins, at most.
+        origins: in the order in which they are asked.
+        pacer: the rate limit for origins that have one.
+        stopped: set when the run is interrupted; no origin is asked then.
+        rounds: the most rounds through the origins.
         pause: seconds before the second round.
     """
 
@@ -90,8 +90,8 @@ class Attempts:
         pacer: Pacer,
         stopped: Event,
         *,
-        rounds: int = MAX_ROUNDS,
-        pause: float = PAUSE_SECONDS,
+        rounds: int = MAX_ORIGIN_ROUNDS,
+        pause: float = RETRY_PAUSE_SECONDS,
     ) -> None:
         self._origins = origins
         self._pacer = pacer
@@ -101,22 +101,25 @@ class Attempts:
         self._health = {origin: OriginHealth() for origin in origins}
 
     def deliver(self, question: Question) -> bool:
-        """Return whether an origin has delivered; every refusal is added to the question's attempts."""
+        """Ask origins in turn, and return True once one has delivered, or False if none did.
+
+        Every refusal is added to the question's attempts.
+        """
         candidates = list(self._origins)
         for number in range(self._rounds):
-            again = []
+            retry = []
             for origin in candidates:
                 if self._stopped.is_set():
                     return False
-                if self._health[origin].rest(time.monotonic()):
-                    again.append(origin)
+                if self._health[origin].seconds_to_wait(time.monotonic()):
+                    retry.append(origin)
                     continue
                 refusal = self._try(origin, question)
                 if refusal is None:
                     return True
                 if refusal.transient:
-                    again.append(origin)
-            candidates = again
+                    retry.append(origin)
+            candidates = retry
             if not candidates or number == self._rounds - 1:
                 break
             self._wait_for_one_of(candidates, question, number)
@@ -126,11 +129,11 @@ class Attempts:
         """Wait until `origin` may be asked.
 
         Raises:
-            Refusal: it may not be in this run, or the run was broken off meanwhile.
+            Refusal: the origin is set aside, or the run was interrupted meanwhile.
         """
         health = self._health[origin]
         if origin.paced and not health.set_aside:
-            reason = f"one start each {self._pacer.interval:g} s at {origin.name}"
+            reason = f"{origin.name} is asked for one file every {self._pacer.interval:g} s"
             self._wait(wanted, self._pacer.reserve_start(), reason, listen)
         if self._stopped.is_set():
             raise Refusal("interrupted", transient=True)
@@ -138,7 +141,10 @@ class Attempts:
             raise Refusal(health.set_aside)
 
     def _try(self, origin: Origin, question: Question) -> Refusal | None:
-        """Take the file from `origin`, in as many answers as it gives with bytes in them; None if it has delivered."""
+        """Ask `origin` until it delivers (None), or refuses without progress (the refusal).
+
+        A transfer that is cut after enough new bytes is asked for again at once.
+        """
         health, wanted = self._health[origin], question.wanted
         while True:
             before = question.received()
@@ -146,25 +152,25 @@ class Attempts:
                 self.take_turn(origin, wanted, question.listen)
                 question.ask(origin)
             except Refusal as refusal:
-                progress = refusal.transient and question.received() - before >= PROGRESS_BYTES
+                progress = refusal.transient and question.received() - before >= MIN_PROGRESS_BYTES
                 if self._stopped.is_set():
                     return refusal
                 if not health.set_aside:
-                    health.refused(refusal, time.monotonic(), progress=progress)
+                    health.note_refusal(refusal, time.monotonic(), progress=progress)
                 question.attempts.append((Attempt(origin.name, str(refusal)), refusal))
                 question.listen(Refused(wanted.identifier, wanted.file, origin.name, str(refusal)))
                 if not progress:
                     return refusal
                 self._stopped.wait(self._pause)
             else:
-                health.answered()
+                health.note_delivery()
                 return None
 
     def _wait_for_one_of(self, candidates: Sequence[Origin], question: Question, number: int) -> None:
-        """Wait until it makes sense to ask one of `candidates` again."""
+        """Pause, longer after each round, and at least until one of `candidates` may be asked."""
         pause = self._pause * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  no secret
         now = time.monotonic()
-        pause = max(pause, min(self._health[origin].rest(now) for origin in candidates))
+        pause = max(pause, min(self._health[origin].seconds_to_wait(now) for origin in candidates))
         names = ", ".join(origin.name for origin in candidates)
         self._wait(question.wanted, pause, f"{names} may answer later", question.listen)
 

@@ -1,7 +1,7 @@
-"""The bytes of a file so far, and what they are checked by.
+"""The bytes of a file so far, and their checks.
 
-Bytes of two answers make one file only if both belong to the same state of the same file: its ETag says so, and where
-the whole is compared with something in the end (a known digest, an ETag that is an MD5) that says so once more.
+Bytes of two answers make one file only if both belong to the same state of the same file. Its ETag shows that. Where
+the whole file is compared in the end, with a known digest or with an ETag that is an MD5, that shows it as well.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong
+from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
 
 if TYPE_CHECKING:
@@ -19,27 +19,35 @@ if TYPE_CHECKING:
     from antscache.core import Check, Descriptor, Partial, Wanted
     from antscache.store import Ingest
 
-    Walk = Callable[[Path], Sequence[str] | None]  # the hazards in a file; None if it cannot be walked here
+    Hdf5Scan = Callable[[Path], Sequence[str] | None]  # returns the hazards in a file; None if it cannot scan here
 
 
-class Wrong(Refusal):
-    """Whole bytes that are not the file."""
+class WrongBytes(Refusal):
+    """The bytes are not those of the file."""
 
 
-class Mismatch(Wrong):
-    """Other bytes than the identifier is known to have."""
+class Mismatch(WrongBytes):
+    """The bytes are not those that are recorded for the identifier."""
 
 
-class Malformed(Wrong):
-    """The bytes are not what the file's name says, or reach outside themselves. The user may know better."""
+class Malformed(WrongBytes):
+    """The bytes have another format than the file's name says, or lead outside the file. The user may accept them."""
 
 
 class Draft:
-    """The bytes of a file so far, and what they are checked by.
+    """The bytes of a file so far, and their checks.
 
     Args:
-        partial: what they are the beginning of; None where no origin has said how many there are.
-        etag: of the first answer.
+        ingest: where the bytes are written.
+        wanted: the file.
+        partial: the size and state of the whole file; None if no origin has said its size.
+        etag: the ETag of the first answer.
+
+    Attributes:
+        ingest: where the bytes are written.
+        partial: as above.
+        answers: the number of answers whose bytes are in the draft.
+        noted: True if a note tells other processes of the draft.
     """
 
     def __init__(self, ingest: Ingest, wanted: Wanted, partial: Partial | None, etag: str) -> None:
@@ -48,22 +56,22 @@ class Draft:
         self.answers = 0
         self.noted = False
         self._wanted = wanted
-        self._md5_told = None if wanted.known else md5_of(etag)
-        self._md5 = hashlib.md5(usedforsecurity=False) if self._md5_told else None
+        self._expected_md5 = None if wanted.known else md5_of(etag)
+        self._md5 = hashlib.md5(usedforsecurity=False) if self._expected_md5 else None
         self._form = None if wanted.known else form_of(wanted.file)
         self._accepted = ""
 
     def write(self, chunk: bytes | memoryview) -> None:
-        """`chunk` comes next.
+        """Append `chunk`.
 
         Raises:
-            Mismatch: these are more bytes than are known to be in the file.
-            Malformed: no file of this form begins so.
+            Mismatch: the draft would be longer than the size that is recorded.
+            Malformed: no file of this format begins so.
             StoreError: the disk refused.
         """
         known = self._wanted.known
         if known and self.ingest.size + len(chunk) > known.size:
-            raise Mismatch(f"more bytes than the {known.size} that are recorded")
+            raise Mismatch(f"more than the {known.size} bytes recorded")
         if self._form and not self._accepted:
             try:
                 self._form.feed(chunk)
@@ -75,14 +83,20 @@ class Draft:
 
     @property
     def is_compared(self) -> bool:
-        """Whether the whole is compared with a digest in the end."""
+        """True if the whole file is compared with a known digest or an MD5 in the end."""
         return self._wanted.known is not None or self._md5 is not None
 
-    def check(self, walk: Walk) -> tuple[tuple[Check, ...], str]:
-        """What the bytes, which are all there, were checked by; and what was found and is accepted.
+    def check(self, scan: Hdf5Scan) -> tuple[tuple[Check, ...], str]:
+        """Check the bytes, which must all be there.
+
+        Args:
+            scan: scans an HDF5 file for hazards.
+
+        Returns:
+            The checks that were made, and the finding that the user has accepted (empty if there is none).
 
         Raises:
-            Wrong: they are not the file.
+            WrongBytes: they are not those of the file.
         """
         known, blob = self._wanted.known, self.ingest.descriptor
         if known:
@@ -90,22 +104,24 @@ class Draft:
                 raise Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
             return ("digest",), ""
         if self.partial and blob.size != self.partial.size:
-            raise Wrong(f"{blob.size} of {self.partial.size} bytes")
+            raise WrongBytes(f"{blob.size} of {self.partial.size} bytes")
         checks: list[Check] = ["length"] if self.partial else []
         if self._md5:
-            if self._md5.hexdigest() != self._md5_told:
-                raise Wrong(f"damaged: the MD5 is {self._md5.hexdigest()}, and the origin says {self._md5_told}")
+            md5 = self._md5.hexdigest()
+            if md5 != self._expected_md5:
+                raise WrongBytes(f"damaged: the MD5 is {md5}, but the origin says {self._expected_md5}")
             checks.append("md5")
-        checks += self._check_form(walk)
+        checks += self._check_form(scan)
         return tuple(checks), self._accepted
 
-    def _check_form(self, walk: Walk) -> Iterator[Check]:
+    def _check_form(self, scan: Hdf5Scan) -> Iterator[Check]:
+        """Check the format and, of an HDF5 file, the structure; yield each check that was made."""
         try:
             if self._form and not self._accepted:
                 self._form.finish()
                 yield "form"
-            walkable = self._wanted.file.endswith(".h5") and not self._accepted
-            hazards = walk(self.ingest.path) if walkable else None
+            scannable = self._wanted.file.endswith(".h5") and not self._accepted
+            hazards = scan(self.ingest.path) if scannable else None
             if hazards is not None:
                 yield "walk"
             if hazards:
@@ -114,6 +130,7 @@ class Draft:
             self._judge(error)
 
     def _judge(self, error: FormError) -> None:
+        """Note the finding `error` as accepted if the user accepts this file; raise Malformed if not."""
         if isinstance(error, NoFile) or not self._wanted.accepted:
             raise Malformed(str(error)) from None
         self._accepted = str(error)
@@ -122,14 +139,18 @@ class Draft:
 def resume_request(
     partial: Partial, held: int, origin: str, known: Descriptor | None, *, same_boot: bool
 ) -> RangeRequest | None:
-    """What to ask `origin` for, when the first `held` bytes of `partial` are there; None if they are of no use.
+    """Return the request for the rest of a file, or None if its bytes so far cannot be continued.
 
-    What the identifier turned out to be before is `known`; with `same_boot` the system has not gone down since the
-    bytes were written.
+    Args:
+        partial: the size and state of the file.
+        held: the number of bytes that are there.
+        origin: the name of the origin to ask.
+        known: the size and digest recorded for the identifier, if any.
+        same_boot: True if the system has not gone down since the bytes were written.
     """
     if known is not None and known.size != partial.size:
         return None
-    etag = strong(partial.etag)  # what lies on a disk that others write to is believed no more than a header
+    etag = strong_etag(partial.etag)  # others may write to the note: it is checked like a header
     is_md5, same_origin = md5_of(etag) is not None, partial.origin == origin
     if known is None and not is_md5 and not (etag and same_origin and same_boot):
         return None

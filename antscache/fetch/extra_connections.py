@@ -1,7 +1,7 @@
 """Idle workers help with the files that still take long: each fetches a segment over a connection of its own.
 
-Connections are added as long as they make the whole faster (`segments.ConnectionBudget`), and as long as the disk has
-room for segments, which are on it twice while they are joined.
+Connections are added as long as they make the fetch faster (`segments.ConnectionBudget`), and as long as the disk has
+room for the segments, whose bytes are on it twice while they are joined.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A segment of a transfer that another connection is to fetch, and what to ask for."""
+    """A segment of a transfer for an extra connection, and the request for it."""
 
     transfer: Transfer
     segment: Segment
@@ -41,13 +41,13 @@ class Share:
 
 
 class ExtraConnections:
-    """The transfers under way, and the connections that help with them. Safe between threads.
+    """The transfers under way, and the extra connections that help with them. Safe between threads.
 
     Args:
-        root: the directory whose disk segments are written to.
-        attempts: at origins.
-        stopped: set when the run is broken off.
-        listen: hears what happens.
+        root: a directory on the disk that segments are written to.
+        attempts: the tries at the origins of this run.
+        stopped: set when the run is interrupted.
+        listen: called with each event.
     """
 
     def __init__(self, root: Path, attempts: Attempts, stopped: StopEvent, listen: Listener) -> None:
@@ -63,7 +63,7 @@ class ExtraConnections:
 
     @contextmanager
     def under_way(self, transfer: Transfer) -> Iterator[None]:
-        """Let others help with `transfer` while a block runs."""
+        """Let extra connections help with `transfer` while the `with` block runs."""
         with self._lock:
             self._transfers.append(transfer)
         try:
@@ -73,33 +73,46 @@ class ExtraConnections:
                 self._transfers.remove(transfer)
 
     def hear(self, event: Event) -> None:
-        """Hear what happens to a transfer: how fast bytes arrive, before it is told to whoever listens."""
+        """Measure the throughput from `event` of a transfer, and pass the event on to the listener."""
         if isinstance(event, Received):
             self._throughput.add(event.count, time.monotonic())
         self._listen(event)
 
     def next_share(self) -> Share | None:
-        """Return half of what still takes longest, if one more connection would make it faster."""
+        """Return a segment of the transfer that takes longest, if one more connection makes the fetch faster.
+
+        None if it does not, or the disk has no room for segments.
+
+        Raises:
+            StoreError: the disk refused.
+        """
         now = time.monotonic()
         with self._lock:
-            transfer = max(self._transfers, key=lambda each: each.parts.seconds_left(now), default=None)
+            transfer = max(self._transfers, key=lambda each: each.ranges.seconds_left(now), default=None)
             connections = len(self._transfers) + self._helping
             if transfer is None or not self._budget.allows(now, self._throughput.rate(now), connections):
                 return None
             if not self._has_room():
                 return None
-            half = transfer.parts.halve(now)
-            if half is None:
+            split = transfer.ranges.split(now)
+            if split is None:
                 return None
             self._helping += 1
-        return Share(transfer, *half)
+        return Share(transfer, *split)
 
     def _has_room(self) -> bool:
+        """Return True if the disk holds twice the bytes that are still to be written, or does not say."""
         free = free_space(self._root)
-        return free is None or free >= 2 * sum(transfer.rest for transfer in self._transfers)
+        return free is None or free >= 2 * sum(transfer.bytes_left for transfer in self._transfers)
 
     def fetch(self, share: Share, client: Client) -> None:
-        """Fetch a segment as far as anybody wants it; where that ends is where whoever asked for it goes on."""
+        """Fetch the segment of `share` until it is complete, dropped or refused, and end it.
+
+        A refusal fails nothing: the connection that began the file asks for the missing bytes itself.
+
+        Raises:
+            StoreError: the disk refused.
+        """
         transfer, segment = share.transfer, share.segment
         wanted, origin = transfer.wanted, transfer.origin
         try:
@@ -108,14 +121,14 @@ class ExtraConnections:
             self._attempts.take_turn(origin, wanted, self._listen)
             with open_at(origin, wanted, share.request, client) as body:
                 for received in body:
-                    chunk, ended = transfer.parts.allot(received, segment)
+                    chunk, ended = transfer.ranges.allot(received, segment)
                     self.hear(Received(wanted.identifier, len(chunk)))
                     if not segment.write(chunk) or ended or self._stopped.is_set():
                         break
         except Refusal as refusal:
-            transfer.parts.refuse()
+            transfer.ranges.forbid_splitting()
             if origin and not self._stopped.is_set():
-                self._listen(Refused(wanted.identifier, wanted.file, origin.name, f"a piece: {refusal}"))
+                self._listen(Refused(wanted.identifier, wanted.file, origin.name, f"a segment of it: {refusal}"))
         finally:
             segment.end()
             with self._lock:

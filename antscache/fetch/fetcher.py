@@ -1,8 +1,8 @@
-"""Fetch several files at once, each from the first origin that has it, checked while the bytes pass.
+"""Fetch several files at once, each from the first origin that has it, and check the bytes as they arrive.
 
-What another process is fetching is left to it, and looked for later (`other_processes.py`). When no file is left to
-begin, those who have nothing to do help with the ones that still take long (`extra_connections.py`). A disk that
-refuses ends the whole fetch: no other try would mend that.
+A file that another process is fetching is left to it, and looked for later (`other_processes.py`). When no file is left
+to begin, idle workers help with the ones that still take long (`extra_connections.py`). An error of the disk ends the
+whole fetch, because another attempt would fail as well.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     from antscache.root import Root
     from antscache.store import PartialFile, Store
 
-FAREWELL_SECONDS = 0.9  # that workers have to put away what they are writing when the fetch is broken off
-IDLE_SECONDS = 0.1  # after which one who has nothing to do looks around again
+WORKER_STOP_SECONDS = 0.9  # for workers to put away their partial files when the fetch is interrupted
+IDLE_POLL_SECONDS = 0.1  # after which an idle worker looks again for something to do
 
 
 @dataclass(slots=True)
 class Fetcher:
-    """What fetches files into a store.
+    """A fetcher of files into a store, several at once.
 
     Attributes:
-        store: where they go.
-        origins: in the order they are asked.
-        pacer: of the starts at origins that ask for one.
-        jobs: files under way at once.
-        timeout: seconds of silence after which a transfer has failed.
+        store: where the files go.
+        origins: in the order in which they are asked.
+        pacer: the rate limit for origins that have one.
+        jobs: the number of files under way at once.
+        timeout: the seconds without data after which a transfer has failed.
         tokens: of mirrors, by host.
-        scanner: makes what looks through HDF5 files; None where that cannot be done here.
-        attempts: makes what asks the origins.
+        scanner: makes the scanner of HDF5 files; None if h5py is not installed.
+        attempts: makes the `Attempts` of a run.
     """
 
     store: Store
@@ -79,13 +79,15 @@ class Fetcher:
         origins = parse_origins(settings.mirrors, settings.origins)
         pacer = Pacer(root.layout.pace, settings.pace, shared=root.layout.shared)
         scanner = Hdf5Scanner if is_h5py_installed() else None
-        return cls(root.store, origins, pacer, settings.jobs, settings.timeout, config.tokens(), scanner)
+        return cls(root.store, origins, pacer, settings.jobs, settings.timeout, config.read_tokens(), scanner)
 
     def run(self, wanted: Sequence[Wanted], listen: Listener) -> FetchResult:
-        """Fetch `wanted`, in that order; `listen` hears what happens, in this thread.
+        """Fetch `wanted`, in that order, and call `listen` with each event in this thread.
+
+        Files that no origin delivered, and a full disk, are in the result.
 
         Raises:
-            StoreError: the disk refused; that it is full the result says.
+            StoreError: the disk refused for another reason than being full.
             IntegrityError: another process recorded other bytes for an identifier meanwhile.
             ConfigError: the environment names a proxy or certificates that cannot be used.
         """
@@ -109,7 +111,7 @@ class Fetcher:
 
 
 class _Run:
-    """One run of a fetcher: its workers, and what there is for them to do."""
+    """One run of a fetcher: its workers, and the files they have still to fetch."""
 
     def __init__(self, fetcher: Fetcher, wanted: Sequence[Wanted], notes: Notes, result: FetchResult) -> None:
         self._fetcher, self._store, self._notes, self._result = fetcher, fetcher.store, notes, result
@@ -120,9 +122,9 @@ class _Run:
         self._others = OtherProcesses(self._store.layout, fetcher.timeout, self._events.put)
         self._extra = ExtraConnections(self._store.layout.root, self._attempts, self._stopped, self._events.put)
         self._scanner = self._started_scanner = fetcher.scanner() if fetcher.scanner else None
-        self._changed = threading.Condition()  # holds what follows
+        self._changed = threading.Condition()  # guards `_others`, `_scanner`, and the two attributes below
         self._todo = deque(wanted)
-        self._open = len(wanted)  # files of which it is not known yet what becomes of them
+        self._open = len(wanted)  # files that are neither fetched nor given up
         # Daemons: a worker that waits for a silent origin must not keep an interrupted process alive.
         self._workers = [
             threading.Thread(target=self._work, daemon=True, name=f"antscache-fetch-{number}")
@@ -132,7 +134,7 @@ class _Run:
             worker.start()
 
     def events(self) -> Iterator[Event]:
-        """Yield what happens, until all is done; raise what a worker could not handle."""
+        """Yield each event until all workers have ended; raise the error of a worker that failed."""
         working = len(self._workers)
         while working:
             event = self._events.get()
@@ -144,9 +146,9 @@ class _Run:
                 yield event
 
     def close(self) -> None:
-        """End the workers, which put away what they are writing."""
+        """Stop the workers, and wait a moment for them to put away their partial files."""
         self._stopped.set()
-        deadline = time.monotonic() + FAREWELL_SECONDS
+        deadline = time.monotonic() + WORKER_STOP_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
         if self._started_scanner:
@@ -155,7 +157,7 @@ class _Run:
     # Workers
 
     def _work(self) -> None:
-        """Do what is to be done until nothing is."""
+        """Take steps until there are none left, or the run is stopped; hand an error to the thread that asked."""
         try:
             with closing(Client(self._fetcher.timeout, self._fetcher.tokens)) as client:
                 while not self._stopped.is_set() and self._step(client):
@@ -166,7 +168,7 @@ class _Run:
             self._events.put(None)
 
     def _step(self, client: Client) -> bool:
-        """Do one thing; False if there will be nothing to do any more."""
+        """Fetch one file or segment, or wait a moment; return False if all files are done."""
         if wanted := self._next():
             self._obtain(wanted, client)
         elif share := self._extra.next_share():
@@ -174,17 +176,17 @@ class _Run:
         else:
             with self._changed:
                 if self._open:
-                    self._changed.wait(IDLE_SECONDS)
+                    self._changed.wait(IDLE_POLL_SECONDS)
                 return self._open > 0
         return True
 
     def _next(self) -> Wanted | LeftFile | None:
-        """Return the next file to begin, or one that another process had begun when it was last looked for."""
+        """Return the next file to begin, else one that was left to another process, else None."""
         with self._changed:
             return self._todo.popleft() if self._todo else self._others.next_due()
 
     def _obtain(self, next_: Wanted | LeftFile, client: Client) -> None:
-        """Fetch a file, unless another process does or has done so: its record is looked at under its lock."""
+        """Fetch a file, unless another process has fetched it or holds its lock; its record is read under the lock."""
         left, wanted = (next_, next_.wanted) if isinstance(next_, LeftFile) else (None, next_)
         with self._others.claim(wanted) as ours:
             with self._changed:
@@ -204,7 +206,11 @@ class _Run:
             self._changed.notify_all()
 
     def _fetch(self, wanted: Wanted, client: Client) -> None:
-        """Get one file from the first origin that delivers it."""
+        """Fetch one file from the first origin that delivers it, or report that none did.
+
+        Raises:
+            StoreError: the disk refused. The run is stopped.
+        """
         partials = self._partials.get(wanted.identifier, ())
         transfer = Transfer(
             wanted, self._store, self._notes, partials, self._scan, self._extra.hear, self._stopped.is_set
@@ -218,7 +224,7 @@ class _Run:
                 delivered = self._attempts.deliver(question)
             keep = not delivered
         except StoreError as error:
-            self._stopped.set()  # others would only take what is given back
+            self._stopped.set()  # the other workers would only fill the room that is freed
             keep = is_full(error) and transfer.give_back()
             raise
         finally:
@@ -227,6 +233,7 @@ class _Run:
             self._fail(question)
 
     def _fail(self, question: Question) -> None:
+        """Add the file to the failures of the result, with all attempts."""
         wanted, refusals = question.wanted, [refusal for _, refusal in question.attempts]
         attempts = tuple(attempt for attempt, _ in question.attempts)
         failure = Failure(wanted.identifier, wanted.file, str(wanted.release), attempts)
@@ -238,19 +245,19 @@ class _Run:
         self._events.put(Failed(wanted.identifier, wanted.file))
 
     def _scan(self, path: Path) -> Sequence[str] | None:
-        """Return the hazards in an HDF5 file; None if it cannot be scanned here, which is said once.
+        """Return the hazards in an HDF5 file; None if files cannot be scanned here, which is reported once.
 
         Raises:
-            FormError: it cannot be scanned anywhere.
+            FormError: the file itself cannot be scanned.
         """
         scanner = self._scanner
         if scanner is None:
             return None
         try:
-            return scanner.walk(path)
+            return scanner.scan(path)
         except ScannerError as error:
             with self._changed:
                 first, self._scanner = self._scanner is not None, None
             if first:
-                self._events.put(Remarked(f"HDF5 files are not walked: {error}"))
+                self._events.put(Remarked(f"HDF5 files are not scanned: {error}"))
             return None

@@ -1,4 +1,4 @@
-"""Who can answer for an identifier: mirrors and Figshare's routes, URL templates in the order they are asked. Pure."""
+"""Origins: mirrors and Figshare's routes, as URL templates in the order in which they are asked. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from antscache.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FIELDS = {"id", "digest", "file"}
+TEMPLATE_FIELDS = {"id", "digest", "file"}
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A place that can answer for an identifier.
+    """A server or directory that can deliver the file of an identifier.
 
     Attributes:
-        template: its URL, with `{id}`, `{digest}` (64 hex) or `{file}` in it.
-        trust: what its word is worth in a record.
+        template: the URL of a file, with `{id}`, `{digest}` (64 hex) or `{file}` in it.
+        trust: the trust that a record of its bytes gets.
     """
 
     template: str
@@ -31,9 +31,9 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """The host, and the port where one is given: all that is ever shown of the URL, which may carry a token.
+        """The host, and the port if there is one; for a mirror on this host the directory.
 
-        Of a mirror on this host, the directory.
+        Nothing else of the URL is ever shown: it may contain a token.
         """
         split = urlsplit(self.template)
         if split.scheme == "file":
@@ -42,16 +42,16 @@ class Origin:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a directory of this host."""
+        """True if it is a directory of this host."""
         return self.template.startswith("file:")
 
     @property
     def paced(self) -> bool:
-        """Whether it asks not to be asked often."""
+        """True if it has a rate limit."""
         return self.template in PACED_ROUTES
 
     def url(self, identifier: Identifier, file: str, digest: Digest | None) -> str | None:
-        """Where this origin has `identifier`; None if it goes by a digest that is not known."""
+        """Return the URL of `identifier` at this origin; None if the URL needs a digest and `digest` is None."""
         if digest is None and "{digest}" in self.template:
             return None
         hex_digits = hexadecimal(digest) if digest else ""
@@ -59,21 +59,26 @@ class Origin:
 
 
 def parse_origins(mirrors: Sequence[str], routes: Sequence[str]) -> tuple[Origin, ...]:
-    """The origins in the order they are asked: mirrors first.
+    """Return the origins in the order in which they are asked: mirrors first.
 
     Raises:
         ConfigError: a template is not a URL (http, https; of a mirror also file) with the right fields in braces.
     """
     return tuple(
-        [_parsed(template, "mirror", FIELDS) for template in mirrors]
+        [_parsed(template, "mirror", TEMPLATE_FIELDS) for template in mirrors]
         + [_parsed(template, "origin", {"id"}) for template in routes]
     )
 
 
 def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]) -> Origin:
-    braces = ", ".join(f"{{{field}}}" for field in sorted(allowed))
+    """Return the origin of `template`.
+
+    Raises:
+        ConfigError: it is not a URL with at least one of the `allowed` fields in braces, and no other.
+    """
+    braces = " or ".join(f"{{{field}}}" for field in sorted(allowed))
     example = "https://host/path/{id} or file:///path/{id}" if trust == "mirror" else "https://host/path/{id}"
-    hint = f"write it like {example}; {braces} may stand in it"
+    hint = f"write it like {example}, with {braces} in it"
     try:
         fields = {field for _, field, form, _ in string.Formatter().parse(template) if field is not None or form}
         split = urlsplit(template)
@@ -87,5 +92,5 @@ def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]
 
 
 def _shown(template: str) -> str:
-    """`template` without what may be a secret in it: a user's password, a query."""
+    """Return `template` without the parts that may be secret: user, password and query."""
     return re.sub(r"//[^/]*@", "//...@", template).partition("?")[0]

@@ -1,6 +1,6 @@
-"""Files that other processes are fetching: left to them, looked for again, and taken over when nothing happens.
+"""Files that other processes are fetching: leave them, look again, take them over when they stall.
 
-Locks save bandwidth, and no lock is worth waiting for ever: where its holder does nothing, the file is fetched here.
+Locks save bandwidth, and no lock is waited for without end: if its holder makes no progress, the file is fetched here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from antscache.core import Layout, Listener, Wanted
     from antscache.store import PartialFile
 
-LOOK_SECONDS = 0.5  # after which it is looked again for what another process is fetching
+LEFT_FILE_POLL_SECONDS = 0.5  # between two looks for a file that another process is fetching
 
 
 @dataclass(slots=True)
 class LeftFile:
-    """A file that another process is fetching: when to look for it again, and since when nothing was seen of it."""
+    """A file that another process is fetching.
+
+    Attributes:
+        wanted: the file.
+        due: the time to look for it again, by the monotonic clock.
+        since: the time from which the other process is given `patience` seconds to make progress.
+    """
 
     wanted: Wanted
     due: float
@@ -33,12 +39,14 @@ class LeftFile:
 
 
 class OtherProcesses:
-    """What other processes on one root are fetching. Not safe between threads, but for `claim` and `has_stalled`.
+    """The files that other processes on one root are fetching.
+
+    Only `claim` and `has_stalled` are safe between threads.
 
     Args:
         layout: of the root.
-        patience: seconds after which a process that does nothing is waited for no longer.
-        listen: hears of waiting, of stalled processes, and once that locks do not work.
+        patience: the seconds without progress after which a process is not waited for any longer.
+        listen: called when a file is left to another process, when that stalls, and once if locks do not work.
     """
 
     def __init__(self, layout: Layout, patience: float, listen: Listener) -> None:
@@ -50,32 +58,37 @@ class OtherProcesses:
         self._remarked = False
 
     def claim(self, wanted: Wanted) -> AbstractContextManager[bool]:
-        """Hold the lock of `wanted` while a block runs; False if another process has it."""
+        """Hold the lock of `wanted` during a `with` block, which gets False if another process has it."""
         return self._locks.attempt(figshare_number(wanted.identifier))
 
     def remark_on_locks(self) -> None:
-        """Say once that locks do not work, if they do not."""
+        """Report once that locks do not work, if they do not."""
         if self._locks.refusal and not self._remarked:
             self._remarked = True
-            told = f"locks do not work in {self._layout.locks} ({self._locks.refusal})"
-            more = "what two processes want at once may be fetched twice, and is right anyway"
-            self._listen(Remarked(f"{told}: {more}"))
+            refusal = f"locks do not work in {self._layout.locks} ({self._locks.refusal})"
+            effect = "two processes may fetch the same file twice; its bytes are checked all the same"
+            self._listen(Remarked(f"{refusal}: {effect}"))
 
     def leave(self, wanted: Wanted, before: LeftFile | None) -> None:
-        """Leave `wanted` to the process that has its lock, and look again in a while."""
+        """Leave `wanted` to the process that has its lock, and look again later.
+
+        Args:
+            wanted: the file.
+            before: the result of the last look; None at the first, which is reported.
+        """
         now = time.monotonic()
         if before is None:
             who = self._writer(wanted)
             reason = f"another process is fetching it{f' ({who})' if who else ''}"
             self._listen(Waiting(wanted.identifier, wanted.file, reason, 0.0))
-        self._left.append(LeftFile(wanted, now + LOOK_SECONDS, before.since if before else now))
+        self._left.append(LeftFile(wanted, now + LEFT_FILE_POLL_SECONDS, before.since if before else now))
 
     def next_due(self) -> LeftFile | None:
-        """Return a file that it is time to look for again, if there is one."""
+        """Remove and return a file that it is time to look for again; None if there is none."""
         return self._left.popleft() if self._left and self._left[0].due <= time.monotonic() else None
 
     def has_stalled(self, left: LeftFile) -> bool:
-        """Return whether the process that has the lock has done nothing for long; then say so."""
+        """Return True, and report it, if the process that has the lock has made no progress for `patience` seconds."""
         if time.monotonic() - left.since < self._patience:
             return False
         left.since = time.monotonic()
@@ -83,12 +96,12 @@ class OtherProcesses:
         if any(partial.age() < self._patience for partial in partials):
             return False
         who, file = self._writer(left.wanted) or "another process", left.wanted.file
-        told = f"{who} has done nothing for {self._patience:g} s about {file}, which is fetched here now"
-        self._listen(Remarked(f"{told}; if it has hung, end it"))
+        stalled = f"{who} has made no progress on {file} for {self._patience:g} s"
+        self._listen(Remarked(f"{stalled}: this process fetches it now; if the other one has hung, end it"))
         return True
 
     def _writer(self, wanted: Wanted) -> str:
-        """Return the process that wrote of a file last, as its note says; empty where there is none."""
+        """Return the name of the process that last wrote bytes of a file, from its note; empty if there is none."""
         partials = self._partials(wanted)
         return min(partials, key=lambda partial: partial.age()).writer if partials else ""
 

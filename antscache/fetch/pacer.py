@@ -1,9 +1,9 @@
-"""Starts at an origin that asks not to be asked often: one each so many seconds, by all processes on one root.
+"""The rate limit of an origin: one start of a file per interval, by all processes on one root together.
 
     locks/pace         the time from which the next start is free
-    locks/pace.lock    held by whoever reserves one
+    locks/pace.lock    held by the process that reserves a start
 
-The time has a file of its own, because what filelock locks is filelock's: some versions empty it.
+The time has a file of its own, because some versions of filelock empty the file that they lock.
 """
 
 from __future__ import annotations
@@ -20,54 +20,55 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_WAIT_SECONDS = 1.0  # for the lock, which is held for microseconds
-AHEAD = 4096  # starts that may be waiting; a time beyond that was written by another clock
-TIME_BYTES = 24  # as many for every time, so that a reader never sees some of two
+MAX_QUEUED_STARTS = 4096  # if the time in the file is later than after so many, another clock has written it
+TIME_BYTES = 24  # every time is padded to so many, so that a reader never sees parts of two
 
 
 class Pacer:
-    """Starts, one each `interval` seconds. Thread-safe.
+    """A rate limit of one start per `interval` seconds. Thread-safe.
 
     Args:
-        path: what the processes share: the time from which the next start is free. Its directory has the lock.
-        interval: in seconds; with 0 every start is free.
-        shared: whether a group shares the directory.
+        path: the file with the time from which the next start is free. The lock is beside it.
+        interval: in seconds; with 0 there is no limit.
+        shared: True if a group shares the directory.
     """
 
     def __init__(self, path: Path, interval: float, *, shared: bool = False) -> None:
         self._path, self._shared = path, shared
         self._locks = Locks(path.parent, shared=shared)
-        self._ours = Lock()  # keeps threads apart where locks do not work
+        self._thread_lock = Lock()  # for where locks between processes do not work
         self.interval = interval
 
     def reserve_start(self) -> float:
-        """Reserve the next start that is free, and return the seconds until then.
+        """Reserve the next free start, and return the seconds until then.
 
-        Without locks two processes may reserve the same one. Where the time cannot be read or written, the interval is
-        returned.
+        Where locks do not work, two processes may reserve the same start. If the time cannot be read or written, return
+        the interval, and reserve nothing.
         """
         if not self.interval:
             return 0.0
-        with self._ours, self._locks.attempt(self._path.name, LOCK_WAIT_SECONDS):
+        with self._thread_lock, self._locks.attempt(self._path.name, LOCK_WAIT_SECONDS):
             try:
                 descriptor = self._open()
             except OSError:
                 return self.interval
             try:
                 return self._reserve(descriptor)
-            except OSError:  # a full disk is met by whoever writes what matters
+            except OSError:  # if the disk is full, the writing of the files reports it
                 return self.interval
             finally:
                 os.close(descriptor)
 
     def _open(self) -> int:
-        """Open the file of the time, which is made if it is not there."""
+        """Open the file with the time; make it if it is not there."""
         try:
             return disk.open_in_place(self._path)
         except FileNotFoundError:
-            os.close(disk.create(self._path, disk.WRITABLE, shared=self._shared))
+            os.close(disk.create(self._path, disk.WRITABLE_MODE, shared=self._shared))
             return disk.open_in_place(self._path)
 
     def _reserve(self, descriptor: int) -> float:
+        """Move the time in the file one interval on, and return the seconds until the start that this reserves."""
         now = time.time()
         start = next_start(now, _read(descriptor), self.interval)
         os.pwrite(descriptor, f"{start + self.interval:.3f}\n".encode().ljust(TIME_BYTES), 0)
@@ -75,14 +76,15 @@ class Pacer:
 
 
 def next_start(now: float, free: float, interval: float) -> float:
-    """Return when the next start is, if starts are free from `free` on: pure.
+    """Return the time of the next start, if starts are free from the time `free` on. Pure.
 
-    A time that no queue explains counts as passed.
+    If `free` is later than the longest queue explains, it is ignored: the next start is `now`.
     """
-    return max(now, free) if free <= now + AHEAD * interval else now
+    return max(now, free) if free <= now + MAX_QUEUED_STARTS * interval else now
 
 
 def _read(descriptor: int) -> float:
+    """Return the time in the file; 0 if it has none."""
     try:
         return float(os.pread(descriptor, TIME_BYTES, 0))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Decide what an origin's answer is worth by its status and headers: pure, but for the clock behind a date to wait for.
+"""Decide by status and headers if an origin's answer is accepted. Pure, but for the clock that a Retry-After needs.
 
-An origin's word is never taken further than it can be checked: what is not plainly the bytes that were asked for is a
-Refusal, which says what came instead, and what may be done about it.
+Only an answer that is plainly what was requested is accepted. Any other is a Refusal, which says what came instead, and
+if the same origin may be asked again.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import urljoin, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PASSING = frozenset({408, 425, 429})  # statuses below 500 that say: later
-TURNED_AWAY = frozenset({401, 403, 407})
-CHALLENGE = 202  # field notes, "Figshare as an origin"
-HTML = frozenset({"text/html", "application/xhtml+xml"})
-LONGEST_ETAG = 200  # characters; what is longer is not kept
-ABSURD_WAIT = 10**19  # seconds: nobody means it
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+TRANSIENT_STATUSES = frozenset({408, 425, 429})  # below 500; from 500 on all are
+ACCESS_DENIED_STATUSES = frozenset({401, 403, 407})
+CHALLENGE_STATUS = 202  # field notes, "Figshare as an origin"
+HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+MAX_ETAG_CHARACTERS = 200  # a longer ETag is ignored
+NONSENSE_WAIT_SECONDS = 10**19  # a Retry-After of so many seconds or more is ignored
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # a strong one (RFC 9110, 8.8.3), in plain ASCII
 _MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
@@ -32,10 +32,10 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
     """An origin's answer that is not the file.
 
     Attributes:
-        transient: it may be over in a moment; the same origin may be asked again.
-        affects_origin: it is about the origin rather than this file: nobody answers, or programs are turned away.
-        discard_partial: what was received before is not to be built on.
-        retry_after: seconds that the origin asks to wait.
+        transient: True if the same origin may deliver the file later, and may be asked again.
+        affects_origin: True if it concerns all files of the origin: it cannot be reached, or refuses programs.
+        discard_partial: True if the bytes received before must not be continued.
+        retry_after: the seconds that the origin asks to wait.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """What is asked of an origin: a whole file, or the rest of one, or a piece.
+    """A request for a whole file, for the rest of one, or for a segment.
 
     Attributes:
-        start: the first byte that is wanted.
-        stop: the first byte that is not; None is to the end.
-        size: of the whole file, where a part is asked for.
-        etag: which state of the file the part must belong to; empty where whole bytes are compared in the end.
+        start: the first byte that is requested.
+        stop: the byte behind the last; None for all bytes to the end.
+        size: the size of the whole file, if a part is requested.
+        etag: the ETag that the part must have; empty if the whole file is compared in the end.
     """
 
     start: int = 0
@@ -72,11 +72,11 @@ class RangeRequest:
 
     @property
     def partial(self) -> bool:
-        """Whether only a part is asked for."""
+        """True if only a part is requested."""
         return self.start > 0 or self.stop is not None
 
     def headers(self) -> dict[str, str]:
-        """What the request says about it."""
+        """Return the HTTP headers of the request."""
         if not self.partial:
             return {}
         last = "" if self.stop is None else str(self.stop - 1)
@@ -85,13 +85,13 @@ class RangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
-    """What an origin begins to send.
+    """The status and headers of an answer, once they are accepted.
 
     Attributes:
-        start: where in the file its first byte belongs. 0 although a part was asked for: the whole file comes, anew.
-        announced: how many bytes it says come now; None if it does not say.
-        size: of the whole file; None if it does not say.
-        etag: the state of the file, where it is a strong one; else empty.
+        start: the position in the file of the first byte; 0 if the whole file comes, even if a part was requested.
+        announced: the number of bytes to come; None if the origin does not say it.
+        size: the size of the whole file; None if the origin does not say it.
+        etag: the ETag if it is a strong one; else empty.
     """
 
     start: int
@@ -101,110 +101,118 @@ class AnswerHead:
 
 
 def md5_of(etag: str) -> str | None:
-    """The MD5 that `etag` is, in hexadecimal; None where it is something else, as for uploads in parts.
+    """Return the MD5 in `etag`, in hexadecimal; None if it is not one, as for uploads in parts.
 
     Source: field notes, "Figshare as an origin"; Amazon S3 API Reference, "Object": ETag.
     """
-    found = _MD5.fullmatch(etag)
-    return found[1].lower() if found else None
+    match = _MD5.fullmatch(etag)
+    return match[1].lower() if match else None
 
 
-def read_head(status: int, headers: Mapping[str, str], asked: RangeRequest) -> AnswerHead:
-    """What comes, if it is what was `asked` for.
+def read_head(status: int, headers: Mapping[str, str], request: RangeRequest) -> AnswerHead:
+    """Read the head of an answer to `request`.
 
     Raises:
-        Refusal: it is not.
+        Refusal: the answer is not what was requested.
     """
-    _refuse_status(status, headers, asked)
+    _refuse_status(status, headers, request)
     encoding = headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
         raise Refusal(f"{status} with a Content-Encoding that was not asked for")
-    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in HTML:
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type in HTML_TYPES:
         raise Refusal(f"{status} with an HTML page")
-    length, etag = _number(headers.get("Content-Length", "")), strong(headers.get("ETag", ""))
+    length, etag = _number(headers.get("Content-Length", "")), strong_etag(headers.get("ETag", ""))
     if status == http.client.PARTIAL_CONTENT:
-        return _read_part(headers.get("Content-Range", ""), length, etag, asked)
+        return _read_part(headers.get("Content-Range", ""), length, etag, request)
     if length == 0:
         raise Refusal(f"{status} with an empty body")
-    if asked.stop is not None:
+    if request.stop is not None:
         raise Refusal("ranges are not served", discard_partial=True)
     return AnswerHead(0, length, length, etag)
 
 
-def _refuse_status(status: int, headers: Mapping[str, str], asked: RangeRequest) -> None:
-    """Refuse every status but 200, and 206 where a part was asked for; the origin's own words for it are not told."""
-    if status == CHALLENGE or headers.get("x-amzn-waf-action"):
+def _refuse_status(status: int, headers: Mapping[str, str], request: RangeRequest) -> None:
+    """Raise a Refusal unless the status is 200, or 206 to a request for a part.
+
+    The text of the Refusal has the standard phrase of the status, never the origin's own.
+    """
+    if status == CHALLENGE_STATUS or headers.get("x-amzn-waf-action"):
         raise Refusal(f"{status} bot challenge (no file)", affects_origin=True)
-    told = f"{status} {http.client.responses.get(status, '')}".strip()
-    if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and asked.partial:
-        raise Refusal(told, transient=True, discard_partial=True)
-    if status == http.client.PARTIAL_CONTENT and not asked.partial:
-        raise Refusal("206 with a part, where the whole was asked for")
+    outcome = f"{status} {http.client.responses.get(status, '')}".strip()
+    if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and request.partial:
+        raise Refusal(outcome, transient=True, discard_partial=True)
+    if status == http.client.PARTIAL_CONTENT and not request.partial:
+        raise Refusal("206 with a part instead of the whole file")
     if status not in {http.client.OK, http.client.PARTIAL_CONTENT}:
-        transient = status in PASSING or status >= http.client.INTERNAL_SERVER_ERROR
-        wait = retry_after(headers.get("Retry-After", "")) if transient else 0.0
-        raise Refusal(told, transient=transient, affects_origin=status in TURNED_AWAY, retry_after=wait)
+        transient = status in TRANSIENT_STATUSES or status >= http.client.INTERNAL_SERVER_ERROR
+        wait = parse_retry_after(headers.get("Retry-After", "")) if transient else 0.0
+        affects_origin = status in ACCESS_DENIED_STATUSES
+        raise Refusal(outcome, transient=transient, affects_origin=affects_origin, retry_after=wait)
 
 
-def _read_part(content_range: str, length: int | None, etag: str, asked: RangeRequest) -> AnswerHead:
-    """A part, if it is the very one that was asked for, of the same state of the same file."""
-    found = _CONTENT_RANGE.fullmatch(content_range.strip())
-    if found is None:
-        raise Refusal("206 without a Content-Range that says which part", transient=True, discard_partial=True)
-    first, last, size = (int(number) for number in found.groups())
-    stop = size if asked.stop is None else asked.stop
-    if (first, last + 1, size) != (asked.start, stop, asked.size) or length not in {None, stop - first}:
-        raise Refusal("206 with another part than was asked for", transient=True, discard_partial=True)
-    if asked.etag and etag != asked.etag:
+def _read_part(content_range: str, length: int | None, etag: str, request: RangeRequest) -> AnswerHead:
+    """Read the head of an answer with a part of a file.
+
+    Raises:
+        Refusal: it is not exactly the requested part, of the file with the requested size and ETag.
+    """
+    match = _CONTENT_RANGE.fullmatch(content_range.strip())
+    if match is None:
+        raise Refusal("206 without a usable Content-Range", transient=True, discard_partial=True)
+    first, last, size = (int(number) for number in match.groups())
+    stop = size if request.stop is None else request.stop
+    if (first, last + 1, size) != (request.start, stop, request.size) or length not in {None, stop - first}:
+        raise Refusal("206 with another part than requested", transient=True, discard_partial=True)
+    if request.etag and etag != request.etag:
         raise Refusal("206 with a part of another file", transient=True, discard_partial=True)
     return AnswerHead(first, stop - first, size, etag)
 
 
 def read_size(status: int, headers: Mapping[str, str]) -> int:
-    """How many bytes a file has, told by the answer to a question for its first one.
+    """Return the size of a file in bytes, from the answer to a request for its first byte.
 
     Raises:
-        Refusal: it does not say, or it is no answer with a file.
+        Refusal: the answer does not say it, or is none with a file.
     """
     first = RangeRequest(0, 1)
     _refuse_status(status, headers, first)
-    if headers.get("Content-Type", "").partition(";")[0].strip().lower() in HTML:
+    if headers.get("Content-Type", "").partition(";")[0].strip().lower() in HTML_TYPES:
         raise Refusal(f"{status} with an HTML page")
     if status == http.client.PARTIAL_CONTENT:
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        size = int(found[3]) if found else None
+        match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        size = int(match[3]) if match else None
     else:
         size = _number(headers.get("Content-Length", ""))
     if not size:
-        raise Refusal(f"{status} that does not say how long the file is")
+        raise Refusal(f"{status} without the size of the file")
     return size
 
 
-def strong(etag: str) -> str:
-    """`etag` if bytes that have it are equal (RFC 9110, 8.8.1); else nothing."""
-    return etag if len(etag) <= LONGEST_ETAG and _ETAG.fullmatch(etag) else ""
+def strong_etag(etag: str) -> str:
+    """Return `etag` if it is a strong one: all bytes that have it are equal (RFC 9110, 8.8.1). Else return ""."""
+    return etag if len(etag) <= MAX_ETAG_CHARACTERS and _ETAG.fullmatch(etag) else ""
 
 
-def retry_after(value: str) -> float:
+def parse_retry_after(value: str) -> float:
     """Return the seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3); 0 for nonsense."""
     from urllib3.exceptions import InvalidHeader
     from urllib3.util import Retry
 
     retry = Retry()
-    retry.retry_after_max = ABSURD_WAIT  # from 2.6.3 on urllib3 would make six hours of a day, and users are told a day
+    retry.retry_after_max = NONSENSE_WAIT_SECONDS  # else urllib3, from 2.6.3 on, would return at most six hours
     try:
         seconds = retry.parse_retry_after(value)
     except (InvalidHeader, OverflowError, ValueError):
         return 0.0
-    return float(seconds) if seconds < ABSURD_WAIT else 0.0
+    return float(seconds) if seconds < NONSENSE_WAIT_SECONDS else 0.0
 
 
 def next_hop(url: str, location: str | None) -> str:
-    """Where a redirect from `url` to `location` leads; a user or password in it is dropped.
+    """Return the URL that a redirect from `url` to `location` leads to, without a user or password.
 
     Raises:
-        Refusal: nowhere, to something that is not http(s), or from https to http.
+        Refusal: it leads nowhere, to another scheme than http(s), or from https to http.
     """
     if not location:
         raise Refusal("a redirect to nowhere")
@@ -213,7 +221,7 @@ def next_hop(url: str, location: str | None) -> str:
         split = urlsplit(target)
         host = split.hostname
     except ValueError:
-        raise Refusal("a redirect to what is not a URL") from None
+        raise Refusal("a redirect to an invalid URL") from None
     if split.scheme not in {"http", "https"} or not host:
         raise Refusal(f"a redirect to {split.scheme[:20] or 'something'}:, which is not http(s)")
     if split.scheme == "http" and urlsplit(url).scheme == "https":
@@ -222,5 +230,5 @@ def next_hop(url: str, location: str | None) -> str:
 
 
 def _number(text: str) -> int | None:
-    """The number that a header is; what is not digits, or absurdly many, is none."""
+    """Return the number in a header; None if it is not digits alone, or 20 or more of them."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004  2^64 has 20

@@ -1,8 +1,8 @@
-"""What this machine's environment says about reaching a host: proxies, certificates, credentials.
+"""The proxies, certificates and credentials of this machine's environment.
 
-Proxies come from the environment as people expect (`HTTPS_PROXY`, `NO_PROXY`, ...), certificates from
-`REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE`, else from the system's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and certifi's.
-requests reads netrc and `NO_PROXY`; it is imported where there is one.
+Proxies come from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. Certificates come from `REQUESTS_CA_BUNDLE`
+or `CURL_CA_BUNDLE`, else from the system's store (`SSL_CERT_FILE`, `SSL_CERT_DIR`) and certifi's. `requests` reads the
+proxies and netrc; it is imported only if the environment has one of them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ from antscache.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROXIES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 
 
-def place(url: str) -> str:
-    """Scheme, host and port: where credentials belong."""
-    return f"{urlsplit(url).scheme}://{host(url)}"
+def server_of(url: str) -> str:
+    """Return the scheme, host and port of `url`: what credentials belong to."""
+    return f"{urlsplit(url).scheme}://{host_of(url)}"
 
 
-def host(url: str) -> str:
-    """The host, and the port where one is given, without a user."""
+def host_of(url: str) -> str:
+    """Return the host of `url`, and the port if it has one, without a user."""
     return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
-def credentials(url: str, tokens: Mapping[str, str]) -> dict[str, str]:
-    """Headers for the host of `url`, of what is known of it: the URL's own user and password, a token, a line in netrc.
+def find_credentials(url: str, tokens: Mapping[str, str]) -> dict[str, str]:
+    """Return the authorization header for the host of `url`, or no header.
+
+    It is made from the user and password in `url`, else from the host's token, else from its line in netrc.
 
     Args:
         url: http or https.
@@ -47,20 +49,20 @@ def credentials(url: str, tokens: Mapping[str, str]) -> dict[str, str]:
     split = urlsplit(url)
     if split.username is not None:
         return _basic(unquote(split.username), unquote(split.password or ""))
-    token = tokens.get(host(url)) or tokens.get(split.hostname or "")
+    token = tokens.get(host_of(url)) or tokens.get(split.hostname or "")
     if token:
         return {"Authorization": f"Bearer {token}"}
     if any(Path(path).expanduser().exists() for path in (os.environ.get("NETRC", "~/.netrc"), "~/_netrc")):
         from requests.utils import get_netrc_auth
 
-        with suppress(UnicodeError):  # what cannot be read is passed over, as by requests
-            if found := get_netrc_auth(url):
-                return _basic(*found)
+        with suppress(UnicodeError):  # a netrc that cannot be read is ignored, as by requests
+            if user_and_password := get_netrc_auth(url):
+                return _basic(*user_and_password)
     return {}
 
 
-def pools_to(url: str) -> urllib3.PoolManager:
-    """What connects to the host of `url`, through a proxy where the environment names one.
+def make_pools(url: str) -> urllib3.PoolManager:
+    """Make the connection pools for the host of `url`, through a proxy if the environment names one.
 
     Raises:
         ConfigError: the proxy or the certificates that the environment names cannot be used.
@@ -73,8 +75,8 @@ def pools_to(url: str) -> urllib3.PoolManager:
         try:
             from urllib3.contrib.socks import SOCKSProxyManager
         except ImportError:
-            hint = "install PySocks beside antscache, or name an http proxy"
-            raise ConfigError("the environment names a SOCKS proxy", hint=hint) from None
+            hint = "install PySocks where antscache is installed, or name an http proxy"
+            raise ConfigError("the environment names a SOCKS proxy, and PySocks is not installed", hint=hint) from None
         return SOCKSProxyManager(proxy, maxsize=1, **secure)
     split = urlsplit(proxy)
     basic = _basic(unquote(split.username), unquote(split.password or "")) if split.username else {}
@@ -88,8 +90,14 @@ def pools_to(url: str) -> urllib3.PoolManager:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy for `url`; requests reads `NO_PROXY` as people expect, with networks and ports."""
-    if not urllib.request.getproxies() or urllib.request.proxy_bypass(host(url)):  # requests knows no address:port
+    """Return the URL of the proxy for `url`; None if it is reached without one.
+
+    `requests` reads `NO_PROXY`, because it understands networks and ports.
+
+    Raises:
+        ConfigError: the proxy that the environment names cannot be used.
+    """
+    if not urllib.request.getproxies() or urllib.request.proxy_bypass(host_of(url)):  # requests knows no address:port
         return None
     from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
@@ -99,18 +107,18 @@ def _proxy(url: str) -> str | None:
     try:
         named = str(prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
         split = urlsplit(named)
-        usable = split.scheme in PROXIES and split.hostname and split.port != 0
+        usable = split.scheme in PROXY_SCHEMES and split.hostname and split.port != 0
     except (TypeError, ValueError):  # TypeError: there is no host
         usable = False
     if not usable:
-        hint = "write it like http://host:port in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY"
-        raise ConfigError("the environment names a proxy that is not a URL", hint=hint)
+        hint = "set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to a URL like http://host:port"
+        raise ConfigError("the environment names a proxy, but not by a valid URL", hint=hint)
     return named
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Whom to trust.
+    """Return the TLS settings with the certificates that are trusted.
 
     Raises:
         ConfigError: the certificates that the environment names cannot be read.
@@ -128,7 +136,7 @@ def _tls() -> ssl.SSLContext:
 
             context.load_verify_locations(certifi.where())
     except (OSError, ssl.SSLError):
-        hint = "REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE name a file of certificates in PEM"
+        hint = "set REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE to a file of certificates in PEM"
         raise ConfigError(f"cannot read the certificates in {named or others}", hint=hint) from None
     return context
 

@@ -1,4 +1,4 @@
-"""What came of a fetch."""
+"""The outcome of a fetch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class FetchResult:
-    """What came of a fetch. Each file that is `fetched` is in the store and recorded.
+    """The outcome of a fetch. Each file in `fetched` is in the store and recorded.
 
     Attributes:
-        fetched: what came from an origin.
-        elsewhere: what another process fetched meanwhile.
+        fetched: the files that an origin delivered.
+        elsewhere: the files that another process fetched meanwhile.
         failures: the files that no origin delivered, with every attempt.
-        mismatched: those of them where an origin answered with other bytes than are recorded.
-        malformed: those of them where an origin's bytes are not what the file's name says.
-        sizes: in bytes, of the files whose size an origin told.
-        disk_full: why the fetch ended early, if the disk had no more room.
+        mismatched: the failures in which an origin answered with other bytes than are recorded.
+        malformed: the failures in which an origin's bytes have another format than the file's name says.
+        sizes: the sizes in bytes that origins reported.
+        disk_full: the error that ended the fetch early because the disk was full; else None.
     """
 
     fetched: list[Fetched] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""How large a fetch is, before it starts: how many bytes it needs on the disk, as far as anybody has told.
+"""The size of a fetch before it starts, and the bytes that it needs on the disk, as far as sizes are known.
 
-Sizes are told by records, by what earlier runs have left, and by mirrors that are directories of this host. Origins are
-asked only if somebody wants that: for the first byte of each file, whose answer says how many there are.
+Sizes are known from records, from partial files of earlier runs, and from mirrors that are directories of this host.
+Origins are asked only on request (`--sizes`), for the first byte of each file: the answer states the size of the whole.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from antscache import config
 from antscache.core import ignore_events
-from antscache.disk import BLOCK, disk_space
+from antscache.disk import DEFAULT_BLOCK_BYTES, disk_space
 from antscache.fetch.origins import parse_origins
 from antscache.store import partial_files
 
@@ -37,13 +37,13 @@ RESERVE_BYTES = 1 << 20  # for records, selections, names in views, and the inde
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a fetch needs on the disk, and what there is; in bytes.
+    """The room that a fetch needs on the disk, and the room there is, in bytes.
 
     Attributes:
-        download: the sizes that are known, together.
-        unknown: of how many files nobody has told the size.
-        room: what the files of known size take while they are fetched, beyond what is taken now.
-        free: what the disk has for us; None where it does not say.
+        download: the sum of the known sizes.
+        unknown: the number of files whose size is not known.
+        room: the room that the files of known size need while they are fetched, beyond what is taken now.
+        free: the room that the disk has for this user; None if it does not say.
     """
 
     download: int
@@ -53,17 +53,17 @@ class Need:
 
     @property
     def short(self) -> int:
-        """How many bytes are missing at least; 0 if none, or nobody can tell."""
+        """The least number of bytes that the disk lacks; 0 if none, or if it does not say."""
         return 0 if self.free is None else max(0, self.room - self.free)
 
 
-def largest_first(wanted: Iterable[Wanted], sizes: Sizes) -> tuple[Wanted, ...]:
-    """Sort `wanted` so that the large ones do not come last; those of unknown size keep their order behind them."""
+def sort_largest_first(wanted: Iterable[Wanted], sizes: Sizes) -> tuple[Wanted, ...]:
+    """Sort `wanted` by size, the largest first; files of unknown size come last, in the order they had."""
     return tuple(sorted(wanted, key=lambda each: -sizes.get(each.identifier, 0)))
 
 
-def need(root: Root, wanted: Sequence[Wanted], sizes: Sizes) -> Need:
-    """Return what fetching `wanted` needs on the disk of `root`, where their `sizes` are known, and what there is."""
+def measure_need(root: Root, wanted: Sequence[Wanted], sizes: Sizes) -> Need:
+    """Return the room that fetching `wanted`, of these `sizes`, needs on the disk of `root`, and the room there is."""
     partials = partial_files(root.layout)
     held = [partials[each.identifier][0].held if each.identifier in partials else 0 for each in wanted]
     free, block = disk_space(root.layout.root)
@@ -71,19 +71,19 @@ def need(root: Root, wanted: Sequence[Wanted], sizes: Sizes) -> Need:
 
 
 def count_need(
-    sizes: Sequence[int | None], held: Sequence[int], free: int | None, jobs: int, block: int = BLOCK
+    sizes: Sequence[int | None], held: Sequence[int], free: int | None, jobs: int, block: int = DEFAULT_BLOCK_BYTES
 ) -> Need:
-    """Count what files of these `sizes` need, when `held` bytes of them are left by earlier runs: pure.
+    """Count the room that files of these `sizes` need, if earlier runs have left `held` bytes of them. Pure.
 
-    What is left over is copied by whoever goes on, and removed once the file is whole. So in the end it is no cost; but
-    while `jobs` files are under way, the largest of these are on the disk twice.
+    A partial file is copied by the run that continues it, and removed once the file is complete. So it costs nothing in
+    the end; but while `jobs` files are under way, as many partial files are on the disk twice: the largest are counted.
 
     Args:
-        sizes: of each file; None where it is not known.
-        held: of each file.
-        free: bytes on the disk; None where it does not say.
-        jobs: files under way at once.
-        block: bytes in whose units the disk gives space.
+        sizes: the size of each file; None if it is not known.
+        held: the bytes of each file in its longest partial file.
+        free: the room on the disk; None if it does not say.
+        jobs: the number of files under way at once.
+        block: the unit in bytes in which the disk gives room.
     """
     known = [(size, min(size, left)) for size, left in zip(sizes, held, strict=True) if size is not None]
     left = sorted((left for _, left in known), reverse=True)
@@ -92,25 +92,26 @@ def count_need(
     return Need(sum(size for size, _ in known), len(sizes) - len(known), room, free)
 
 
-def known_sizes(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, int]:
-    """Return the sizes of `wanted` that records, what earlier runs have left, and mirrors on this host tell.
+def collect_known_sizes(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, int]:
+    """Return the sizes of `wanted` that are known from records, partial files and mirrors on this host.
 
     Raises:
         ConfigError: the origins in the settings cannot be used.
     """
     origins = parse_origins(root.settings.mirrors, root.settings.origins)
     mirrors = [origin for origin in origins if origin.is_local]
-    left = {identifier: found[0].partial.size for identifier, found in partial_files(root.layout).items()}
+    partial = {identifier: partials[0].partial.size for identifier, partials in partial_files(root.layout).items()}
     sizes: dict[Identifier, int] = {}
     for each in wanted:
-        told = [each.known.size if each.known else None, left.get(each.identifier)]
-        told += [_size_at(mirror, each) for mirror in mirrors]
-        if size := next(filter(None, told), None):
+        candidates = [each.known.size if each.known else None, partial.get(each.identifier)]
+        candidates += [_size_at(mirror, each) for mirror in mirrors]
+        if size := next(filter(None, candidates), None):
             sizes[each.identifier] = size
     return sizes
 
 
 def _size_at(mirror: Origin, wanted: Wanted) -> int | None:
+    """Return the size of `wanted` in a mirror on this host; None if the mirror does not have it."""
     url = mirror.url(wanted.identifier, wanted.file, wanted.known.digest if wanted.known else None)
     with suppress(OSError, ValueError):
         status = Path(unquote(urlsplit(url).path)).stat() if url else None
@@ -125,37 +126,37 @@ def least_seconds(root: Root, wanted: Sequence[Wanted]) -> float:
 
 
 def find_sizes(root: Root, wanted: Iterable[Wanted], *, ask: bool = False) -> dict[Identifier, int]:
-    """Return the sizes of `wanted`, as far as they are known; with `ask`, unless offline, as far as origins tell them.
+    """Return the known sizes of `wanted`; with `ask`, and unless offline, ask origins for the others.
 
     Raises:
         ConfigError: the settings, or the proxy or certificates that the environment names, cannot be used.
     """
     wanted = tuple(wanted)
-    sizes = known_sizes(root, wanted)
+    sizes = collect_known_sizes(root, wanted)
     if ask and not root.settings.offline:
         sizes |= ask_sizes(root, [each for each in wanted if each.identifier not in sizes])
     return sizes
 
 
 def ask_sizes(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, int]:
-    """Ask origins for the sizes of `wanted`, several at once, each origin in turn and at its pace, nobody twice.
+    """Ask origins for the sizes of `wanted`, several at once: each origin in turn, at its pace, once for each file.
 
     Raises:
         ConfigError: the settings, or the proxy or certificates that the environment names, cannot be used.
     """
-    from antscache.fetch.attempts import Attempts  # what speaks HTTP is slow to import
+    from antscache.fetch.attempts import Attempts  # HTTP is slow to import
     from antscache.fetch.pacer import Pacer
 
     settings = root.settings
     origins = [each for each in parse_origins(settings.mirrors, settings.origins) if not each.is_local]
-    asking = _Asking(settings.timeout, config.tokens(), wanted)
+    asking = _Asking(settings.timeout, config.read_tokens(), wanted)
     pacer = Pacer(root.layout.pace, settings.pace, shared=root.layout.shared)
     asking.run(Attempts(origins, pacer, asking.stopped, rounds=1), settings.jobs)
     return asking.sizes
 
 
 class _Asking:
-    """The sizes that origins are asked for, and what they have told so far."""
+    """The files whose sizes origins are asked for, and the sizes so far."""
 
     def __init__(self, timeout: float, tokens: Mapping[str, str], wanted: Iterable[Wanted]) -> None:
         self.sizes: dict[Identifier, int] = {}
@@ -165,7 +166,12 @@ class _Asking:
         self._failed: list[BaseException] = []
 
     def run(self, attempts: Attempts, jobs: int) -> None:
-        # Daemons: one that waits for a silent origin must not keep an interrupted process alive.
+        """Ask for the sizes of all files, `jobs` at once; raise the first error of a thread.
+
+        Raises:
+            ConfigError: the proxy or certificates that the environment names cannot be used.
+        """
+        # Daemons: a thread that waits for a silent origin must not keep an interrupted process alive.
         threads = [
             threading.Thread(target=self._work, args=(attempts,), daemon=True)
             for _ in range(min(jobs, len(self._todo)))

@@ -1,7 +1,7 @@
-"""One file on its way: from whichever origin answers, in as many answers as it takes, checked, into the store.
+"""One file on its way into the store: received in one or more answers, checked, published, recorded.
 
-What has come so far is a draft. It is built on as long as that can be told to be right (`resume_request`), and thrown
-away for a new one otherwise; bytes of two files never meet in one draft.
+The bytes so far are a draft. A new answer continues the draft only if its bytes provably belong to the same file
+(`resume_request`); otherwise a new draft begins. Bytes of two files never meet in one draft.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 from antscache.core import Event, Fetched, Partial, Received, Record, Remarked, Started
 from antscache.fetch.attempts import open_at, url_at
-from antscache.fetch.draft import Draft, Wrong, resume_request
+from antscache.fetch.draft import Draft, WrongBytes, resume_request
 from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal
-from antscache.fetch.segments import Parts
+from antscache.fetch.segments import FileRanges
 from antscache.store import IngestVanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from antscache.core import Wanted
-    from antscache.fetch.draft import Walk
+    from antscache.fetch.draft import Hdf5Scan
     from antscache.fetch.http import Body, Client
     from antscache.fetch.origins import Origin
     from antscache.store import Notes, PartialFile, Store
 
-GIVEN_BACK = 1 << 20  # bytes of a transfer that a full disk has ended, for what else the root has to write
-RESUMABLE = 1 << 20  # bytes: what is smaller is fetched anew sooner than it is asked for in parts
+FREED_BYTES = 1 << 20  # cut off a draft when the disk is full, so that `rm` and `gc` have room to work
+MIN_RESUMABLE_BYTES = 1 << 20  # a smaller file is fetched anew: that is quicker than to ask for its rest
 
 
 @dataclass(slots=True)
@@ -38,137 +38,145 @@ class Transfer:
     """A file on its way into the store. Close it.
 
     Attributes:
-        notes: on what is being written, for whoever goes on.
-        partials: what other processes have written of the file.
-        walk: walks an HDF5 file for hazards.
-        listen: hears what happens.
-        stopped: whether to put things away and go.
-        origin: who answered last.
-        parts: of the file, and who receives them.
+        wanted: the file.
+        store: where it goes.
+        notes: tell other processes which file each ingest is the beginning of.
+        partials: the beginnings of the file that other processes have left, or are writing.
+        scan: scans an HDF5 file for hazards.
+        listen: called with each event.
+        stopped: returns True once the run is interrupted.
+        origin: the origin that answered last.
+        ranges: the byte ranges of the file, each received over one connection.
     """
 
     wanted: Wanted
     store: Store
     notes: Notes
     partials: Sequence[PartialFile]
-    walk: Walk
+    scan: Hdf5Scan
     listen: Callable[[Event], None]
     stopped: Callable[[], bool]
     origin: Origin | None = None
-    parts: Parts = field(init=False)
+    ranges: FileRanges = field(init=False)
     _tried: set[Path] = field(default_factory=set)
     _draft: Draft | None = None
     _began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.parts = Parts(self.store.layout)
+        self.ranges = FileRanges(self.store.layout)
 
     @property
     def received(self) -> int:
-        """How many bytes are here that need not be asked for again."""
+        """The number of bytes that are here and need not be asked for again."""
         return self._draft.ingest.size if self._draft and self._draft.partial else 0
 
     @property
-    def rest(self) -> int:
-        """How many bytes are still to be written; 0 where nobody has said how many there are."""
+    def bytes_left(self) -> int:
+        """The number of bytes still to be written; 0 if no origin has said the size of the file."""
         draft = self._draft
         return max(0, draft.partial.size - draft.ingest.size) if draft and draft.partial else 0
 
     def take_from(self, origin: Origin, client: Client) -> None:
-        """The file is in the store and recorded, from `origin`.
+        """Fetch the file from `origin` into the store, and record it.
 
         Raises:
-            Refusal: it is not. What came of it is built on by the next try, if it can be.
+            Refusal: the origin did not deliver it. The draft stays for the next attempt if it can be continued.
             StoreError: the disk refused.
             IntegrityError: another process has recorded other bytes for the identifier meanwhile.
         """
         url_at(origin, self.wanted)
         try:
-            asked, then = self._ask(origin), time.monotonic()
-            with open_at(origin, self.wanted, asked, client) as body:
-                latency = time.monotonic() - then
-                draft = self._draft_for(body.reply, origin)
+            request, asked_at = self._next_request(origin), time.monotonic()
+            with open_at(origin, self.wanted, request, client) as body:
+                latency = time.monotonic() - asked_at
+                draft = self._draft_for(body.head, origin)
                 self.origin = origin
-                self.parts.begin(body.reply.start, draft.partial, latency)
+                self.ranges.begin(body.head.start, draft.partial, latency)
                 self._receive(body, draft)
-            self._join_pieces(draft)
+            self._join_segments(draft)
             self._finish(draft, origin)
         except Refusal as refusal:
-            self._weigh(refusal)
+            self._restart_unless_usable(refusal)
             raise
 
     def give_back(self) -> bool:
-        """The disk is full: what is left has some room. Whether what has come is worth being kept.
+        """Cut the end off the draft because the disk is full; return True if the rest is worth keeping.
 
-        It is if its digest is compared in the end: what a full disk has taken of it need not be there, and a root that
-        is full to the last byte could not even be told to remove something.
+        It is if the whole file is compared in the end, because a full disk may have lost some of its bytes. The cut
+        makes room: in a root that is full to the last byte not even `rm` could work.
         """
         draft = self._draft
-        return draft is not None and draft.noted and draft.is_compared and draft.ingest.shorten(GIVEN_BACK)
+        return draft is not None and draft.noted and draft.is_compared and draft.ingest.shorten(FREED_BYTES)
 
     def close(self, *, keep: bool) -> None:
-        """Nothing is under way any more; if `keep`, what can be gone on from in another run stays for it."""
-        self.parts.drop()
+        """End the transfer. With `keep`, a draft that another run can continue stays on the disk."""
+        self.ranges.drop()
         self._discard(keep=keep)
 
-    # What to build on
+    # The draft, and how to continue it
 
-    def _ask(self, origin: Origin) -> RangeRequest:
-        """What to ask `origin` for: the whole file, or what is missing of the draft that is there afterwards."""
+    def _next_request(self, origin: Origin) -> RangeRequest:
+        """Return the request to send to `origin`: for the missing bytes of a draft, or for the whole file.
+
+        A partial file of an earlier process becomes the draft if it can be continued. A draft that cannot is removed.
+        """
         draft, known = self._draft, self.wanted.known
         if draft is None:
             return self._copy_partial(origin) or RangeRequest()
         held, partial = draft.ingest.size, draft.partial
-        asked = resume_request(partial, held, origin.name, known, same_boot=True) if partial else None
-        if asked is None or asked.start != held:
+        request = resume_request(partial, held, origin.name, known, same_boot=True) if partial else None
+        if request is None or request.start != held:
             self._restart()
             return RangeRequest()
-        return RangeRequest(held, self.parts.pieces_begin, asked.size, asked.etag)
+        return RangeRequest(held, self.ranges.first_segment_start, request.size, request.etag)
 
     def _copy_partial(self, origin: Origin) -> RangeRequest | None:
-        """What `origin` is to be asked for beyond the most that is left over, of which the draft is then a copy."""
+        """Copy the longest partial file that can be continued, and return the request for its rest; None if none can.
+
+        Each partial file is tried once. The copy is the draft afterwards.
+        """
         for left in self.partials:
-            partial, same_boot = left.partial, left.partial.boot == boot() != ""
-            asked = resume_request(partial, left.held, origin.name, self.wanted.known, same_boot=same_boot)
-            if asked is None or left.path in self._tried:
+            partial, same_boot = left.partial, left.partial.boot == boot_id() != ""
+            request = resume_request(partial, left.held, origin.name, self.wanted.known, same_boot=same_boot)
+            if request is None or left.path in self._tried:
                 continue
             self._tried.add(left.path)
             draft = self._new_draft(partial, partial.etag)
             draft.answers = 1
             try:
-                for chunk in left.chunks(asked.start):
+                for chunk in left.chunks(request.start):
                     draft.write(chunk)
-            except Wrong:
+            except WrongBytes:
                 self._restart()  # it never was the beginning of this file
                 continue
-            if draft.ingest.size == asked.start:
-                return asked
+            if draft.ingest.size == request.start:
+                return request
             self._restart()
         return None
 
-    def _draft_for(self, reply: AnswerHead, origin: Origin) -> Draft:
-        """The draft that the bytes of `reply` belong to: the one there is, or a new one if the file comes anew."""
+    def _draft_for(self, head: AnswerHead, origin: Origin) -> Draft:
+        """Return the draft for the bytes of an answer: the present one, or a new one if they begin at 0."""
         draft = self._draft
-        if draft is None or reply.start == 0:
+        if draft is None or head.start == 0:
             self._restart()
             partial = None
-            if reply.size is not None:
-                partial = Partial(self.wanted.identifier, reply.size, reply.etag, origin.name, boot())
-            draft = self._new_draft(partial, reply.etag)
+            if head.size is not None:
+                partial = Partial(self.wanted.identifier, head.size, head.etag, origin.name, boot_id())
+            draft = self._new_draft(partial, head.etag)
         draft.answers += 1
-        self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, reply.size, reply.start))
+        self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, head.size, head.start))
         return draft
 
     def _new_draft(self, partial: Partial | None, etag: str) -> Draft:
         draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag)
-        if partial and partial.size >= RESUMABLE and (partial.etag or self.wanted.known):
+        if partial and partial.size >= MIN_RESUMABLE_BYTES and (partial.etag or self.wanted.known):
             self.notes.add(draft.ingest.path, partial)
             draft.noted = True
         return draft
 
     def _restart(self) -> None:
-        """Nothing has come yet. What had is removed, and not written over: somebody may be copying it."""
-        self.parts.drop()
+        """Remove the draft. Its file is not reused for the next one: another process may be copying it."""
+        self.ranges.drop()
         self._discard(keep=False)
 
     def _discard(self, *, keep: bool) -> None:
@@ -178,53 +186,53 @@ class Transfer:
                 draft.ingest.keep()
             draft.ingest.close()
 
-    def _weigh(self, refusal: Refusal) -> None:
-        """After `refusal`: can what came before it be built on?"""
+    def _restart_unless_usable(self, refusal: Refusal) -> None:
+        """Remove the draft if `refusal` shows that it cannot be continued."""
         draft = self._draft
-        if draft and (isinstance(refusal, Wrong) or refusal.discard_partial or not draft.partial):
-            if isinstance(refusal, Wrong) and draft.answers > 1:
-                refusal.transient = True  # perhaps its parts do not belong together: from the beginning, once more
+        if draft and (isinstance(refusal, WrongBytes) or refusal.discard_partial or not draft.partial):
+            if isinstance(refusal, WrongBytes) and draft.answers > 1:
+                refusal.transient = True  # perhaps its answers are of different files: fetch it once more, whole
             self._restart()
 
     # Receiving
 
     def _receive(self, body: Body, draft: Draft) -> None:
-        """The bytes of `body` are in `draft`, up to where the first piece begins."""
+        """Append the bytes of `body` to `draft`, up to the first segment."""
         for received in body:
             if self.stopped():
                 raise Refusal("interrupted", transient=True)
-            chunk, ended = self.parts.allot(received)
+            chunk, ended = self.ranges.allot(received)
             self.listen(Received(self.wanted.identifier, len(chunk)))
             draft.write(chunk)
             if ended:
                 return
 
-    def _join_pieces(self, draft: Draft) -> None:
-        """The bytes of the pieces are in `draft`, in their order.
+    def _join_segments(self, draft: Draft) -> None:
+        """Append the bytes of all segments to `draft`, in order.
 
         Raises:
-            Refusal: a piece ended before its end; the draft goes as far as it came.
+            Refusal: a segment is incomplete; the draft has all bytes up to the first missing one.
         """
-        while piece := self.parts.next_piece():
-            for chunk in piece.chunks():
+        while segment := self.ranges.next_segment():
+            for chunk in segment.chunks():
                 if self.stopped():
                     raise Refusal("interrupted", transient=True)
                 draft.write(chunk)
-            here = draft.ingest.size
-            self.parts.joined(piece, here)
-            if here < piece.stop:
-                raise Refusal(f"a piece was cut: {here - piece.start} bytes of it", transient=True)
+            position = draft.ingest.size
+            self.ranges.mark_joined(segment, position)
+            if position < segment.stop:
+                raise Refusal(f"a segment was cut after {position - segment.start} bytes", transient=True)
 
     # Ending
 
     def _finish(self, draft: Draft, origin: Origin) -> None:
-        """The draft, which is whole, is checked, published and recorded."""
-        checks, accepted = draft.check(self.walk)
-        self.parts.drop()
+        """Check the complete draft, publish it as a blob, and record it."""
+        checks, accepted = draft.check(self.scan)
+        self.ranges.drop()
         try:
             blob = draft.ingest.publish()
         except IngestVanished:
-            raise Refusal("what was written of it was taken away", transient=True, discard_partial=True) from None
+            raise Refusal("its partial file was removed meanwhile", transient=True, discard_partial=True) from None
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
         before = self.store.record(identifier)
@@ -232,8 +240,8 @@ class Transfer:
             Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
         )
         if before and before.descriptor != blob:
-            told = f"{file} {identifier} was other bytes on the word of {before.source} ({before.trust})"
-            self.listen(Remarked(f"{told}; those of {origin.name} replace them"))
+            replaced = f"{file} {identifier} was recorded with other bytes from {before.source} ({before.trust})"
+            self.listen(Remarked(f"{replaced}; those from {origin.name} replace them"))
         for left in self.partials:
             left.remove()
         seconds = time.monotonic() - self._began
@@ -241,8 +249,8 @@ class Transfer:
 
 
 @cache
-def boot() -> str:
-    """What tells one run of this system from another; empty where that cannot be told."""
+def boot_id() -> str:
+    """Return the random identifier of the system's present boot; empty if it cannot be read."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,8 +1,8 @@
-"""What bytes of a kind look like: whether a file can be what its name says.
+"""Checks of a file's form: can its bytes be the kind of file that its name says?
 
-forms.py            check forms while bytes pass (HDF5, NIfTI, ITK transforms, JPEG), and of a whole file
-hdf5_hazards.py     find what leads out of an HDF5 file; a program of its own, which knows nothing of antscache
-hdf5_subprocess.py  run that program on a network, held to bounds of time and memory
+forms.py            check the form of bytes while they arrive (HDF5, NIfTI, ITK transforms, JPEG), or of a whole file
+hdf5_hazards.py     find links and code in an HDF5 file; a script of its own, independent of antscache
+hdf5_subprocess.py  run that script with limits of time and memory
 """
 
 from __future__ import annotations

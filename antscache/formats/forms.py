@@ -1,10 +1,10 @@
-"""What a file of each kind looks like: checks of form on bytes while they pass, with flat memory.
+"""Checks of the form of files, made on their bytes while these arrive, in constant memory.
 
-The form of a file is told by its name: ANTsPyNet's networks are HDF5 (`.h5`), its templates gzip-compressed NIfTI
-(`.nii.gz`), its one transform ITK's MATLAB file (`.mat`), ANTsPy's slices JPEG. A page of HTML is never what was asked
-for, whatever the name.
+The name of a file tells its form: ANTsPyNet's networks are HDF5 (`.h5`), its templates gzip-compressed NIfTI
+(`.nii.gz`), its one transform ITK's MATLAB file (`.mat`), ANTsPy's slices JPEG. An HTML page is refused under every
+name.
 
-What h5py, nibabel or ITK read is never refused, so where a format is vague these checks are as lenient as they are.
+No file that h5py, nibabel or ITK read is refused: where a format is vague, these checks are as lenient as they are.
 """
 
 from __future__ import annotations
@@ -23,26 +23,30 @@ if TYPE_CHECKING:
 
     from antscache.core import Listener
 
-HEAD = 128  # bytes from the start: the largest HDF5 superblock, version 1 with 32-byte offsets, needs 124
-SLICE = 1 << 16  # bytes inflated at a time, and
-MOST = 1 << 20  # bytes that come of them at a time, so that a bomb costs time but no memory
+HEAD_BYTES = 128  # kept from the start: the largest HDF5 superblock, version 1 with 32-byte offsets, needs 124
+INFLATE_INPUT_BYTES = 1 << 16  # inflated at a time
+INFLATE_OUTPUT_BYTES = 1 << 20  # the result's length at a time, so that a gzip bomb costs time but no memory
 
 
 class FormError(ValueError):
-    """The bytes are not what the file's name says; `str()` says what they are instead."""
+    """The bytes do not have the form that the file's name says; `str()` describes them."""
 
 
-class NoFile(FormError):  # noqa: N818  it says what came instead
-    """The bytes are no file at all: nothing, or a page of HTML. Nobody can want to take them."""
+class NoFile(FormError):  # noqa: N818  it names the fact
+    """The bytes are no file at all: they are empty or an HTML page. Users cannot accept them."""
 
 
 class Form:
-    """A file of no known form: anything but nothing and HTML.
+    """The check of a file of no known form: it accepts all bytes except none and an HTML page.
 
-    Feed it every chunk in order, then call `finish()`. Both raise FormError as soon as the bytes cannot be right.
+    Call `feed()` with every chunk in order, then `finish()`. Both raise FormError as soon as the bytes cannot be right.
+
+    Attributes:
+        description: of such a file, for messages.
+        signature: the bytes that such a file starts with.
     """
 
-    called: ClassVar[str] = "a file"
+    description: ClassVar[str] = "a file"
     signature: ClassVar[bytes] = b""
 
     def __init__(self) -> None:
@@ -50,39 +54,48 @@ class Form:
         self.size = 0
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Look at the next bytes of the file."""
-        if self.size < HEAD:
-            self.head += chunk[: HEAD - self.size]
+        """Check the next bytes of the file.
+
+        Raises:
+            FormError: the file cannot have this form.
+        """
+        if self.size < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - self.size]
             self._check_head()
         self.size += len(chunk)
 
     def finish(self) -> None:
-        """The file has ended: is it whole, as far as its form can tell?"""
+        """Check at the end of the file that it is whole, as far as its form can tell.
+
+        Raises:
+            FormError: it is not.
+        """
         if not self.size:
             raise NoFile("an empty file")
         if len(self.head) < len(self.signature):
-            raise FormError(f"not {self.called}: only {self.size} bytes")
+            raise FormError(f"not {self.description}: it has only {self.size} bytes")
 
     def _check_head(self) -> None:
         if self.head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
             raise NoFile("an HTML page")
-        seen = self.head[: len(self.signature)]
-        if seen != self.signature[: len(seen)]:
-            raise FormError(f"not {self.called}: starts with {bytes(self.head[:8])!r}")
+        start = self.head[: len(self.signature)]
+        if start != self.signature[: len(start)]:
+            raise FormError(f"not {self.description}: it starts with {bytes(self.head[:8])!r}")
 
 
 class Hdf5(Form):
-    """An HDF5 file: its signature, and no shorter than the end-of-file address in its superblock.
+    """The check of an HDF5 file: it has the signature, and reaches the end-of-file address in its superblock.
 
-    The signature is at the start: no file of a release has a user block. Bytes after the address are legal. Source:
-    HDF5 File Format Specification 3.0, II.A "Disk Format: Level 0A"; for what it leaves open, the library's H5Fsuper.c.
+    The signature is at the start, because no file of a release has a user block. Bytes after the address are legal.
+    Source: HDF5 File Format Specification 3.0, II.A "Disk Format: Level 0A", and the library's H5Fsuper.c where the
+    specification leaves a question open.
     """
 
-    called = "an HDF5 file"
+    description = "an HDF5 file"
     signature = b"\x89HDF\r\n\x1a\n"
 
     def finish(self) -> None:
-        """Find every cut file without a library."""
+        """Refuse every cut file, without the help of the HDF5 library."""
         super().finish()
         end = self._end_of_file()
         if self.size < end:
@@ -90,39 +103,39 @@ class Hdf5(Form):
 
     def _check_head(self) -> None:
         super()._check_head()
-        if len(self.head) == HEAD:
+        if len(self.head) == HEAD_BYTES:
             self._end_of_file()
 
     def _end_of_file(self) -> int:
-        """How long the file is at least, by its superblock.
+        """Return the minimum length of the file in bytes, as its superblock tells.
 
-        "Base Address", then an address that differs between the versions, then "End of File Address", which counts from
-        the file's start. Where the superblock is not at its own base address (0 here), the library takes the data to
-        have been moved, and the end with it, modulo the size of an address.
+        The superblock holds "Base Address", an address that differs between the versions, and "End of File Address",
+        which counts from the file's start. If the base address is not that of the superblock (0 here), the library
+        assumes that the data were moved, and moves the end by the difference, modulo the size of an address.
         """
         try:
             version = self.head[8]
             width_at, base_at = {0: (13, 24), 1: (13, 28), 2: (9, 12), 3: (9, 12)}[version]
             width = self.head[width_at]
         except (IndexError, KeyError):
-            raise FormError("not an HDF5 file: no superblock that is known") from None
+            raise FormError("not an HDF5 file: its superblock is of an unknown version") from None
         if width not in {2, 4, 8, 16, 32}:  # the specification does not say; H5Fsuper_cache.c takes these
-            raise FormError(f"not an HDF5 file: offsets of {width} bytes")
+            raise FormError(f"not an HDF5 file: its offsets have {width} bytes")
         base, _, end = (self.head[base_at + width * i : base_at + width * (i + 1)] for i in range(3))
         if len(end) < width:
-            raise FormError(f"a cut HDF5 file: {self.size} bytes are no superblock")
+            raise FormError(f"a cut HDF5 file: {self.size} bytes are too few for its superblock")
         if end == b"\xff" * width and not any(base):
             raise FormError("an HDF5 file that was never closed: its end-of-file address is undefined")
         return (int.from_bytes(end, "little") - int.from_bytes(base, "little")) % (1 << 8 * width)
 
 
 class Gzip(Form):
-    """A gzip file that decompresses to its end; members may follow one another, and zeros may follow the last.
+    """The check of a gzip file: it decompresses to its end. It may have several members, and zeros after the last one.
 
     Source: RFC 1952, 2.2 ("a series of members"); GNU gzip's manual allows padding with zeros.
     """
 
-    called = "a gzip file"
+    description = "a gzip file"
     signature = b"\x1f\x8b"
 
     def __init__(self) -> None:
@@ -130,15 +143,15 @@ class Gzip(Form):
         self._member = zlib.decompressobj(wbits=31)
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Decompress the next bytes, and look at the result."""
+        """Decompress the next bytes, and check the result."""
         super().feed(chunk)
-        for start in range(0, len(chunk), SLICE):
-            self._inflate(chunk[start : start + SLICE])
+        for start in range(0, len(chunk), INFLATE_INPUT_BYTES):
+            self._inflate(chunk[start : start + INFLATE_INPUT_BYTES])
 
     def finish(self) -> None:
-        """The last member has come to its end, checksum included."""
-        while not self._member.eof and (held_back := self._member.decompress(b"", MOST)):
-            self._look(held_back)
+        """Check that the last member is whole, with its checksum."""
+        while not self._member.eof and (rest := self._member.decompress(b"", INFLATE_OUTPUT_BYTES)):
+            self._look(rest)
         super().finish()
         if not self._member.eof:
             raise FormError("a cut gzip file: it does not decompress to its end")
@@ -151,23 +164,23 @@ class Gzip(Form):
                     return
                 self._member = zlib.decompressobj(wbits=31)
             try:
-                inflated = self._member.decompress(rest, MOST)
+                inflated = self._member.decompress(rest, INFLATE_OUTPUT_BYTES)
             except zlib.error as error:
                 raise FormError(f"a damaged gzip file: {error}") from None
             self._look(inflated)
             rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
     def _look(self, inflated: bytes) -> None:
-        """The next bytes of the content."""
+        """Check the next bytes of the decompressed content."""
 
 
-NIFTI_1, NIFTI_2 = 348, 540  # sizeof_hdr, which stands first and tells the version and the byte order
-_NIFTI = {  # dim, datatype, vox_offset, magic: where each is, and how it is packed. Source: nifti1.h, nifti2.h
-    NIFTI_1: ((40, "8h"), (70, "h"), (108, "f"), (344, "4s")),
-    NIFTI_2: ((16, "8q"), (12, "h"), (168, "q"), (4, "8s")),
+NIFTI_1_HEADER_BYTES, NIFTI_2_HEADER_BYTES = 348, 540  # sizeof_hdr, the first field: tells version and byte order
+_NIFTI_FIELDS = {  # (offset, struct format) of dim, datatype, vox_offset and magic. Source: nifti1.h, nifti2.h
+    NIFTI_1_HEADER_BYTES: ((40, "8h"), (70, "h"), (108, "f"), (344, "4s")),
+    NIFTI_2_HEADER_BYTES: ((16, "8q"), (12, "h"), (168, "q"), (4, "8s")),
 }
-_MAGIC = {b"n+1\0", b"n+2\0\r\n\x1a\n", b"n+2\0\0\0\0\0"}  # the last is not the standard's, but nibabel reads it
-_VOXELS = {  # bytes of a voxel: the datatypes. nibabel and niftilib go by these, not by bitpix
+_NIFTI_MAGICS = {b"n+1\0", b"n+2\0\r\n\x1a\n", b"n+2\0\0\0\0\0"}  # the last is not the standard's, but nibabel reads it
+_DATATYPES = {  # bytes of a voxel: its datatypes. nibabel and niftilib use the datatype, not bitpix
     1: (2, 256),
     2: (4, 512),
     3: (128,),
@@ -179,7 +192,7 @@ _VOXELS = {  # bytes of a voxel: the datatypes. nibabel and niftilib go by these
 
 
 class NiftiGz(Gzip):
-    """A gzip file of one NIfTI-1 or NIfTI-2 file, header and voxels together, no shorter than its header says."""
+    """The check of a compressed NIfTI-1 or NIfTI-2 file with its voxels, which is as long as its header says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,68 +201,73 @@ class NiftiGz(Gzip):
         self._promised = 0
 
     def finish(self) -> None:
-        """The gzip file is whole, and so is what was compressed."""
+        """Check that the gzip file is whole, and the compressed NIfTI file too."""
         super().finish()
         if not self._promised:
-            raise FormError(f"not a NIfTI file: only {self._inflated} bytes")
+            raise FormError(f"not a NIfTI file: it has only {self._inflated} bytes")
         if self._inflated < self._promised:
-            raise FormError(f"a cut NIfTI file, compressed: {self._inflated} of {self._promised} bytes")
+            raise FormError(f"a compressed NIfTI file that is cut: {self._inflated} of {self._promised} bytes")
 
     def _look(self, inflated: bytes) -> None:
         self._inflated += len(inflated)
         if not self._promised:
-            self._header += inflated[: NIFTI_2 - len(self._header)]
+            self._header += inflated[: NIFTI_2_HEADER_BYTES - len(self._header)]
             self._promised = _nifti_size(self._header)
 
 
 def _nifti_size(header: bytes) -> int:
-    """How many bytes a NIfTI file has at least, by its header; 0 as long as there is not enough of it to tell.
+    """Return the minimum length of a NIfTI file in bytes, as its header tells; 0 if the header is incomplete.
 
     Raises:
-        FormError: this is not how a NIfTI file in one piece begins.
+        FormError: this is not the header of a NIfTI file that holds its voxels too.
     """
     if len(header) < struct.calcsize("i"):
         return 0
     sizes = {order: struct.unpack_from(f"{order}i", header)[0] for order in "<>"}
-    order, size = next(((order, size) for order, size in sizes.items() if size in _NIFTI), ("", 0))
+    order, size = next(((order, size) for order, size in sizes.items() if size in _NIFTI_FIELDS), ("", 0))
     if not size:
-        raise FormError(f"a gzip file of no NIfTI file: it starts with {header[:8]!r}")
+        raise FormError(f"not a compressed NIfTI file: its content starts with {header[:8]!r}")
     if len(header) < size:
         return 0
-    dim, (datatype,), (offset,), (magic,) = (struct.unpack_from(order + form, header, at) for at, form in _NIFTI[size])
-    if magic not in _MAGIC or not 0 < dim[0] < len(dim) or not math.isfinite(offset):
-        raise FormError(f"a gzip file of no NIfTI file: magic {magic!r}, {dim[0]} dimensions, voxels from {offset}")
-    # A negative dimension says something else (FreeSurfer: its vectors are longer than dim can tell).
+    dim, (datatype,), (offset,), (magic,) = (
+        struct.unpack_from(order + form, header, at) for at, form in _NIFTI_FIELDS[size]
+    )
+    if magic not in _NIFTI_MAGICS or not 0 < dim[0] < len(dim) or not math.isfinite(offset):
+        raise FormError(f"not a compressed NIfTI file: magic {magic!r}, {dim[0]} dimensions, voxels from {offset}")
+    # A negative dimension has another meaning (FreeSurfer: vectors longer than dim can tell).
     voxels: int = math.prod(max(0, length) for length in dim[1 : dim[0] + 1])
-    voxel = next((size for size, datatypes in _VOXELS.items() if datatype in datatypes), 0)  # unknown: nothing promised
+    voxel = next((size for size, datatypes in _DATATYPES.items() if datatype in datatypes), 0)  # 0: unknown type
     return max(int(offset), size) + voxels * voxel
 
 
-_MATRIX = struct.calcsize("<5i")  # type, mrows, ncols, imagf, namlen
-_MATRIX_TYPES = {"<": {0: 8, 100: 8, 10: 4, 110: 4}, ">": {1000: 8, 1100: 8, 1010: 4, 1110: 4}}  # bytes a value
-_LONGEST_NAME = 128  # ITK's own are half as long
-_TRANSFORM = re.compile(rb"[A-Za-z]\w*_(double|float)(_\d+)+")  # TransformBaseTemplate::GetTransformTypeAsString
-_FIXED = re.compile(rb"fixed")
+_MATRIX_HEADER_BYTES = struct.calcsize("<5i")  # type, mrows, ncols, imagf, namlen
+_VALUE_BYTES = {  # by type
+    "<": {0: 8, 100: 8, 10: 4, 110: 4},
+    ">": {1000: 8, 1100: 8, 1010: 4, 1110: 4},
+}
+_MAX_NAME_BYTES = 128  # ITK's own names are half as long
+_TRANSFORM_NAME = re.compile(rb"[A-Za-z]\w*_(double|float)(_\d+)+")  # TransformBaseTemplate::GetTransformTypeAsString
+_FIXED_NAME = re.compile(rb"fixed")
 
 
 class ItkTransform(Form):
-    """Transforms as ITK writes them: a MATLAB level 4 file of pairs of columns, the parameters and the fixed ones.
+    """The check of a file of ITK transforms: a MATLAB level 4 file of pairs of columns, the two kinds of parameters.
 
-    The first of a pair is called like the transform (`AffineTransform_double_3_3`), the second `fixed`. Source:
-    "MAT-File Format", "Level 4 MAT-File Format"; ITK's itkMatlabTransformIO.cxx and vnl_matlab_read.cxx, to which an O
-    digit of 1 is "row-wise".
+    The first column of a pair has the name of the transform (`AffineTransform_double_3_3`), the second one the name
+    `fixed`. Source: "MAT-File Format", "Level 4 MAT-File Format"; ITK's itkMatlabTransformIO.cxx and
+    vnl_matlab_read.cxx, where an O digit of 1 means "row-wise".
     """
 
-    called = "an ITK transform"
+    description = "an ITK transform"
 
     def __init__(self) -> None:
         super().__init__()
         self._matrices = 0
-        self._variable = b""  # the header of a matrix and its name, as far as they have come
-        self._values = 0  # bytes of a matrix that are still to come
+        self._variable = b""  # the bytes so far of a matrix's header and name
+        self._values = 0  # the number of bytes of a matrix that are still to come
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Go from matrix to matrix."""
+        """Check the headers and names of the matrices in the next bytes."""
         super().feed(chunk)
         rest = memoryview(chunk)
         while rest:
@@ -263,46 +281,48 @@ class ItkTransform(Form):
             rest = rest[taken:]
 
     def finish(self) -> None:
-        """The file ends where a pair ends."""
+        """Check that the file ends with the end of a pair."""
         super().finish()
         if self._variable or self._values or self._matrices % 2:
             raise FormError(f"a cut ITK transform: {self.size} bytes")
 
     def _missing(self) -> int:
-        """How many bytes of a matrix's header and name are still to come."""
-        if len(self._variable) < _MATRIX:
-            return _MATRIX - len(self._variable)
-        return _MATRIX + self._described()[-1] - len(self._variable)
+        """Return the number of bytes of a matrix's header and name that are still to come."""
+        if len(self._variable) < _MATRIX_HEADER_BYTES:
+            return _MATRIX_HEADER_BYTES - len(self._variable)
+        return _MATRIX_HEADER_BYTES + self._described()[-1] - len(self._variable)
 
     def _begin(self) -> None:
-        """A matrix's header and name are there: its values follow."""
+        """Check a matrix's header and name, which are complete now; its values follow."""
         self._values, _ = self._described()
-        name = self._variable[_MATRIX:].rstrip(b"\0")
-        if not (_FIXED if self._matrices % 2 else _TRANSFORM).fullmatch(name):
-            raise FormError(f"not an ITK transform: it has a matrix called {name!r}")
+        name = self._variable[_MATRIX_HEADER_BYTES:].rstrip(b"\0")
+        if not (_FIXED_NAME if self._matrices % 2 else _TRANSFORM_NAME).fullmatch(name):
+            raise FormError(f"not an ITK transform: it has a matrix with the name {name!r}")
         self._matrices += 1
         self._variable = b""
 
     def _described(self) -> tuple[int, int]:
-        """The bytes of a matrix's values and of its name, by its header."""
+        """Return the lengths of a matrix's values and of its name in bytes, as its header tells."""
         for order in "<>":
             kind, rows, columns, imaginary, name = struct.unpack_from(f"{order}5i", self._variable)
-            if kind in _MATRIX_TYPES[order]:
-                if rows >= 0 and columns == 1 and not imaginary and 0 < name <= _LONGEST_NAME:
-                    return rows * _MATRIX_TYPES[order][kind], name
+            if kind in _VALUE_BYTES[order]:
+                if rows >= 0 and columns == 1 and not imaginary and 0 < name <= _MAX_NAME_BYTES:
+                    return rows * _VALUE_BYTES[order][kind], name
                 break
-        raise FormError(f"not an ITK transform: it has a matrix that is no column, {self._variable[:_MATRIX]!r}")
+        raise FormError(
+            f"not an ITK transform: it has a matrix that is not a column, {self._variable[:_MATRIX_HEADER_BYTES]!r}"
+        )
 
 
 class Jpeg(Form):
-    """A JPEG file, by its signature."""
+    """The check of a JPEG file, by its signature."""
 
-    called = "a JPEG file"
+    description = "a JPEG file"
     signature = b"\xff\xd8\xff"
 
 
 def form_of(file: str) -> Form:
-    """A fresh check for a file called `file`."""
+    """Return a new check for a file called `file`."""
     for suffix, form in (".h5", Hdf5), (".nii.gz", NiftiGz), (".mat", ItkTransform), (".jpg", Jpeg):
         if file.endswith(suffix):
             return form()
@@ -310,17 +330,17 @@ def form_of(file: str) -> Form:
 
 
 class Inspection(NamedTuple):
-    """A file that was read: its bytes, and why it cannot be what its name says; empty if it can."""
+    """The result of reading a file: its descriptor, and the defect of its form; empty if there is none."""
 
     blob: Descriptor
     problem: str
 
 
 def inspect(path: Path | str, file: str | None, listen: Listener = ignore_events) -> Inspection:
-    """Read the file at `path` once, and check that it has the form of one called `file`, unless that is None.
+    """Read the file at `path` once, and check that it has the form of a file called `file`, unless that is None.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular one.
     """
     form, problem = form_of(file) if file else None, ""
 

@@ -1,8 +1,8 @@
-"""HDF5 files looked through before they are trusted, with h5py where it is at hand, in a subprocess that is held short.
+"""A scanner of HDF5 files, which uses h5py (if it is installed) in a subprocess with limits of time and memory.
 
-Bytes that are what was promised can still be unsafe: CVE-2026-1669 (links and datasets that read other files),
-CVE-2025-1550 (code in a network's configuration). `hdf5_hazards.py` tells what is looked for. h5py is C code that the
-file's bytes steer, so it runs in a process that can be killed, and never in this one.
+Even undamaged files can be unsafe: CVE-2026-1669 (links and datasets that read other files), CVE-2025-1550 (code in a
+network's configuration). `hdf5_hazards.py` finds these hazards. h5py is C code that untrusted bytes control, so it runs
+in a process that can be killed, and never in this one.
 """
 
 from __future__ import annotations
@@ -23,101 +23,102 @@ from antscache.errors import AntsCacheError
 from antscache.formats import hdf5_hazards
 from antscache.formats.forms import FormError
 
-SECONDS = 30.0  # for one file, on the clock and of the processor; the most that is looked at takes some seconds
-STARTING = 120.0  # seconds until h5py is imported: its own files may come from a slow disk
-MEMORY = 2 << 30  # bytes of address space; h5py starts with 120 MB, and no dataset is read
-LONGEST = 1 << 16  # bytes of an answer; the worker's own are shorter
-FAREWELL = 1.0  # seconds that a process has to be gone
-ENVIRONMENT = {
+FILE_TIMEOUT_SECONDS = 30.0  # for one file, of real time and of processor time; MAX_LINKS links take some seconds
+START_TIMEOUT_SECONDS = 120.0  # until h5py is imported: its files may be on a slow disk
+MAX_MEMORY_BYTES = 2 << 30  # of address space; h5py starts with 120 MB, and no dataset is read
+MAX_ANSWER_BYTES = 1 << 16  # the answers of `hdf5_hazards.py` are shorter
+KILL_WAIT_SECONDS = 1.0  # for a killed process to end
+CHILD_ENVIRONMENT = {
     "HDF5_PLUGIN_PRELOAD": "::",  # no plugins: H5PL_NO_PLUGIN in H5PLpublic.h
-    "HDF5_USE_FILE_LOCKING": "FALSE",  # a file that is only read needs no lock, and some filesystems have none
-    "MKL_NUM_THREADS": "1",  # or numpy's import starts a thread a core
+    "HDF5_USE_FILE_LOCKING": "FALSE",  # reading needs no lock, and some filesystems have none
+    "MKL_NUM_THREADS": "1",  # otherwise the import of numpy starts a thread for each core
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-INHERITED = ("LD_LIBRARY_PATH",)  # without it some clusters' Python does not start
+INHERITED_VARIABLES = ("LD_LIBRARY_PATH",)  # on some clusters Python does not start without it
 
 
 class ScannerError(AntsCacheError):
-    """h5py is installed and cannot be used; nothing is known about any file."""
+    """h5py is installed but does not work, so no file can be scanned."""
 
 
-class _SilenceError(Exception):
-    """The walker does not answer; `str()` says why."""
+class _NoAnswerError(Exception):
+    """The subprocess does not answer; `str()` gives the reason."""
 
 
 def is_h5py_installed() -> bool:
-    """Whether h5py is installed where this runs. It is not imported."""
+    """Return True if h5py is installed for this Python, without importing it."""
     return _place("h5py") is not None
 
 
 def _place(package: str) -> str | None:
-    """The directory that a package would be imported from."""
+    """Return the directory that `package` would be imported from, or None if it is not installed."""
     spec = importlib.util.find_spec(package)
     return str(Path(spec.origin).parents[1]) if spec and spec.origin else None
 
 
 class Hdf5Scanner:
-    """Walks HDF5 files in one subprocess that is started at the first file and serves the rest.
+    """A scanner of HDF5 files in one subprocess, which starts with the first file and serves all others.
 
-    Thread-safe, one file at a time. Close it; when this process ends otherwise, the subprocess ends as well.
+    Thread-safe; it scans one file at a time. Close it after use. If this process ends without that, the subprocess ends
+    too.
     """
 
-    def __init__(self, *, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+    def __init__(self, *, seconds: float = FILE_TIMEOUT_SECONDS, memory: int = MAX_MEMORY_BYTES) -> None:
         self._seconds = seconds
         self._memory = memory
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._closed = False
 
-    def walk(self, path: Path) -> tuple[str, ...]:
-        """The hazards in the file at `path`, in words: none if it is empty, five and a count if there are many.
+    def scan(self, path: Path) -> tuple[str, ...]:
+        """Return descriptions of the hazards in the file at `path`: at most five, and the number of the others.
 
         Raises:
-            FormError: it cannot be walked: the HDF5 library refuses it, or the walker died on it, took too long or was
-                closed. The next file gets a fresh subprocess.
-            ScannerError: no worker can be started.
+            FormError: the file cannot be scanned: the HDF5 library refuses it, or the scanner died, took too long or
+                was closed. The next file gets a new subprocess.
+            ScannerError: no subprocess can be started, or h5py does not work in it.
         """
         with self._lock:
             try:
-                return self._walk(path)
-            except BaseException:  # what the file did to the library, or an interruption left unheard, nobody knows
+                return self._scan(path)
+            except BaseException:  # the library may be damaged, or an answer may still be unread
                 self._end()
                 raise
 
     def close(self) -> None:
-        """End the subprocess at once, even while it walks a file for another thread. No other is started."""
+        """End the subprocess at once, even while it scans a file for another thread. No other one is started."""
         self._closed = True
         if process := self._process:
             process.kill()
         with self._lock:
             self._end()
 
-    def _walk(self, path: Path) -> tuple[str, ...]:
+    def _scan(self, path: Path) -> tuple[str, ...]:
         if self._process and not self._process.alive:
-            self._end()  # it was killed since the last file, which is not this file's fault
+            self._end()  # it was killed after the last file, so this file is not the cause
         try:
             process = self._process or self._start()
             answer = process.ask(str(path.absolute()), self._seconds)
-        except _SilenceError as silence:
-            answer = {"refused": "it was broken off" if self._closed else str(silence)}
+        except _NoAnswerError as error:
+            answer = {"refused": "the scan was interrupted" if self._closed else str(error)}
         if "refused" in answer:
-            raise FormError(f"an HDF5 file that cannot be walked: {answer['refused']}")
+            raise FormError(f"an HDF5 file that cannot be scanned: {answer['refused']}")
         return (*answer["hazards"], *([f"{answer['more']} more"] if answer["more"] else []))
 
     def _start(self) -> _Process:
-        """A subprocess that has imported h5py."""
+        """Start a subprocess, and return it once it has imported h5py."""
         try:
             self._process = process = _Process(self._memory, self._seconds)
-            greeting = {} if self._closed else process.hear(STARTING)
-        except (OSError, _SilenceError) as error:
+            greeting = {} if self._closed else process.read_answer(START_TIMEOUT_SECONDS)
+        except (OSError, _NoAnswerError) as error:
             greeting = {"broken": str(error)}
         if self._closed:
-            raise _SilenceError
+            raise _NoAnswerError
         if "broken" in greeting:
             raise ScannerError(
-                f"h5py cannot be used to look into HDF5 files: {greeting['broken']}",
-                hint="install h5py anew, or uninstall it to go without",
+                f"h5py cannot be used to scan HDF5 files: {greeting['broken']}",
+                hint="reinstall h5py, or uninstall it to do without these scans",
             )
         return process
 
@@ -128,13 +129,13 @@ class Hdf5Scanner:
 
 
 class _Process:
-    """One `hdf5_hazards.py`, and the line to it: when this end is gone, it ends."""
+    """A process that runs `hdf5_hazards.py`, and the socket to it; the process ends when the socket closes."""
 
     def __init__(self, memory: int, seconds: float) -> None:
         places = dict.fromkeys(place for place in (_place("h5py"), _place("numpy")) if place)
         self._line, its_end = socket.socketpair()
         try:
-            # Isolated (-I) from the environment and the working directory, and from what .pth files execute (-S); in a
+            # Isolated (-I) from the environment and the working directory, and (-S) from the code in .pth files; in a
             # session of its own, so that Ctrl-C does not reach it.
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", hdf5_hazards.__file__, str(memory), str(seconds), *places],
@@ -142,7 +143,7 @@ class _Process:
                 stdout=its_end.fileno(),
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=ENVIRONMENT | {name: os.environ[name] for name in INHERITED if name in os.environ},
+                env=CHILD_ENVIRONMENT | {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ},
                 start_new_session=True,
             )
         except OSError:
@@ -157,44 +158,44 @@ class _Process:
         return self._popen.poll() is None
 
     def ask(self, path: str, seconds: float) -> dict[str, Any]:
-        """What it says about the file at `path`.
+        """Ask for a scan of the file at `path`, and return the answer.
 
         Raises:
-            _SilenceError: nothing, in time.
+            _NoAnswerError: no answer came in `seconds`, or the process died.
         """
-        with suppress(ConnectionError):  # it is dead, and of what is found out by listening
+        with suppress(ConnectionError):  # the process is dead, and `read_answer` finds the cause
             self._line.sendall(json.dumps(path).encode() + b"\n")
-        return self.hear(seconds)
+        return self.read_answer(seconds)
 
-    def hear(self, seconds: float) -> dict[str, Any]:
-        """What it says next.
+    def read_answer(self, seconds: float) -> dict[str, Any]:
+        """Return the next answer of the process.
 
         Raises:
-            _SilenceError: nothing, in time.
+            _NoAnswerError: no answer came in `seconds`, or the process died.
         """
         self._line.settimeout(seconds)
         try:
-            said: dict[str, Any] = json.loads(self._lines.readline(LONGEST))
+            answer: dict[str, Any] = json.loads(self._lines.readline(MAX_ANSWER_BYTES))
         except TimeoutError:
-            raise _SilenceError(f"it takes more than {seconds:g} s") from None
+            raise _NoAnswerError(f"the scan takes more than {seconds:g} s") from None
         except (ConnectionError, ValueError):
             self.end()
-            raise _SilenceError(f"the walker died: {self._death()}") from None
-        return said
+            raise _NoAnswerError(f"the scanner died: {self._cause_of_death()}") from None
+        return answer
 
-    def _death(self) -> str:
-        """What it died of. A signal tells: there is one for too much of the processor's time."""
+    def _cause_of_death(self) -> str:
+        """Return the exit status of the process, or the signal that killed it (one means too much processor time)."""
         code = self._popen.returncode
         return f"exit status {code}" if code is None or code >= 0 else str(signal.strsignal(-code))
 
     def kill(self) -> None:
-        """It ends soon; whoever waits for its answer waits no longer."""
+        """Kill the process, so that a thread that waits for its answer stops waiting."""
         self._popen.kill()
 
     def end(self) -> None:
-        """It is gone, unless the system cannot kill it (a disk that does not answer)."""
+        """End the process, unless it waits for a dead disk and cannot be killed, and close the socket to it."""
         self._popen.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(FAREWELL)
+            self._popen.wait(KILL_WAIT_SECONDS)
         self._lines.close()
         self._line.close()

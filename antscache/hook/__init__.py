@@ -1,4 +1,4 @@
-"""Direct an unmodified ANTsPyNet to its view: three ways to make a process use it.
+"""Make an unmodified ANTsPyNet use its view, in three ways.
 
 hook.py               one process, and those it starts
 environments.py       every process of an environment
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.hook.container_options import ENGINES, HostAccess, hides
-    from antscache.hook.environments import Hooked, disable, enable, status
-    from antscache.hook.hook import RELEASE, activate, environment
+    from antscache.hook.container_options import ENGINES, HostAccess, find_hidden
+    from antscache.hook.environments import HookStatus, disable, enable, status
+    from antscache.hook.hook import RELEASE_VARIABLE, activate, environment
 
 __all__ = [
     "ENGINES",
-    "RELEASE",
-    "Hooked",
+    "RELEASE_VARIABLE",
+    "HookStatus",
     "HostAccess",
     "activate",
     "disable",
     "enable",
     "environment",
-    "hides",
+    "find_hidden",
     "status",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "container_options": ("ENGINES", "HostAccess", "hides"),
-        "environments": ("Hooked", "disable", "enable", "status"),
-        "hook": ("RELEASE", "activate", "environment"),
+        "container_options": ("ENGINES", "HostAccess", "find_hidden"),
+        "environments": ("HookStatus", "disable", "enable", "status"),
+        "hook": ("RELEASE_VARIABLE", "activate", "environment"),
     },
 )

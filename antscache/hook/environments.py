@@ -1,4 +1,4 @@
-"""Switch the hook on and off in a whole environment, for whoever starts its Python.
+"""Switch the hook on and off in a whole environment: in every process of its Python.
 
 <site-packages>/antscache_hook.pth    makes each process of the environment use its view, unless ANTSCACHE_HOOK=0
 """
@@ -16,13 +16,13 @@ from typing import Annotated
 import msgspec
 
 from antscache.errors import AntsCacheError, ManifestError
-from antscache.hook.hook import INJECT, MODULE, command
+from antscache.hook.hook import HOOK_MODULE, INJECT_DIRECTORY, command
 
-FILE = f"{MODULE}.pth"
-PATIENCE = 60  # seconds for an interpreter on a slow network filesystem to start
-# What Python executes when it starts. Where antscache has gone, nothing happens and nothing is said. Paths are bytes:
-# in a locale without their letters they would be none as text.
-CODE = """\
+PTH_NAME = f"{HOOK_MODULE}.pth"
+PROBE_TIMEOUT_SECONDS = 60  # an interpreter on a network filesystem starts slowly
+# Python executes this when it starts. If antscache has been removed, it does nothing and says nothing. Paths are bytes:
+# as text they could not be decoded in a locale without their letters.
+STARTUP_CODE = """\
 inject, command = os.fsdecode({inject!r}), tuple(map(os.fsdecode, {command!r}))
 if os.path.isfile(os.path.join(inject, "antscache_hook.py")):
     sys.path.insert(0, inject)
@@ -33,66 +33,67 @@ if os.path.isfile(os.path.join(inject, "antscache_hook.py")):
     if antscache_hook.is_on():
         antscache_hook.install(command)
 """
-SAYS = "# antscache: "  # and what is in it: the first line, which Python passes over
+TARGET_PREFIX = "# antscache: "  # of the first line, which Python ignores: a `HookTarget` as JSON follows
 # Runs in any Python from 3.8 on.
-PROBE = "import json, sys, sysconfig; print(json.dumps([sys.version_info[:2], sysconfig.get_path('purelib')]))"
-OLDEST = (3, 8)
+PROBE_CODE = "import json, sys, sysconfig; print(json.dumps([sys.version_info[:2], sysconfig.get_path('purelib')]))"
+OLDEST_PYTHON = (3, 8)
 
 
-class Enabled(msgspec.Struct, frozen=True):
-    """What a hook leads to: the directory of what is injected, and how antscache is called."""
+class HookTarget(msgspec.Struct, frozen=True):
+    """The antscache that a hook leads to: its `inject/` directory, and the command that calls it."""
 
     inject: str
     command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Hooked:
+class HookStatus:
     """An environment and its hook.
 
     Attributes:
         python: its interpreter.
-        file: where the hook is, or would be.
-        enabled: what is in it; None where it is not enabled.
+        file: the `.pth` file of the hook, or the place for it.
+        target: the antscache that the hook leads to; None if the hook is not enabled.
     """
 
     python: Path
     file: Path
-    enabled: Enabled | None
+    target: HookTarget | None
 
     @property
-    def gone(self) -> str | None:
-        """What of antscache the hook needs and is not there any more."""
-        needed = (self.enabled.command[0], self.enabled.inject) if self.enabled else ()
-        return next((each for each in needed if not Path(each).exists()), None)
+    def missing_file(self) -> str | None:
+        """A file or directory of antscache that the hook needs and that no longer exists; None if all exist."""
+        needed = (self.target.command[0], self.target.inject) if self.target else ()
+        return next((path for path in needed if not Path(path).exists()), None)
 
 
-def status(python: Path) -> Hooked:
-    """How it stands with the environment of `python`.
+def status(python: Path) -> HookStatus:
+    """Look up the hook in the environment of `python`.
 
     Raises:
         ManifestError: `python` does not run, or is too old.
     """
-    file = _site_packages(python) / FILE
-    enabled = None
+    file = _find_site_packages(python) / PTH_NAME
+    target = None
     with suppress(OSError, ValueError, msgspec.MsgspecError):
-        enabled = msgspec.json.decode(file.read_text("utf-8").partition("\n")[0].removeprefix(SAYS), type=Enabled)
-    return Hooked(python, file, enabled)
+        first_line = file.read_text("utf-8").partition("\n")[0]
+        target = msgspec.json.decode(first_line.removeprefix(TARGET_PREFIX), type=HookTarget)
+    return HookStatus(python, file, target)
 
 
-def enable(python: Path) -> Hooked:
-    """In the environment of `python` the hook is on, for every process that does not say ANTSCACHE_HOOK=0.
+def enable(python: Path) -> HookStatus:
+    """Switch the hook on in the environment of `python`, for every process without ANTSCACHE_HOOK=0.
 
     Raises:
         ManifestError: `python` does not run, or is too old.
         AntsCacheError: its site-packages cannot be written to.
     """
-    file = _site_packages(python) / FILE
-    says = json.dumps({"inject": str(INJECT), "command": command()})
-    code = CODE.format(inject=os.fsencode(INJECT), command=tuple(map(os.fsencode, command())))
-    staged = file.with_name(f".{FILE}.{os.getpid()}")
+    file = _find_site_packages(python) / PTH_NAME
+    target = json.dumps({"inject": str(INJECT_DIRECTORY), "command": command()})
+    code = STARTUP_CODE.format(inject=os.fsencode(INJECT_DIRECTORY), command=tuple(map(os.fsencode, command())))
+    staged = file.with_name(f".{PTH_NAME}.{os.getpid()}")
     try:
-        staged.write_text(f"{SAYS}{says}\nimport os, sys; exec({code!r})\n", "utf-8")
+        staged.write_text(f"{TARGET_PREFIX}{target}\nimport os, sys; exec({code!r})\n", "utf-8")
         staged.replace(file)
     except OSError as error:
         with suppress(OSError):
@@ -101,14 +102,14 @@ def enable(python: Path) -> Hooked:
     return status(python)
 
 
-def disable(python: Path) -> Hooked:
-    """In the environment of `python` nothing of the hook is left.
+def disable(python: Path) -> HookStatus:
+    """Remove the hook from the environment of `python`. Without a hook there is nothing to do.
 
     Raises:
         ManifestError: `python` does not run, or is too old.
         AntsCacheError: its site-packages cannot be written to.
     """
-    file = _site_packages(python) / FILE
+    file = _find_site_packages(python) / PTH_NAME
     try:
         if os.path.lexists(file):  # not before: a filesystem that is read-only refuses anyway
             file.unlink()
@@ -118,20 +119,28 @@ def disable(python: Path) -> Hooked:
 
 
 def _unwritable(file: Path, error: OSError) -> AntsCacheError:
-    hint = "use `antscache run` instead, or ask whoever owns the environment"
+    hint = "use `antscache run` instead, or ask the owner of the environment"
     return AntsCacheError(f"cannot write {file}: {error.strerror}", hint=hint)
 
 
-def _site_packages(python: Path) -> Path:
-    """Where the environment of `python` has its packages, and reads `.pth` files."""
+def _find_site_packages(python: Path) -> Path:
+    """Return the directory of the environment of `python` with its packages, where it reads `.pth` files.
+
+    Raises:
+        ManifestError: `python` does not run, or is too old.
+    """
     try:
         done = subprocess.run(
-            [str(python), "-c", PROBE], capture_output=True, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+            [str(python), "-c", PROBE_CODE],
+            capture_output=True,
+            check=True,
+            timeout=PROBE_TIMEOUT_SECONDS,
+            stdin=subprocess.DEVNULL,
         )
         version, directory = msgspec.json.decode(done.stdout.strip().rpartition(b"\n")[2], type=tuple[list[int], str])
     except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
-        hint = "give --python the interpreter of the environment that is meant"
+        hint = "give --python the interpreter of your environment"
         raise ManifestError(f"{python} does not run as a Python: {error}", hint=hint) from None
-    if tuple(version) < OLDEST:
+    if tuple(version) < OLDEST_PYTHON:
         raise ManifestError(f"{python} is Python {version[0]}.{version[1]}", hint="the hook needs 3.8 or later")
     return Path(directory)

@@ -1,8 +1,9 @@
-"""Make an unmodified ANTsPyNet look into its view, in a process and those it starts.
+"""Make an unmodified ANTsPyNet use its view, in a process and those that it starts.
 
-    inject/sitecustomize.py    on PYTHONPATH, in what `antscache run` starts
+    inject/sitecustomize.py    on PYTHONPATH, in the processes that `antscache run` starts
 
-What runs in other interpreters is in `inject/`. It asks by calling antscache: `cli/commands/hook.py`.
+The code that runs in other interpreters is in `inject/`. It calls antscache as a program: `cli/commands/hook.py`
+answers.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from antscache.config import load, written
+from antscache.config import load, to_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from antscache.core import Release
 
-INJECT = Path(__file__).parents[1] / "inject"
-HOOK, COMMAND, RELEASE, RECORD = "ANTSCACHE_HOOK", "ANTSCACHE_COMMAND", "ANTSCACHE_RELEASE", "ANTSCACHE_RECORD"
-MODULE = "antscache_hook"
+INJECT_DIRECTORY = Path(__file__).parents[1] / "inject"
+HOOK_VARIABLE = "ANTSCACHE_HOOK"
+COMMAND_VARIABLE = "ANTSCACHE_COMMAND"
+RELEASE_VARIABLE = "ANTSCACHE_RELEASE"
+RECORD_VARIABLE = "ANTSCACHE_RECORD"
+HOOK_MODULE = "antscache_hook"
 
 
 def command() -> tuple[str, ...]:
-    """How this antscache is called, from wherever."""
+    """Return the words that call this antscache from any working directory."""
     script = Path(sys.executable).with_name("antscache")
     return (str(script),) if script.is_file() else (sys.executable, "-m", "antscache")
 
@@ -39,52 +43,57 @@ def environment(
     record: Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
-    """`environ` for a process whose ANTsPyNet uses its view, and so do those that it starts.
+    """Return the environment variables that make the ANTsPyNet of a process, and of its children, use its view.
+
+    They name the root and the lower caches of now: another working directory or HOME does not change them.
 
     Args:
-        flags: settings that it is to have. Its root and lower caches are today's, wherever it goes and its HOME is.
-        release: whose view it is to be; without, as `environ` says, or that of the installation that is imported.
-        record: the file to note in what was asked for; %p in its name becomes the process's number.
-        environ: what is kept otherwise.
+        flags: settings of the process.
+        release: the release whose view it uses; by default the one that `environ` names, or else the installation's.
+        record: the file for the record of all entries that were asked for; %p in its name becomes the process's number.
+        environ: the variables to begin with.
 
     Raises:
         ConfigError: a setting cannot be used.
     """
     settings = load(flags, environ)
     theirs = environ["PYTHONPATH"].split(os.pathsep) if environ.get("PYTHONPATH") else []
-    made = {
+    inject = str(INJECT_DIRECTORY)
+    variables = {
         **environ,
-        **written({**flags, "root": settings.root, "site_dirs": settings.site_dirs or None}),
-        "PYTHONPATH": os.pathsep.join([str(INJECT), *(each for each in theirs if each != str(INJECT))]),
-        COMMAND: json.dumps(command()),
-        HOOK: "1",
+        **to_environment({**flags, "root": settings.root, "site_dirs": settings.site_dirs or None}),
+        "PYTHONPATH": os.pathsep.join([inject, *(path for path in theirs if path != inject)]),
+        COMMAND_VARIABLE: json.dumps(command()),
+        HOOK_VARIABLE: "1",
     }
     if release:
-        made[RELEASE] = str(release)
+        variables[RELEASE_VARIABLE] = str(release)
     if record:
-        made[RECORD] = str(record.absolute())
-    return made
+        variables[RECORD_VARIABLE] = str(record.absolute())
+    return variables
 
 
 def activate(flags: Mapping[str, Any], *, release: Release | None = None, record: Path | None = None) -> None:
-    """This process's ANTsPyNet uses its view, imported or not, and so does that of processes it starts from now on.
+    """Make ANTsPyNet use its view, in this process and in those that it starts from now on.
+
+    An ANTsPyNet that has been imported already uses it too. For the arguments see `environment`.
 
     Raises:
         ConfigError: a setting cannot be used.
-        ImportError: the ANTsPyNet that is imported is none that can be directed; nothing has changed.
+        ImportError: the ANTsPyNet that has been imported cannot be directed to a view; nothing has changed.
     """
-    made = environment(flags, release=release, record=record)
-    injected().install(command())
-    os.environ.update(made)
+    variables = environment(flags, release=release, record=record)
+    load_hook_module().install(command())
+    os.environ.update(variables)
 
 
-def injected() -> Any:
-    """The module of `inject/` that a process with the hook has, and this one as well."""
-    if found := sys.modules.get(MODULE):
-        return found
-    spec = spec_from_file_location(MODULE, INJECT / f"{MODULE}.py")
+def load_hook_module() -> Any:
+    """Import `inject/antscache_hook.py` into this process, or return it if the process has the hook already."""
+    if module := sys.modules.get(HOOK_MODULE):
+        return module
+    spec = spec_from_file_location(HOOK_MODULE, INJECT_DIRECTORY / f"{HOOK_MODULE}.py")
     if spec is None or spec.loader is None:
-        raise ImportError(f"{INJECT} is not whole: install antscache again")
-    sys.modules[MODULE] = found = module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+        raise ImportError(f"{INJECT_DIRECTORY} is not complete: install antscache again")
+    sys.modules[HOOK_MODULE] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,12 +1,12 @@
-"""The getters of ANTsPyNet and ANTsPy, redirected: what they are asked for comes from antscache's view.
+"""Redirect the getters of ANTsPyNet and ANTsPy: they return files of antscache's view.
 
-In Python 3.8's grammar and of the standard library alone: see `antscache_hook`. Who wins:
+Written for Python 3.8, with the standard library alone: see `antscache_hook`. A call is answered
 
-    a directory of the caller's       upstream's own function: set_antsxnet_cache_directory(), or an argument
-    a file name of the caller's       the same: target_file_name
-    what is no entry, such as "show"  the same
-    anything else                     the file in the view, if it is there and has the size that is recorded; else
-                                      antscache is called, which fetches and verifies it, or says why not
+    with a directory of the caller's own     by upstream's function (set_antsxnet_cache_directory(), or an argument)
+    with a file name of the caller's own     by upstream's function (target_file_name)
+    for a name that is no entry ("show")     by upstream's function
+    for any other name                       with the file in the view, if it exists and has the recorded size; else
+                                             antscache is called to fetch and verify it, or to say why it cannot
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Dict
 
-    Entry = Dict[str, Any]  # what antscache prints: `EntryLocation`
+    Entry = Dict[str, Any]  # the facts of an `EntryLocation` that antscache prints
 
-COMMAND, HOOK, RECORD = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK", "ANTSCACHE_RECORD"
-RELEASE = "ANTSCACHE_RELEASE"
-NO_DIRECTORY = (None, "ANTsXNet")  # what 0.1.9 to 0.2.2 pass where the caller named none
-DIRECTORIES = ("antsxnet_cache_directory", "antsx_cache_directory")
-NOTED = ("release", "kind", "name", "file", "identifier", "digest", "size")
-KEYS = (*NOTED, "path")
+COMMAND_VARIABLE, HOOK_VARIABLE = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK"
+RECORD_VARIABLE, RELEASE_VARIABLE = "ANTSCACHE_RECORD", "ANTSCACHE_RELEASE"
+NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if the caller named no directory
+DIRECTORY_PARAMETERS = ("antsxnet_cache_directory", "antsx_cache_directory")
+RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
+ENTRY_KEYS = (*RECORDED_KEYS, "path")
 
 _views: dict[tuple[str, str], ViewClient] = {}
-_default: list[Any] = [None]  # where antspynet looked when its getters were redirected
-_noted: set[tuple[str, str]] = set()  # what this process has noted, and where
+_default: list[Any] = [None]  # the directory of antspynet when its getters were redirected
+_recorded: set[tuple[str, str]] = set()  # files and lines that this process has written to them
 
 
 class AntsCacheError(RuntimeError):
@@ -43,77 +43,82 @@ class AntsCacheError(RuntimeError):
 
 
 class ViewClient:
-    """What antscache says of the installation of a package in `directory`: asked once, when it is first needed."""
+    """The entries of the package installed in `directory`. antscache is asked once, when they are first needed."""
 
     def __init__(self, package: str, directory: str, command: Sequence[str]) -> None:
         self._package, self._directory, self._command = package, directory, command
         self._entries: dict[tuple[str, str], Entry] | None = None
 
     def path(self, kind: str, name: str) -> str | None:
-        """Where the file of an entry is, whole; None if the release has no such entry, or nothing to fetch for it.
+        """Return the path of an entry's complete file; fetch it first if necessary.
+
+        Returns:
+            None if the release has no such entry, or only one that cannot be fetched.
 
         Raises:
-            AntsCacheError: it is not there, and cannot be fetched; or the user has named a release without it.
+            AntsCacheError: the file is missing and cannot be fetched; or the user named a release without the entry.
         """
         if self._entries is None:
             self._entries = self._ask("entries")
         entry = self._entries.get((kind, name))
         if entry is None:
-            named = os.environ.get(RELEASE, "")
-            if named.startswith(f"{self._package}==") and name != "show":
-                raise AntsCacheError(f"{named} has no {kind} {name} that can be fetched\nhint: run without naming it")
+            release = os.environ.get(RELEASE_VARIABLE, "")
+            if release.startswith(f"{self._package}==") and name != "show":
+                raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
-        if not is_whole(entry):
+        if not is_complete(entry):
             say(f"getting {entry['file']} of {entry['release']}")
             entry = self._ask("fetch", kind, name).get((kind, name), entry)
-            if not is_whole(entry):
-                raise AntsCacheError(f"antscache says that {entry['file']} is there, and it is not: {entry['path']}")
+            if not is_complete(entry):
+                file, path = entry["file"], entry["path"]
+                raise AntsCacheError(f"antscache says that {file} is present, but it is missing or incomplete: {path}")
             self._entries[kind, name] = entry
-        note(entry)
+        record(entry)
         return str(entry["path"])
 
     def forget(self) -> None:
-        """Ask anew."""
+        """Forget the entries: antscache is asked again for the next one."""
         self._entries = None
 
     def _ask(self, verb: str, *arguments: str) -> dict[tuple[str, str], Entry]:
-        """What antscache answers to `antscache hook VERB PACKAGE DIRECTORY ...`, by kind and name.
+        """Call `antscache hook VERB PACKAGE DIRECTORY ...`, and return the entries that it prints, by kind and name.
 
-        It may live in another environment: nothing that is set for this one's Python reaches it.
+        antscache may live in another environment: no variable for this process's Python is passed on.
 
         Raises:
-            AntsCacheError: it cannot be called, fails, or is not understood.
+            AntsCacheError: antscache cannot be called, fails, or prints something else.
         """
         environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        environ[HOOK] = "0"
-        way_out = f"hint: install it again, or go without it: {HOOK}=0"
+        environ[HOOK_VARIABLE] = "0"
+        hint = f"hint: install it again, or go without it: {HOOK_VARIABLE}=0"
         try:
             done, command = self._call(["hook", verb, self._package, self._directory, *arguments], environ)
         except (OSError, TypeError, ValueError, IndexError) as error:
-            raise AntsCacheError(f"antscache cannot be called: {error}\n{way_out}") from None
+            raise AntsCacheError(f"antscache cannot be called: {error}\n{hint}") from None
+        stderr = done.stderr.decode("utf-8", "replace").strip()
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace").strip()
             if done.returncode < 0:
-                said += f"\nantscache ({command[0]}) was ended by signal {-done.returncode}\nhint: ask again"
-            told = f"antscache ({command[0]}) ended with {done.returncode} and said nothing\n{way_out}"
-            raise AntsCacheError(said.strip() or told)
-        said = ""
+                stderr += f"\nantscache ({command[0]}) was ended by signal {-done.returncode}\nhint: try again"
+            silent = f"antscache ({command[0]}) ended with exit code {done.returncode} and no message\n{hint}"
+            raise AntsCacheError(stderr.strip() or silent)
+        problem = "no entries"
         try:
-            found = _entries(json.loads(done.stdout.decode("utf-8")))
+            entries = _decode_entries(json.loads(done.stdout.decode("utf-8")))
         except (KeyError, TypeError, ValueError) as error:
-            found, said = {}, repr(error)
-        if not found:
-            raise AntsCacheError(f"antscache ({command[0]}) is not understood: {said or 'no entries'}\n{way_out}")
-        if noted := done.stderr.decode("utf-8", "replace").strip():
-            say(noted)
-        return found
+            entries, problem = {}, repr(error)
+        if not entries:
+            raise AntsCacheError(f"cannot understand the answer of antscache ({command[0]}): {problem}\n{hint}")
+        if stderr:
+            say(stderr)
+        return entries
 
     def _call(self, arguments: Sequence[str], environ: dict[str, str]) -> Any:
-        """What antscache has answered, and how it was called: as the environment says, else as this one's hook does.
+        """Call antscache with `arguments`, and return the ended process and the command that called it.
 
-        In a container the environment may be the host's, and name what is not there.
+        The command is ANTSCACHE_COMMAND; if that cannot be started, the one of this environment's hook. In a
+        container the variable may come from the host, and name a program that the container does not have.
         """
-        named = json.loads(os.environ.get(COMMAND) or "[]")
+        named = json.loads(os.environ.get(COMMAND_VARIABLE) or "[]")
         refusals = []
         for command in filter(None, (named, self._command)):
             try:
@@ -124,24 +129,24 @@ class ViewClient:
                 refusals.append(error)
             else:
                 return done, command
-        raise refusals[0] if refusals else ValueError("nothing says how")
+        raise refusals[0] if refusals else ValueError(f"{COMMAND_VARIABLE} is not set")
 
 
-def _entries(answer: list[Entry]) -> dict[tuple[str, str], Entry]:
-    return {(each["kind"], each["name"]): {key: each[key] for key in KEYS} for each in answer}
+def _decode_entries(answer: list[Entry]) -> dict[tuple[str, str], Entry]:
+    return {(entry["kind"], entry["name"]): {key: entry[key] for key in ENTRY_KEYS} for entry in answer}
 
 
 def forget() -> None:
-    """What antscache has said is asked anew: it may be called otherwise now."""
+    """Forget the entries of all packages: another antscache, or another root, may be in use now."""
     for view in _views.values():
         view.forget()
 
 
 def redirect(module: ModuleType, package: str, kind: str, name: str, command: Sequence[str]) -> None:
-    """The function `name` of `module` asks antscache.
+    """Make the function `name` of `module` return files of the view.
 
     Raises:
-        TypeError: it is no function whose code can be exchanged.
+        TypeError: it is not a function whose code can be exchanged.
     """
     directory = os.path.abspath(module.__file__ or "")
     for _ in module.__name__.split("."):
@@ -149,41 +154,41 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
     view = _views.setdefault((package, directory), ViewClient(package, directory, command))
 
     def answer(original: Any, values: Any, named: Any) -> Any:
-        asked = bound(original, values, named)
-        name = asked.get("file_id")
-        if not isinstance(name, str) or is_elsewhere(asked) or (package == "antspynet" and is_moved()):
+        arguments = bind_arguments(original, values, named)
+        name = arguments.get("file_id")
+        if not isinstance(name, str) or names_own_place(arguments) or (package == "antspynet" and is_moved()):
             return original(*values, **named)
         path = view.path(kind, name)
         return original(*values, **named) if path is None else path
 
     if exchange(module, name, answer) and package == "antspynet":
-        here, usual = _cache_directory(), os.path.join(os.path.expanduser("~"), ".keras", "ANTsXNet")
-        _default[0] = here if here in (None, usual) else object()  # or it was set before the hook was on
+        current, usual = _cache_directory(), os.path.join(os.path.expanduser("~"), ".keras", "ANTsXNet")
+        _default[0] = current if current in (None, usual) else object()  # the user set another one before
 
 
-def bound(function: Any, values: Any, named: Any) -> dict[str, Any]:
-    """The arguments of a call by name; none, if `function` does not take them."""
+def bind_arguments(function: Any, values: Any, named: Any) -> dict[str, Any]:
+    """Return the arguments of a call by name; none, if `function` does not take them."""
     parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
-    asked = dict(zip(parameters, values))
-    if len(values) > len(parameters) or any(key in asked or key not in parameters for key in named):
+    arguments = dict(zip(parameters, values))
+    if len(values) > len(parameters) or any(key in arguments or key not in parameters for key in named):
         return {}
-    return {**asked, **named}
+    return {**arguments, **named}
 
 
 def announce(module: ModuleType, name: str, file: str) -> None:
-    """The function `name` of `module`, which has Keras download `file`, says so; offline it is an error instead.
+    """Make the function `name` of `module` say that Keras is about to download `file`; offline, make it fail.
 
-    Where it is another function than was expected, nothing is said: there is nothing to go wrong.
+    Leave it alone if it is not the function that was expected.
     """
 
     def answer(original: Any, values: Any, named: Any) -> Any:
         home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")  # as Keras
         path = os.path.join(home, "models", file)
         if not os.path.exists(path):
-            told = f"{name}() needs {file}, which is Keras's own, in {os.path.dirname(path)}"
+            message = f"{name}() needs {file}, which is Keras's own, in {os.path.dirname(path)}"
             if os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-                raise AntsCacheError(f"{told}; antscache does not keep it\nhint: copy it there from another host's")
-            say(f"{told}: Keras downloads it, and checks its MD5")
+                raise AntsCacheError(f"{message}; antscache does not keep it\nhint: copy it there from another host")
+            say(f"{message}: Keras downloads it, and checks its MD5")
         return original(*values, **named)
 
     with suppress(TypeError):
@@ -191,10 +196,10 @@ def announce(module: ModuleType, name: str, file: str) -> None:
 
 
 def check(module: ModuleType, name: str) -> None:
-    """The function `name` of `module` is one whose code can be exchanged.
+    """Check that `module` has a function `name` whose code can be exchanged.
 
     Raises:
-        TypeError: it is not.
+        TypeError: it has none.
     """
     function: Any = getattr(module, name, None)
     if type(function) is not FunctionType or function.__closure__ or not module.__file__:
@@ -202,13 +207,15 @@ def check(module: ModuleType, name: str) -> None:
 
 
 def exchange(module: ModuleType, name: str, answer: Any) -> bool:
-    """Who calls the function `name` of `module` calls `answer(original, values, named)`, under whatever name.
+    """Make every call of the function `name` of `module` call `answer(original, values, named)`.
 
-    It stays the same object, and its code is exchanged: so it does not matter who has imported it already. A second
-    call changes nothing, and returns False.
+    Exchanges the code of the function, which stays the same object: so references from before see the change too.
+
+    Returns:
+        False if its code had been exchanged already; nothing has changed.
 
     Raises:
-        TypeError: it is no function whose code can be exchanged.
+        TypeError: it is not a function whose code can be exchanged.
     """
     check(module, name)
     function: Any = getattr(module, name)
@@ -228,50 +235,55 @@ def _redirected(*values: Any, **named: Any) -> Any:
 
 
 def is_moved() -> bool:
-    """Whether the user has set another cache directory: by set_antsxnet_cache_directory(), from 0.2.9 on."""
-    return _cache_directory() is not _default[0]  # the very object: it may be set to what it was
+    """Return True if the user has set another cache directory: set_antsxnet_cache_directory(), from 0.2.9 on."""
+    return _cache_directory() is not _default[0]  # identity: the user may have set an equal one
 
 
 def _cache_directory() -> Any:
     return getattr(sys.modules.get("antspynet.utilities.get_antsxnet_data"), "_antsxnet_cache_directory", None)
 
 
-def is_elsewhere(asked: dict[str, Any]) -> bool:
-    """Whether the caller names a directory or a file name of their own."""
-    directories = [asked.get(each) for each in DIRECTORIES]
-    return asked.get("target_file_name") is not None or any(each not in NO_DIRECTORY for each in directories)
+def names_own_place(arguments: dict[str, Any]) -> bool:
+    """Return True if the caller names a directory or a file name of their own."""
+    directories = [arguments.get(parameter) for parameter in DIRECTORY_PARAMETERS]
+    return arguments.get("target_file_name") is not None or any(
+        directory not in NO_DIRECTORY_VALUES for directory in directories
+    )
 
 
-def is_whole(entry: Entry) -> bool:
-    """Whether the file of `entry` is there and has the size that is recorded: a cut one is not computed with."""
+def is_complete(entry: Entry) -> bool:
+    """Return True if the file of `entry` exists and has the recorded size: nothing is computed with a cut file."""
     try:
         return entry["path"] is not None and os.stat(entry["path"]).st_size == entry["size"]
     except OSError:
         return False
 
 
-def note(entry: Entry) -> None:
-    """`entry` is in the record of what was asked for, if one is kept: a line, at the end of the file."""
-    place = os.environ.get(RECORD)
-    if not place:
+def record(entry: Entry) -> None:
+    """Append a line for `entry` to the file that ANTSCACHE_RECORD names, once in a process; without one do nothing.
+
+    A file that cannot be written to is reported to the user, and stops nobody.
+    """
+    template = os.environ.get(RECORD_VARIABLE)
+    if not template:
         return
-    path = place.replace("%p", str(os.getpid()))
-    line = json.dumps({key: entry[key] for key in NOTED}) + "\n"
-    if (path, line) in _noted:
+    path = template.replace("%p", str(os.getpid()))
+    line = json.dumps({key: entry[key] for key in RECORDED_KEYS}) + "\n"
+    if (path, line) in _recorded:
         return
-    _noted.add((path, line))
+    _recorded.add((path, line))
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            os.write(file, line.encode())  # at once: lines of processes that write here together do not mix
+            os.write(file, line.encode())  # in one call, so that the lines of several processes do not mix
         finally:
             os.close(file)
     except OSError as error:
-        say(f"cannot record what is used: {error}")
+        say(f"cannot write the record of used entries: {error}")
 
 
-def say(what: str) -> None:
-    """Tell the user, if anybody listens."""
+def say(message: str) -> None:
+    """Write `message` to stderr, if there is one."""
     with suppress(AttributeError, OSError, ValueError):  # stderr may be None, or closed
-        sys.stderr.write(f"antscache: {what}\n")
+        sys.stderr.write(f"antscache: {message}\n")
         sys.stderr.flush()

@@ -1,12 +1,12 @@
-"""Has an unmodified ANTsPyNet, when it is imported, ask antscache for its files.
+"""Make an unmodified ANTsPyNet, when it is imported, ask antscache for its files.
 
 This runs in other people's interpreters, from Python 3.8 on: the standard library only, no thread, no socket, nothing
-of antscache. It finds nothing itself. Of the few modules in FUNCTIONS, which whoever finds modules here has found,
-it has the function that fetches redirected (`antscache_getters`) once the module has been executed. A process that
-imports none of them pays for a look-up in a set at each import.
+of antscache. The finder here finds no module itself. It lets the interpreter's other finders find the few modules in
+FUNCTIONS, and redirects the function that fetches (`antscache_getters`) once the module has been executed. A process
+that imports none of them pays for a look-up in a dictionary at each import.
 
-    ANTSCACHE_HOOK=0     nothing of this happens
-    ANTSCACHE_COMMAND    a JSON list: how antscache is called
+    ANTSCACHE_HOOK=0     switches all of this off
+    ANTSCACHE_COMMAND    the words that call antscache, as a JSON list
 """
 
 from __future__ import annotations
@@ -28,48 +28,51 @@ GETTERS = {
     "antspynet.utilities.get_pretrained_network": ("antspynet", "network", "get_pretrained_network"),
     "ants.utils.get_ants_data": ("antspyx", "data", "get_data"),
 }
-# Module: function, and the weights of Keras's own that it has Keras download (field notes, "Other downloads").
-KERAS = {
+# Module: function, and the weights of Keras's own that Keras downloads for it (field notes, "Other downloads").
+KERAS_DOWNLOADS = {
     "antspynet.utilities.chexnet": ("chexnet", "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     "antspynet.utilities.neural_style_transfer": (
         "neural_style_transfer",
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
     ),
 }
-FUNCTIONS = {**{name: getter[2] for name, getter in GETTERS.items()}, **{name: each[0] for name, each in KERAS.items()}}
+FUNCTIONS = {
+    **{module: function for module, (_, _, function) in GETTERS.items()},
+    **{module: function for module, (function, _) in KERAS_DOWNLOADS.items()},
+}
 
 
 class Finder:
-    """The first of `sys.meta_path`. `command` calls antscache where ANTSCACHE_COMMAND does not."""
+    """A finder that stays the first of `sys.meta_path`. `command` calls antscache if ANTSCACHE_COMMAND does not."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = tuple(command)
-        self._finding: set[tuple[str, int]] = set()  # modules, and who is finding them
+        self._searches: set[tuple[str, int]] = set()  # modules, and the threads that look for them
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """What the other finders say of a module in FUNCTIONS; None of any other."""
-        if sys.meta_path[0] is not self and self in sys.meta_path:  # one before it may ask nobody else
+        """Return what the other finders find for a module in FUNCTIONS; None for any other module."""
+        if sys.meta_path[0] is not self and self in sys.meta_path:  # one before it may ask no other finder
             sys.meta_path.remove(self)
             sys.meta_path.insert(0, self)
-        asked = name, get_ident()
-        if name not in FUNCTIONS or asked in self._finding:
+        search = name, get_ident()
+        if name not in FUNCTIONS or search in self._searches:
             return None
-        self._finding.add(asked)  # another one may ask all finders as well, this one too
+        self._searches.add(search)  # another finder may ask all finders as well, and so this one
         try:
             others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
-            found = (finder.find_spec(name, path, target) for finder in others)
-            spec = next((each for each in found if each is not None), None)
+            specs = (finder.find_spec(name, path, target) for finder in others)
+            spec = next((spec for spec in specs if spec is not None), None)
         finally:
-            self._finding.discard(asked)
+            self._searches.discard(search)
         if spec is not None and spec.loader is not None:
             self._watch(spec.loader)
         return spec
 
     def _watch(self, loader: Any) -> None:
-        """What `loader` loads is redirected then; it is the loader of one module, or of one archive.
+        """Make `loader` redirect the modules that it loads. It loads one module, or those of one archive.
 
         Raises:
-            ImportError: it is a loader that cannot be watched.
+            ImportError: its methods cannot be replaced.
         """
         modern = hasattr(loader, "exec_module")  # which archives have from Python 3.10 on
         load = loader.exec_module if modern else loader.load_module
@@ -87,10 +90,11 @@ class Finder:
             raise _refusal(type(loader).__name__, error) from error
 
     def redirect(self, *modules: ModuleType) -> None:
-        """The getters of `modules`, wherever they are called from, ask antscache; what has Keras download says so.
+        """Make the getters of `modules` ask antscache, and the functions for which Keras downloads files say so.
 
         Raises:
-            ImportError: one is none that can be redirected, and nothing is. Half a hook would be a silent mixture.
+            ImportError: one of the getters cannot be redirected. None of them is then: half a hook would silently
+                mix files of the view with others.
         """
         try:
             functions = getters()
@@ -101,18 +105,18 @@ class Finder:
                 if module.__name__ in GETTERS:
                     functions.redirect(module, *GETTERS[module.__name__], command=self.command)
                 else:
-                    functions.announce(module, *KERAS[module.__name__])
+                    functions.announce(module, *KERAS_DOWNLOADS[module.__name__])
         except Exception as error:
             raise _refusal(", ".join(module.__name__ for module in modules), error) from error
 
 
-def _refusal(what: str, error: Exception) -> ImportError:
-    told = f"antscache cannot direct {what} to its view: {error!r}"
-    return ImportError(f"{told}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0")
+def _refusal(name: str, error: Exception) -> ImportError:
+    message = f"antscache cannot direct {name} to its view: {error!r}"
+    return ImportError(f"{message}\nhint: update antscache, or go without it: ANTSCACHE_HOOK=0")
 
 
 def getters() -> Any:
-    """The module beside this one, which most processes never need."""
+    """Return the module `antscache_getters`, imported at the first call: most processes never need it."""
     name = "antscache_getters"
     if name not in sys.modules:
         from importlib.util import module_from_spec, spec_from_file_location
@@ -120,7 +124,7 @@ def getters() -> Any:
         here = os.path.dirname(os.path.abspath(__file__))
         spec = spec_from_file_location(name, os.path.join(here, f"{name}.py"))
         if spec is None or spec.loader is None:
-            raise ImportError(f"{here} is not whole: install antscache again")
+            raise ImportError(f"{here} is not complete: install antscache again")
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
         sys.modules[name] = module
@@ -128,17 +132,19 @@ def getters() -> Any:
 
 
 def is_on() -> bool:
-    """Whether the environment lets the hook be."""
+    """Return False if ANTSCACHE_HOOK switches the hook off."""
     return os.environ.get("ANTSCACHE_HOOK", "").lower() not in ("0", "false", "no", "off")
 
 
 def install(command: Sequence[str] = ()) -> None:
-    """Every getter that is imported from now on, or has been, asks antscache; after a second call it asks anew.
+    """Make every getter ask antscache, whether it has been imported already or is imported later.
+
+    A second call makes them ask again for what they have asked before.
 
     Raises:
-        ImportError: one that has been imported cannot be redirected, and nothing has changed.
+        ImportError: a getter that has been imported cannot be redirected; nothing has changed.
     """
-    finder = next((each for each in sys.meta_path if isinstance(each, Finder)), None) or Finder(command)
+    finder = next((finder for finder in sys.meta_path if isinstance(finder, Finder)), None) or Finder(command)
     if imported := [sys.modules[name] for name in FUNCTIONS if name in sys.modules]:
         finder.redirect(*imported)
         getters().forget()

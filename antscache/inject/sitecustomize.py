@@ -1,6 +1,7 @@
-"""Found first on the path of what `antscache run` starts: the hook, then whatever sitecustomize was meant.
+"""Install the hook, then import the sitecustomize that this one hides.
 
-The directory is on the path for this alone, and leaves it here; processes that this one starts have it in PYTHONPATH.
+`antscache run` puts this directory first on the path for this module alone, which takes it off the path again.
+Processes that this one starts have it in their PYTHONPATH.
 """
 
 import os
@@ -14,11 +15,11 @@ try:
     if antscache_hook.is_on():
         antscache_hook.install()
 finally:
-    sys.path[:] = [each for each in sys.path if os.path.abspath(each or os.curdir) != _here]
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or os.curdir) != _here]
 try:
     import sitecustomize  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
 except ImportError as error:
     if error.name != __name__:
         raise
 finally:
-    sys.modules.setdefault(__name__, _this)  # whoever imports a module expects it to be there
+    sys.modules.setdefault(__name__, _this)  # the import system expects a module that it imports to be here

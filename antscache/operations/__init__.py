@@ -2,12 +2,12 @@
 
 prefetch.py     make entries present, verified and linked
 adopt.py        take over an existing directory of ANTsPyNet's
-adoptable.py    which of its files are what
+adoptable.py    decide which of its files are files of the release
 verify.py       read everything again and compare it
-survey.py       what should be there
-repair.py       make right what verify found
+survey.py       list the files that should be there
+repair.py       mend what verify found
 remove.py       take a release out of use
-gc.py           delete what no ref reaches
+gc.py           delete blobs that no ref reaches
 error_texts.py  the errors of a plan that cannot be carried out, and their texts (pure)
 """
 
@@ -21,7 +21,7 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
-    from antscache.operations.adoptable import Judged, files_to_adopt, shown, size_of_files
+    from antscache.operations.adoptable import Judged, escape_path, files_to_adopt, size_of_files
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
     from antscache.operations.verify import Verified, list_sums, verify_root
@@ -36,6 +36,7 @@ __all__ = [
     "adopt_directory",
     "check_space",
     "collect_garbage",
+    "escape_path",
     "files_to_adopt",
     "list_sums",
     "make_plan",
@@ -43,7 +44,6 @@ __all__ = [
     "prefetch_plan",
     "remove_release",
     "repair_root",
-    "shown",
     "size_of_files",
     "verify_root",
 ]
@@ -52,7 +52,7 @@ __getattr__ = lazily(
     __name__,
     {
         "adopt": ("adopt_directory",),
-        "adoptable": ("Judged", "files_to_adopt", "shown", "size_of_files"),
+        "adoptable": ("Judged", "escape_path", "files_to_adopt", "size_of_files"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),
         "verify": ("Verified", "list_sums", "verify_root"),

@@ -1,11 +1,12 @@
 """Adopt: take over an existing directory of ANTsPyNet's.
 
-    look -> judge -> scanned -> take over
-    (bytes,  (whose    (hazards)  (store, records,
-     forms)   they are)            selection)
+    look_at -> judge ->   scan_networks -> take_over
+    (bytes,    (recognised, (hazards)        (store, records,
+     forms)     taken, left)                  selection)
 
-Nothing is changed before the last step, which goes by the bytes that were judged: what has changed since is left alone.
-The record of a file of unknown bytes says that a user's word is all there is, and an origin's word replaces it.
+Only the last step changes anything. It takes a file only with the bytes that were judged, and leaves a file alone that
+has changed since. The record of a file of unknown bytes has the trust `adopted`: only a user vouches for it, and an
+origin's word replaces it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from antscache.errors import IntegrityError, StoreError
 from antscache.formats import Hdf5Scanner, is_h5py_installed
 from antscache.operations.adoptable import (
     Judged,
+    describe_record,
+    escape_path,
     files_to_adopt,
     is_unchanged,
     judge,
-    look,
+    look_at,
     place_of,
-    scanned,
-    shown,
-    told,
+    scan_networks,
 )
 from antscache.store import IngestVanished
 from antscache.views import make_view
@@ -39,15 +40,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.core import Identifier, Listener, Manifest, Package
-    from antscache.operations.adoptable import Seen
+    from antscache.operations.adoptable import SeenFile
     from antscache.root import Root
     from antscache.store import CopyMethod, Store
 
-MAX_LINKINGS = 3  # of a name whose blob a garbage collection may just have taken
+MAX_LINK_ATTEMPTS = 3  # a garbage collection may take a blob between the store and its name in the view
 
 
-class _LeftError(Exception):
-    """A file is left alone after all; `str()` says why."""
+class _LeftAloneError(Exception):
+    """A file must be left alone after all; `str()` says why."""
 
 
 def adopt_directory(  # noqa: PLR0913  all but the first three by name
@@ -61,55 +62,57 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
 ) -> tuple[Judged, ...]:
     """Store, record and link the files in `directory` that are of a release.
 
-    If it is interrupted, the next one goes on from there.
+    If it is interrupted, the next run goes on from there.
 
     Args:
-        root: that takes them over.
-        directory: a home, its `.keras`, or where ANTsPyNet keeps its files.
-        manifest: of the release that files of unknown bytes are taken for.
-        move: take them out of `directory`, and copy nothing where that can be helped.
+        root: takes them over.
+        directory: a home, its `.keras`, or the directory in which ANTsPyNet keeps its files.
+        manifest: of the release; a file of unknown bytes is taken for the file of its name in there.
+        move: take the files out of `directory`, and copy only those that cannot be moved.
         dry_run: change nothing.
-        listen: hears how many bytes were read; and why networks are not scanned, if h5py is there and does not work.
+        listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
 
     Returns:
-        What became of each file, or would.
+        The fate of each file in `directory`; with `dry_run`, the fate that it would have.
 
     Raises:
-        StoreError, ViewError: the disk refused; or the files to move are antscache's already.
+        StoreError: the root or `directory` cannot be read, the disk refused, or the files to move are in an antscache
+            root. Each file is where it was, or in the store.
+        ViewError: the disk refused; the files are in the store.
     """
     release, store = manifest.release, root.store
     paths = files_to_adopt(directory, release.package)
     if move:
         _refuse_root(directory, release.package)
-    judged = judge(look(paths, listen), manifest, _records(root))
+    judged = judge(look_at(paths, listen), manifest, _records(root))
     with closing(Hdf5Scanner()) as scanner:
-        judged = tuple(scanned(judged, scanner if is_h5py_installed() else None, listen))
+        judged = tuple(scan_networks(judged, scanner if is_h5py_installed() else None, listen))
     if dry_run:
         return judged
-    if any(each.entries for each in judged):
+    if any(file.entries for file in judged):
         store.create()
         root.catalog.save(manifest, root.layout.staging)
         judged = take_over(store, manifest, judged, move=move, listen=listen)
     if store.refs.selections(release):
-        entries = {entry for each in judged for entry in each.entries}
-        for _ in range(MAX_LINKINGS):
+        entries = {entry for file in judged for entry in file.entries}
+        for _ in range(MAX_LINK_ATTEMPTS):
             if not make_view(root, release, entries).lost:
                 break
-            store.restore(each.seen.blob for each in judged if each.entries and each.seen.blob)
+            store.restore(file.seen.blob for file in judged if file.entries and file.seen.blob)
     return judged
 
 
 def _records(root: Root) -> list[Record]:
-    """Return what is recorded, here or in a lower cache; of several of an identifier, the last one counts."""
+    """Return the records here and in lower caches; of several of an identifier, the last one counts."""
     records = list[Record]()
     for lower in reversed(root.store.lowers):
-        with suppress(StoreError):  # it is as good as not there
+        with suppress(StoreError):  # a lower cache that cannot be read is passed over
             records += lower.records.readable()
     return [*records, *root.store.records.readable()]
 
 
 def _refuse_root(directory: Path, package: Package) -> None:
-    """Refuse to move files out of what antscache keeps: a view, a store, or a lower cache.
+    """Refuse to move files out of an antscache root: its views, its store, or a lower cache.
 
     Raises:
         StoreError: the files are in an antscache root.
@@ -118,14 +121,14 @@ def _refuse_root(directory: Path, package: Package) -> None:
     for root in (place, *place.parents):
         with suppress(OSError):
             if Layout(root).description.exists():
-                what = f"{shown(directory)} is in the antscache root {shown(root)}"
+                what = f"{escape_path(directory)} is in the antscache root {escape_path(root)}"
                 raise StoreError(what, hint="adopt it without --move")
 
 
 def take_over(
     store: Store, manifest: Manifest, judged: Iterable[Judged], *, move: bool, listen: Listener
 ) -> tuple[Judged, ...]:
-    """Store, record and select what of `judged` is recognised or taken; what is left is untouched.
+    """Store, record and select the files of `judged` that are recognised or taken; do not touch those that are left.
 
     The selection is written first. A file's name goes last, once its bytes and its record are durable.
 
@@ -133,69 +136,70 @@ def take_over(
         StoreError: the disk refused; every file is where it was or in the store.
     """
     judged = tuple(judged)
-    entries = {entry for each in judged for entry in each.entries}
+    entries = {entry for file in judged for entry in file.entries}
     order = tuple(entry for entry in fetchable(manifest.entries) if entry in entries)
     if order:
         store.refs.select(Selection(manifest.release, order))
-    return tuple(_adopted(store, each, move=move, listen=listen) if each.entries else each for each in judged)
+    return tuple(_take_over_file(store, file, move=move, listen=listen) if file.entries else file for file in judged)
 
 
-def _adopted(store: Store, judged: Judged, *, move: bool, listen: Listener) -> Judged:
-    """What became of a file that is to be taken over."""
+def _take_over_file(store: Store, judged: Judged, *, move: bool, listen: Listener) -> Judged:
+    """Store and record a file that is recognised or taken; return its fate: it may have to be left alone after all."""
     seen = judged.seen
-    assert seen.blob is not None  # noqa: S101  what has entries has bytes
+    assert seen.blob is not None  # noqa: S101  a file with entries has bytes
     try:
         if move:
             _check_directory(seen)
         _check_records(store, judged)
         way = None
-        # What is moved is in the store itself: a lower cache may go.
+        # A file that is moved goes into the store even if a lower cache has it: a lower cache may go away.
         if not (store.owns(seen.blob) if move else store.holds(seen.blob)):
             way = _take(store, seen, move=move, listen=listen)
         elif move:
             _check_blob(store, seen)
-        if way is None:  # whoever put it there may have been killed just then
+        if way is None:  # the process that stored it may have been killed before it synced
             store.sync_blobs()
         _record(store, judged, here=move)
         return replace(judged, way=way, why=_remove(store, seen) if move else "")
-    except _LeftError as left:
-        return Judged(seen, "left", why=str(left))
+    except _LeftAloneError as error:
+        return Judged(seen, "left", why=str(error))
 
 
-def _check_directory(seen: Seen) -> None:
-    """The name can be taken away.
+def _check_directory(seen: SeenFile) -> None:
+    """Check that you may remove the file from its directory.
 
     Raises:
-        _LeftError: it cannot, as far as that can be told.
+        _LeftAloneError: you may not, as far as modes say.
     """
     if not os.access(seen.path.parent, os.W_OK | os.X_OK):
-        raise _LeftError("it cannot be moved out of a directory that is not yours to change")
+        raise _LeftAloneError("you may not move it out of its directory")
 
 
-def _take(store: Store, seen: Seen, *, move: bool, listen: Listener) -> CopyMethod:
-    """The bytes are in the store: how they came there.
+def _take(store: Store, seen: SeenFile, *, move: bool, listen: Listener) -> CopyMethod:
+    """Store the bytes of a file; return how they came there: cloned, hard-linked or copied.
 
     Raises:
-        _LeftError: they are not, and the file is as it was.
+        _LeftAloneError: they cannot be stored, and the file is as it was.
+        StoreError: another process removed them while they were written.
     """
     try:
         with store.ingest() as ingest:
             way = ingest.take(seen.path, move=move, listen=listen)
             if ingest.descriptor != seen.blob:
-                raise _LeftError("it changed while it was read")
+                raise _LeftAloneError("it changed while it was read")
             ingest.publish()
     except IngestVanished:
         raise StoreError(f"{ingest.path} was removed while it was written", hint="run the command again") from None
     except OSError as error:
-        raise _LeftError(f"it cannot be taken: {error.strerror}") from None
+        raise _LeftAloneError(f"it cannot be taken: {error.strerror}") from None
     return way
 
 
-def _check_blob(store: Store, seen: Seen) -> None:
-    """The store's copy is as good as the one that is about to go.
+def _check_blob(store: Store, seen: SeenFile) -> None:
+    """Check that the store's copy has the right bytes, before the file itself is removed.
 
     Raises:
-        _LeftError: it is not.
+        _LeftAloneError: it has not, or cannot be read.
     """
     assert seen.blob is not None  # noqa: S101  see above
     path = store.layout.blob(seen.blob.digest)
@@ -203,37 +207,37 @@ def _check_blob(store: Store, seen: Seen) -> None:
         if path.samefile(seen.path) or hash_file(path) == seen.blob:
             return
     except OSError as error:
-        raise _LeftError(f"the store's copy cannot be read: {error.strerror}") from None
-    raise _LeftError("the store's copy is damaged: run `antscache verify --repair`, then this again")
+        raise _LeftAloneError(f"the store's copy cannot be read: {error.strerror}") from None
+    raise _LeftAloneError("the store's copy is damaged: run `antscache verify --repair`, then this again")
 
 
 def _check_records(store: Store, judged: Judged) -> None:
-    """No other bytes are recorded by now.
+    """Check that nobody has recorded other bytes of the file's identifiers meanwhile.
 
     Raises:
-        _LeftError: there are.
+        _LeftAloneError: somebody has.
     """
     for identifier in _identifiers(judged):
         record = store.record(identifier)
         if record and record.descriptor != judged.seen.blob:
-            raise _LeftError(f"other bytes were recorded of {told(record)} meanwhile")
+            raise _LeftAloneError(f"other bytes were recorded for {describe_record(record)} meanwhile")
 
 
 def _record(store: Store, judged: Judged, *, here: bool) -> None:
-    """The identifiers are recorded: on the user's word, where there is no better one.
+    """Record the file's identifiers: with the trust `adopted`, where there is no better record.
 
     Args:
-        store: the root.
+        store: the root's.
         judged: a file whose bytes are in the store.
-        here: not only in a lower cache.
+        here: record them in `store` even if a lower cache has a record.
 
     Raises:
-        _LeftError: other bytes were recorded meanwhile.
+        _LeftAloneError: other bytes were recorded meanwhile.
     """
     blob = judged.seen.blob
     assert blob is not None  # noqa: S101  see above
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    source = shown(judged.seen.path)
+    source = escape_path(judged.seen.path)
     for identifier in _identifiers(judged):
         record = store.record(identifier)
         if record and (not here or store.layout.record(identifier).exists()):
@@ -243,7 +247,7 @@ def _record(store: Store, judged: Judged, *, here: bool) -> None:
                 record or Record(identifier, blob.digest, blob.size, "adopted", source, now, judged.checks)
             )
         except IntegrityError:
-            raise _LeftError(f"other bytes were recorded of {identifier} meanwhile") from None
+            raise _LeftAloneError(f"other bytes were recorded for {identifier} meanwhile") from None
     _check_records(store, judged)
 
 
@@ -251,8 +255,8 @@ def _identifiers(judged: Judged) -> list[Identifier]:
     return sorted({entry.identifier for entry in judged.entries if entry.identifier})
 
 
-def _remove(store: Store, seen: Seen) -> str:
-    """The name is gone from the directory, unless it has other bytes by now: why it is still there; empty if not."""
+def _remove(store: Store, seen: SeenFile) -> str:
+    """Remove the file from its directory, unless it has changed; return why it is still there, empty if it is gone."""
     assert seen.blob is not None  # noqa: S101  see above
     try:
         if not is_unchanged(seen) and not seen.path.samefile(store.layout.blob(seen.blob.digest)):

@@ -1,10 +1,13 @@
-"""What operations say of a plan that cannot be carried out: pure."""
+"""The errors of a plan that cannot be carried out, and their texts: pure.
+
+Each says what happened, to which files of which release and where; its hint says what to do next.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from antscache.errors import SHOWN, FetchError, IntegrityError, Offline, StoreError
+from antscache.errors import MAX_LISTED_ITEMS, FetchError, IntegrityError, Offline, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,77 +18,77 @@ if TYPE_CHECKING:
 
 
 def missing_files(plan: Plan) -> str:
-    """List the files that are missing, the first few by name."""
-    more = f" and {len(plan.missing) - SHOWN} more" if len(plan.missing) > SHOWN else ""
-    return ", ".join(entry.file for entry in plan.missing[:SHOWN]) + more
+    """List the missing files of `plan`, the first few by name; and how many of how many they are, of which release."""
+    missing, total = len(plan.missing), len(plan.entries)
+    more = f" and {missing - MAX_LISTED_ITEMS} more" if missing > MAX_LISTED_ITEMS else ""
+    names = ", ".join(entry.file for entry in plan.missing[:MAX_LISTED_ITEMS])
+    return f"{names}{more} ({f'{missing} of {total} files of ' if total > 1 else ''}{plan.release})"
 
 
 def prefetch_command(plan: Plan) -> str:
-    """Return the command that gets what is missing: by name, if that is little."""
-    names = "" if len(plan.missing) > SHOWN else "".join(f" --name {entry.name}" for entry in plan.missing)
+    """Return the command that fetches the missing files: by their names, if they are few."""
+    names = "" if len(plan.missing) > MAX_LISTED_ITEMS else "".join(f" --name {entry.name}" for entry in plan.missing)
     return f"antscache prefetch {plan.release}{names}"
 
 
 def offline(plan: Plan) -> Offline:
-    """Say what is missing, where nothing may be fetched."""
+    """Make the error for files that are missing while nothing may be fetched."""
     return Offline(
-        f"{len(plan.missing)} of {len(plan.entries)} files of {plan.release} are missing, and offline nothing is "
-        f"fetched: {missing_files(plan)}",
+        f"missing and offline: {missing_files(plan)}",
         hint=f"run `{prefetch_command(plan)}` where there is network access",
     )
 
 
 def not_mounted(plan: Plan, root: Path) -> StoreError:
-    """Say that what would be fetched is gone with the container."""
+    """Make the error for a root that would be lost with the container, so that nothing is fetched into it."""
     return StoreError(
-        f"missing of {plan.release}: {missing_files(plan)}; and nothing is fetched into {root}, which is gone with "
-        "the container",
+        f"missing: {missing_files(plan)}; nothing is fetched into {root}, because it would be lost with the container",
         hint=f"mount a directory there: `docker run -v DIR:{root} ...`, `apptainer run --bind DIR:{root} ...`",
     )
 
 
 def unwritable(plan: Plan, error: StoreError) -> StoreError:
-    """Add to `error`, which keeps `plan` from being carried out, what is missing."""
-    return StoreError(f"{error}; missing of {plan.release}: {missing_files(plan)}", hint=error.hint)
+    """Add the missing files to `error`, which keeps `plan` from being carried out."""
+    return StoreError(f"{error}; missing: {missing_files(plan)}", hint=error.hint)
 
 
 def too_large(plan: Plan, need: Need, root: Path) -> StoreError:
-    """Say that the disk cannot hold what is missing."""
-    unknown = f", not counting what is of unknown size ({need.unknown})" if need.unknown else ""
+    """Make the error for a disk that cannot hold the missing files."""
+    unknown = f" (without {need.unknown} of unknown size)" if need.unknown else ""
     return StoreError(
-        f"what is missing of {plan.release} needs {need.room:,} bytes{unknown}, and the disk of {root} has "
+        f"the missing files of {plan.release} need {need.room:,} bytes{unknown}, but the disk of {root} has "
         f"{need.free:,}: {need.short:,} bytes more are needed, and nothing was fetched",
-        hint="free some space, name another root with --root, or fetch some with --name or --kind",
+        hint="free some space, name another root with --root, or fetch fewer files with --name or --kind",
     )
 
 
 def disk_full(plan: Plan, rest: Plan, need: Need, error: StoreError) -> StoreError:
-    """Add to `error`, which says that the disk is full, how much is missing for the `rest` of `plan`."""
+    """Add to `error`, which says that the disk is full, how much space the `rest` of `plan` needs."""
     unknown = f" ({need.unknown} of unknown size)" if need.unknown else ""
     if need.short:
         more = f": at least {need.short:,} bytes more are needed"
-    elif need.room:  # a quota that the disk does not speak of; or space was made meanwhile
-        more = f": they need {need.room:,} bytes at least, and the disk does not say how many of them are missing"
+    elif need.room:  # a quota that the disk does not report; or somebody freed space meanwhile
+        more = f": they need {need.room:,} bytes at least, and the disk does not say how many of these are missing"
     else:
         more = ""
-    told = f"{error}; {len(rest.fetch)} of {len(plan.fetch)} files are still to be fetched{unknown}{more}"
-    return StoreError(told, hint=error.hint)
+    message = f"{error}; {len(rest.fetch)} of {len(plan.fetch)} files are still to be fetched{unknown}{more}"
+    return StoreError(message, hint=error.hint)
 
 
 def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
-    """Return what to raise for what `result` lacks of `plan`; None if it lacks nothing."""
+    """Return the error to raise for the failures in the `result` of fetching `plan`; None if there are none."""
     if not result.failures:
         return None
-    kept = f"what was fetched is kept: `{prefetch_command(plan)}` goes on from there"
+    kept = f"the fetched files are kept: run `{prefetch_command(plan)}` to fetch the rest"
     if result.mismatched:
-        told = "\n".join(map(str, result.mismatched))
+        failures = "\n".join(map(str, result.mismatched))
         return IntegrityError(
-            f"origins answer with other bytes than are recorded\n{told}",
-            hint="an identifier's bytes never change: do not trust that origin; " + kept,
+            f"origins answered with other bytes than are recorded\n{failures}",
+            hint="the bytes of an identifier never change, so do not trust that origin; " + kept,
         )
     if result.malformed:
-        accept = " ".join(f"--accept {failure.identifier}" for failure in result.malformed[:SHOWN])
-        hint = f"an origin's bytes do not look like the file: if you know better, add {accept}; {kept}"
+        accept = " ".join(f"--accept {failure.identifier}" for failure in result.malformed[:MAX_LISTED_ITEMS])
+        hint = f"an origin's bytes do not look like the file: if you trust them all the same, add {accept}; {kept}"
         return FetchError(result.failures, hint=hint)
     return FetchError(
         result.failures,

@@ -1,8 +1,8 @@
 """Prefetch: make what a plan selects present, verified, and linked in the release's view.
 
-Whoever fetches protects first, and looks again afterwards, so that no garbage collection and no removal beside it is
-ever in the way (`gc.py`). What is recorded and held is looked at four times: when the plan is made, after its selection
-was written, under the lock of each identifier (`fetch`), and after linking.
+A prefetch writes its selection first and looks again afterwards, so that garbage collections and removals may run
+beside it (`gc.py`). It looks four times at what is recorded and held: when it makes the plan, after it has written the
+selection, under the lock of each identifier (`fetch`), and after linking.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
-MAX_ROUNDS = 3  # looks whether others have taken away what was found
+MAX_PREFETCH_ROUNDS = 3  # of fetching, linking and looking again, while other commands remove files
 
 
 @dataclass(frozen=True, slots=True)
 class Prefetched:
-    """What a prefetch did.
+    """The result of a prefetch.
 
     Attributes:
         home: the view: a directory in the shape of a home.
-        fetched: what came from an origin.
-        elsewhere: what another process fetched meanwhile.
-        linked: how the view's names were made.
+        fetched: the files that came from an origin.
+        elsewhere: the files that another process fetched meanwhile.
+        linked: the names that were made in the view.
     """
 
     home: Path
@@ -55,7 +55,7 @@ def make_plan(
     accepted: Iterable[Identifier] = (),
     expected: Mapping[Identifier, Descriptor] | None = None,
 ) -> Plan:
-    """Plan how `entries` of `manifest` become present in `root`, as `core.plan_entries` says.
+    """Plan how `entries` of `manifest` become present in `root`. The arguments are those of `core.plan_entries`.
 
     Raises:
         IntegrityError: other bytes are recorded than are `expected`.
@@ -67,20 +67,23 @@ def make_plan(
 def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:
     """Make what `plan` selects present, verified, and linked in the release's view.
 
-    Selects first, so that nothing of it is ever condemned; then fetches, links, and looks again, because a garbage
-    collection or a removal may have run beside it. A plan that is already carried out writes nothing.
+    It selects first, so that no garbage collection condemns the plan's blobs; then it fetches, links, and looks again,
+    because a garbage collection or a removal may have run beside it. For a plan that is already carried out it writes
+    nothing. If the root cannot be written, and a lower cache has a view with all files, it returns that view.
 
     Args:
-        root: where it becomes present.
+        root: the files become present there.
         plan: of a release.
-        listen: hears what happens.
-        sizes: in bytes, of what is missing, as far as they are known; without, what is at hand.
+        listen: hears each event.
+        sizes: of the missing files, in bytes; without it, the sizes that are known without asking an origin.
 
     Raises:
-        Offline: something is missing, and nothing may be fetched.
-        FetchError: no origin delivered some files; what arrived is kept and linked.
-        IntegrityError: an origin answered with other bytes than are recorded.
-        StoreError, ViewError: the disk refused; what was there before is there still.
+        Offline: files are missing, and nothing may be fetched.
+        FetchError: no origin delivered some files; those that arrived are kept and linked.
+        IntegrityError: an origin answered with other bytes than are recorded, and they were not kept.
+        StoreError: the root cannot be read or written, the disk has no room for the missing files or is full, or other
+            commands keep removing files. What was there before is still there.
+        ViewError: the disk refused to link; the fetched files are kept.
     """
     plan = refuse_early(root, plan, sizes)
     try:
@@ -97,20 +100,20 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
 
 
 def carry_out(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = None, *, protect: bool) -> Prefetched:
-    """Fetch and link what is missing of `plan`, and look again until nothing is.
+    """Fetch and link the missing files of `plan`, and look again until none is missing.
 
     Args:
-        root: where it becomes present.
-        plan: selected.
-        listen: hears what happens.
-        sizes: as of `prefetch_plan`.
-        protect: select it again if somebody takes the selection away meanwhile.
+        root: the files become present there.
+        plan: selected already.
+        listen: hears each event.
+        sizes: as for `prefetch_plan`.
+        protect: select the plan again if somebody takes the selection away meanwhile.
 
     Raises:
-        AntsCacheError: as `prefetch_plan` says.
+        AntsCacheError: the errors of `prefetch_plan`, for the same reasons.
     """
     fetched, elsewhere = list[Fetched](), list[Present]()
-    for _ in range(MAX_ROUNDS):
+    for _ in range(MAX_PREFETCH_ROUNDS):
         before, result = plan, fetch_missing(root, plan, listen, sizes)
         fetched += result.fetched
         elsewhere += result.elsewhere
@@ -126,17 +129,19 @@ def carry_out(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = No
         if plan.missing and root.settings.offline:
             raise error_texts.offline(plan)
     raise StoreError(
-        f"other commands took away what {plan.release} needs, again and again",
-        hint="run the command again, and `antscache gc` beside it with a longer --grace",
+        f"other commands keep removing files that {plan.release} needs",
+        hint="run the command again once they are done, and `antscache gc` with a longer --grace",
     )
 
 
 def refuse_early(root: Root, plan: Plan, sizes: Sizes | None = None) -> Plan:
-    """Return `plan` as things are, unless something can be seen beforehand that keeps it from being carried out.
+    """Return `plan` with its present state; raise an error if it is clear beforehand that it cannot be carried out.
+
+    Condemned blobs that it needs are restored. If files are missing while offline, its view is mended.
 
     Raises:
-        Offline: something is missing, and nothing may be fetched.
-        StoreError: what would be fetched is gone with the container, or the disk has no room for it.
+        Offline: files are missing, and nothing may be fetched.
+        StoreError: fetched files would be lost with the container, the disk has no room for them, or it refused.
     """
     try:
         plan = restore_condemned(root, look_again(root, plan))
@@ -147,14 +152,14 @@ def refuse_early(root: Root, plan: Plan, sizes: Sizes | None = None) -> Plan:
     if root.settings.offline:
         _mend_view(root, plan.release)
         raise error_texts.offline(plan)
-    if root.settings.mounted and not disk.outlives(root.layout.root):
+    if root.settings.mounted and not disk.is_persistent(root.layout.root):
         raise error_texts.not_mounted(plan, root.layout.root)
     check_space(root, plan, sizes)
     return plan
 
 
 def check_space(root: Root, plan: Plan, sizes: Sizes | None = None) -> None:
-    """Check that the disk can hold what `plan` fetches, as far as sizes are known.
+    """Check that the disk can hold the missing files of `plan` whose sizes are known.
 
     Raises:
         StoreError: it cannot.
@@ -164,14 +169,17 @@ def check_space(root: Root, plan: Plan, sizes: Sizes | None = None) -> None:
 
 
 def plan_need(root: Root, plan: Plan, sizes: Sizes | None = None) -> Need:
-    """Return what `plan` needs on the disk of `root`, as far as `sizes` or what is at hand tells, and what there is."""
-    from antscache.fetch import known_sizes, need
+    """Return the bytes that `plan` needs on the disk of `root`, and those that are free there.
 
-    return need(root, plan.fetch, known_sizes(root, plan.fetch) if sizes is None else sizes)
+    Without `sizes` it counts with the sizes that are known without asking an origin.
+    """
+    from antscache.fetch import collect_known_sizes, measure_need
+
+    return measure_need(root, plan.fetch, collect_known_sizes(root, plan.fetch) if sizes is None else sizes)
 
 
 def restore_condemned(root: Root, plan: Plan) -> Plan:
-    """Hold again what is missing of `plan`, was condemned and is not gone yet; return the plan as things are then.
+    """Restore the condemned blobs that `plan` is missing and the trash still has; return the plan with its new state.
 
     Raises:
         StoreError: the disk refused.
@@ -185,14 +193,14 @@ def restore_condemned(root: Root, plan: Plan) -> Plan:
 
 
 def read_again(root: Root, plan: Plan) -> Plan:
-    """Return `plan` by what is recorded and held now."""
+    """Return `plan` with the records and blobs of this moment."""
     return plan.with_state(root.present_state(plan.entries))
 
 
 def look_again(root: Root, plan: Plan) -> Plan:
-    """Return `plan` as things are now.
+    """Return `plan` with its state of this moment.
 
-    Where nothing is missing its records are not read again: nothing but the bytes can be taken away from it.
+    If nothing is missing, only its blobs are looked for: others may remove these, but never change its records.
     """
     if plan.missing:
         return read_again(root, plan)
@@ -200,10 +208,10 @@ def look_again(root: Root, plan: Plan) -> Plan:
 
 
 def fetch_missing(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = None) -> FetchResult:
-    """Fetch what is missing of `plan`, the largest first.
+    """Fetch the missing files of `plan`, the largest first. The result says which failed, and if the disk is full.
 
     Raises:
-        StoreError: the disk refused; that it is full the result says.
+        StoreError: the disk refused for another reason.
         IntegrityError: another process has recorded other bytes meanwhile.
         ConfigError: the environment names a proxy or certificates that cannot be used.
     """
@@ -211,19 +219,19 @@ def fetch_missing(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None 
 
     if not plan.missing:
         return FetchResult()
-    from antscache.fetch import Fetcher, known_sizes, largest_first
+    from antscache.fetch import Fetcher, collect_known_sizes, sort_largest_first
 
-    sizes = known_sizes(root, plan.fetch) if sizes is None else sizes
-    result = Fetcher.of(root).run(largest_first(plan.fetch, sizes), listen)
+    sizes = collect_known_sizes(root, plan.fetch) if sizes is None else sizes
+    result = Fetcher.of(root).run(sort_largest_first(plan.fetch, sizes), listen)
     if result.disk_full:
         rest = read_again(root, plan)
-        need = plan_need(root, rest, {**known_sizes(root, rest.fetch), **sizes, **result.sizes})
+        need = plan_need(root, rest, {**collect_known_sizes(root, rest.fetch), **sizes, **result.sizes})
         result.disk_full = error_texts.disk_full(plan, rest, need, result.disk_full)
     return result
 
 
 def _link(root: Root, plan: Plan, failure: AntsCacheError | None) -> Linked:
-    """Link what is held of `plan`, and raise `failure` then: what came is linked whatever did not."""
+    """Link the files of `plan` that are held, then raise `failure`, if there is one."""
     try:
         linked = make_view(root, plan.release, plan.entries, plan.state)
     except (StoreError, ViewError):
@@ -236,7 +244,7 @@ def _link(root: Root, plan: Plan, failure: AntsCacheError | None) -> Linked:
 
 
 def _mend_view(root: Root, release: Release) -> None:
-    """Take care that the view of `release` leads nowhere that has gone, as far as the disk allows."""
+    """Link the held files of `release` again and remove broken links from its view, as far as the disk allows."""
     with suppress(StoreError, ViewError):
         if root.store.refs.selections(release):
             make_view(root, release)

@@ -1,4 +1,4 @@
-"""A release taken out of use: its view goes, and what only it needed becomes garbage."""
+"""Remove: take a release out of use. Its view goes, and the blobs that only it needed become garbage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import home_directory, union
+from antscache.core import home_directory, merge_selections
 from antscache.errors import StoreError, ViewError
 from antscache.store import Trash
 from antscache.views import unlink
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a removal did.
+    """The result of a removal.
 
     Attributes:
-        names: what is gone from the view.
-        kept: what is there and not ours, as paths in `home`.
+        names: the names that are gone from the view.
+        kept: the files that stay in the view because they are not ours, as paths in `home`.
         home: the view.
-        others: how many selections of others the release has.
-        own: bytes that nothing in use needs now, and that garbage collections free.
+        others: the number of selections of the release that others have made.
+        own: the bytes that nothing in use needs any more: garbage collections free them.
     """
 
     names: tuple[str, ...]
@@ -40,39 +40,41 @@ class Removed:
 
 
 def remove_release(root: Root, release: Release, *, force: bool = False, dry_run: bool = False) -> Removed:
-    """Take what you selected of `release` out of use, and what nobody else selected out of its view.
+    """Take your selections of `release` out of use, and remove the files that nobody else selected from its view.
 
-    The bytes stay until a garbage collection. If it is interrupted, the next one goes on from there.
+    Their bytes stay until a garbage collection. If it is interrupted, the next run goes on from there.
 
     Args:
-        root: of the release.
+        root: the release is in use there.
         release: in use.
-        force: take away what others selected as well.
+        force: take the selections of others out of use as well.
         dry_run: change nothing.
 
     Raises:
-        ViewError: nothing of it is in use, and nothing was changed; or the disk refused.
-        StoreError: all of it is selected by others, or theirs to take away, or a selection cannot be read, and
-            nothing was changed; or the disk refused.
+        ViewError: nothing of the release is in use, and nothing was changed; or the disk refused.
+        StoreError: only others have selected the release, only they can take their selections away, or a selection
+            cannot be read, and nothing was changed; or the disk refused.
     """
     store = root.store
     refs, home = store.refs.of(release), store.layout.view(release)
     if not refs and not home.is_dir() and not store.index.names(release):
-        raise ViewError(f"nothing of {release} is in use in {store.layout.root}", hint="`antscache list` tells")
+        raise ViewError(
+            f"nothing of {release} is in use in {store.layout.root}", hint="`antscache list` prints what is in use"
+        )
     ours = [ref for ref in refs if force or ref.is_ours]
-    others = union(ref.selection for ref in refs if ref not in ours)
+    others = merge_selections(ref.selection for ref in refs if ref not in ours)
     if others and not ours:
-        raise StoreError(f"others selected {release}, and you did not", hint="take it from them with --force")
+        raise StoreError(f"others selected {release}, and you did not", hint="take their selections away with --force")
     for ref in ours:
         if not store.refs.can_deselect(ref):
-            hint = "they can run `antscache rm` themselves"
+            hint = f"ask them to run `antscache rm {release}` themselves"
             raise StoreError(f"cannot remove {ref.path}: it is {disk.owner_of(ref.path)}'s", hint=hint)
-    gone = set(union(ref.selection for ref in ours)) - set(others)
+    gone = set(merge_selections(ref.selection for ref in ours)) - set(others)
     blobs = dict(store.blobs_of(gone))
     own = set(blobs.values()) - _in_use(store, release, others)
     files = {entry.file: blobs[entry] for entry in gone if entry in blobs}
-    condemned = {each.blob: each.path for each in Trash(store.layout).contents()}
-    paths = {  # a blob that was cut is no blob, and still what its name in the view leads to
+    condemned = {file.blob: file.path for file in Trash(store.layout).contents()}
+    paths = {  # a damaged blob counts as not held, but its name in the view still leads to it
         file: store.find(blob) or condemned.get(blob) or store.layout.blob(blob.digest) for file, blob in files.items()
     }
     unlinked = unlink(
@@ -85,7 +87,7 @@ def remove_release(root: Root, release: Release, *, force: bool = False, dry_run
     within = home_directory(release.package)
     kept = set(unlinked.kept) - {str(within / entry.file) for entry in others}
     if not dry_run:
-        for ref in ours:  # after the view, because they say what in it is ours
+        for ref in ours:  # after the view: without its selections nobody knows which names in it are ours
             store.refs.deselect(ref)
         store.index.update()
     freed = sum(blob.size for blob in own if store.owns(blob))
@@ -93,8 +95,8 @@ def remove_release(root: Root, release: Release, *, force: bool = False, dry_run
 
 
 def _in_use(store: Store, release: Release, others: Iterable[Entry]) -> set[Descriptor]:
-    """The blobs that `others` of `release`, and the other releases, use."""
+    """Return the blobs of the entries that `others` selected of `release`, and of all other releases."""
     used = {blob for _, blob in store.blobs_of(others)}
     for other in set(store.refs.releases()) - {release}:
-        used.update(blob for _, blob in store.blobs_of(union(store.refs.selections(other))))
+        used.update(blob for _, blob in store.blobs_of(merge_selections(store.refs.selections(other))))
     return used

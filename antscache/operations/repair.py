@@ -1,7 +1,8 @@
-"""Repair: make right what `verify` found not to be as it should, as far as it can be.
+"""Repair: mend what `verify` found, as far as possible.
 
-What is damaged is moved to `trash/`, from where it never comes back; of what is left whatever can be made is made; the
-rest is fetched. Nothing that is right is moved, and no record that alone says what a release in use needs.
+Damaged files are moved to `trash/`, from where they never come back. Then everything is made again that can be made
+from what is left, and the rest is fetched. A sound file is never moved, nor is a damaged record that keeps the blobs of
+a release in use alive.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from antscache.core import (
     ignore_events,
     parse_identifier,
 )
-from antscache.disk import READ_ONLY
+from antscache.disk import READ_ONLY_MODE
 from antscache.errors import AntsCacheError, StoreError
 from antscache.operations.prefetch import carry_out, make_plan, restore_condemned
-from antscache.operations.survey import expected_of, survey_of
+from antscache.operations.survey import expected_files, survey_store
 from antscache.operations.verify import verify_root
 from antscache.store import IngestVanished, Trash
 from antscache.views import make_view
@@ -38,60 +39,60 @@ if TYPE_CHECKING:
     from antscache.root import Root
     from antscache.store import Store
 
-MAX_REPAIRS = 3  # of what comes to light behind something else
+MAX_REPAIR_ROUNDS = 3  # a finding may hide another, which comes to light once the first is repaired
 
 
 def repair_root(
     root: Root, releases: Collection[Release] = (), *, deep: bool = False, listen: Listener = ignore_events
 ) -> Verified:
-    """Verify, and make right what is not as it should be, as far as it can be.
+    """Verify, and mend what is found, as far as possible.
 
-    Moves what is damaged aside, fetches again what is missing then, and makes views and index anew. Lower caches are
-    not read.
+    It moves damaged files aside, fetches missing files again unless offline, and makes views and index anew. Lower
+    caches are not read. The result says what is repaired, what is not, and why.
 
     Args:
         root: to repair.
-        releases: in use; all, if there are none.
+        releases: in use; without any, all that are in use.
         deep: repeat the checks of form.
-        listen: hears how many bytes were read, from any thread; and what happens when something is fetched again.
+        listen: hears how many bytes were read, from any thread; and each event of a fetch.
 
     Raises:
-        StoreError: the root cannot be read, or not written to.
+        StoreError: the root cannot be read or written.
         ViewError: one of `releases` is not in use.
     """
     first = last = verify_root(root, releases, deep=deep, below=False, listen=listen)
     refused: tuple[str, ...] = ()
-    for _ in range(MAX_REPAIRS if first.findings else 0):
+    for _ in range(MAX_REPAIR_ROUNDS if first.findings else 0):
         before = last
         refused = _repair(root, before, releases, listen)
         last = verify_root(root, releases, deep=deep, below=False, listen=listen)
         known = {finding.place for finding in before.findings}
         new = (finding for finding in last.findings if finding not in before.findings)
         if not any(finding.remedy != "make" or finding.place not in known for finding in new):
-            break  # nothing came to light that had been hidden behind something else
+            break  # no hidden finding came to light
     remaining = {finding.place for finding in last.findings}
     repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
     return replace(last, repaired=repaired, refused=refused)
 
 
 def _repair(root: Root, verified: Verified, releases: Collection[Release], listen: Listener) -> tuple[str, ...]:
-    """Make right what can be made right of what was found; return what cannot, and why.
+    """Mend the findings of `verified` as far as possible; return the errors of what could not be done.
 
     Raises:
         StoreError: the disk refused.
     """
     store = root.store
-    restored = [_restored_selection(root, release) for release in releases or store.refs.releases()]
-    _clear(store, verified.findings, offline=root.settings.offline)
-    store.create()  # not before: what it needs may have been damaged
-    for selection in restored:
+    reconstructed = [_reconstruct_selection(root, release) for release in releases or store.refs.releases()]
+    _set_damaged_aside(store, verified.findings, offline=root.settings.offline)
+    store.create()  # only now: the files that it reads may have been damaged
+    for selection in reconstructed:
         if selection.entries:
             store.refs.select(selection)
     _salvage(store)
     refused = []
     for release in releases or store.refs.releases():
         try:
-            _make_right(root, release, listen)
+            _fetch_and_link(root, release, listen)
         except AntsCacheError as error:  # noqa: PERF203  the other releases first
             refused.append(str(error))
     try:
@@ -101,10 +102,10 @@ def _repair(root: Root, verified: Verified, releases: Collection[Release], liste
     return tuple(dict.fromkeys(refused))
 
 
-def _restored_selection(root: Root, release: Release) -> Selection:
-    """Return what damaged selections of `release` will have said: what was linked and recorded.
+def _reconstruct_selection(root: Root, release: Release) -> Selection:
+    """Return the selection that replaces damaged ones of `release`: the entries that are linked and recorded.
 
-    Nothing, if none is damaged.
+    It is empty if none is damaged.
     """
     manifest = root.catalog.find(release)
     if manifest is None or not any(root.store.refs.damaged([release])):
@@ -115,11 +116,11 @@ def _restored_selection(root: Root, release: Release) -> Selection:
     return Selection(release, tuple(recorded))
 
 
-def _make_right(root: Root, release: Release, listen: Listener) -> None:
-    """Fetch what is selected of `release` and missing, unless offline; and link what is held.
+def _fetch_and_link(root: Root, release: Release, listen: Listener) -> None:
+    """Fetch the missing files of `release`, unless offline, and link those that are held.
 
     Raises:
-        AntsCacheError: the disk or an origin refused; what could be done was.
+        AntsCacheError: the disk or an origin refused; the files that arrived are kept and linked.
     """
     entries = root.store.refs.entries(release)
     plan = restore_condemned(root, make_plan(root, Manifest(release, entries), entries))
@@ -129,11 +130,11 @@ def _make_right(root: Root, release: Release, listen: Listener) -> None:
         make_view(root, release)
 
 
-def _clear(store: Store, findings: Iterable[Discrepancy], *, offline: bool) -> None:
-    """What is damaged is no longer where it is looked for.
+def _set_damaged_aside(store: Store, findings: Iterable[Discrepancy], *, offline: bool) -> None:
+    """Move damaged files to the trash, so that nothing finds them any more.
 
-    What lower caches have is passed over, and disregarded unless nothing can be fetched instead. What is unreadable is
-    made readable if it is ours, and else moved, unless nothing can be fetched instead.
+    A damaged blob of a lower cache stays where it is; unless offline, `store` ignores it from now on. An unreadable
+    file is made readable if it is ours; if it is not, it is moved, unless offline.
 
     Raises:
         StoreError: the disk refused.
@@ -146,27 +147,28 @@ def _clear(store: Store, findings: Iterable[Discrepancy], *, offline: bool) -> N
             if finding.remedy != "make" and not offline:
                 store.disregard(f"sha256:{path.name}")
         elif finding.remedy == "open":
-            if not _opened(path, shared=store.layout.shared) and not offline:
+            if not _make_readable(path, shared=store.layout.shared) and not offline:
                 trash.set_aside(path)
-        elif finding.remedy == "move" and not (finding.part == "record" and _protects(store, path, offline=offline)):
+        elif finding.remedy == "move" and not (finding.part == "record" and _must_stay(store, path, offline=offline)):
             trash.set_aside(path)
 
 
-def _opened(path: Path, *, shared: bool) -> bool:
-    """Whether the file at `path` can be read, now that its mode is what a blob's is."""
+def _make_readable(path: Path, *, shared: bool) -> bool:
+    """Give the file at `path` the mode of a blob, if you may; return whether it can be read then."""
     mask = os.umask(0o077)
     os.umask(mask)
-    mode = READ_ONLY if shared else READ_ONLY & ~mask
+    mode = READ_ONLY_MODE if shared else READ_ONLY_MODE & ~mask
     with suppress(OSError):
         if not path.is_symlink():
             path.chmod(mode)
     return os.access(path, os.R_OK)
 
 
-def _protects(store: Store, path: Path, *, offline: bool) -> bool:
-    """Whether the damaged record at `path` must stay until another takes its place.
+def _must_stay(store: Store, path: Path, *, offline: bool) -> bool:
+    """Return True if the damaged record at `path` must stay until another takes its place.
 
-    As long as it is there no garbage collection takes away what a release in use needs; a fetch writes over it.
+    As long as a record that a release in use needs is damaged, no garbage collection deletes anything; a fetch replaces
+    the record.
     """
     identifier = parse_identifier(path.stem)
     used = {entry.identifier for release in store.refs.releases() for entry in store.refs.entries(release)}
@@ -176,22 +178,22 @@ def _protects(store: Store, path: Path, *, offline: bool) -> bool:
 
 
 def _salvage(store: Store) -> None:
-    """What is not in the store and waits in the trash, or is whole in a view, is in the store again.
+    """Bring missing blobs back into the store: condemned ones from the trash, others from a view that has them whole.
 
     Raises:
         StoreError: the disk refused.
     """
-    survey = survey_of(store, ())
-    expected = expected_of(store, survey, deep=False, everything=False)
-    missing = {each.digest for each in expected if each.part == "blob" and not os.path.lexists(each.path)}
+    survey = survey_store(store, ())
+    expected = expected_files(store, survey, deep=False, everything=False)
+    missing = {file.digest for file in expected if file.part == "blob" and not os.path.lexists(file.path)}
     blobs = {record.descriptor for record in survey.records.values() if record.digest in missing}
     if not blobs:
         return
     missing -= {blob.digest for blob in Trash(store.layout).restore(blobs)}
-    for each in expected:
-        if each.part == "view" and each.digest in missing and (path := Path(each.path)).is_file():
-            with suppress(OSError, IngestVanished), store.ingest() as ingest:  # of no use, then
+    for file in expected:
+        if file.part == "view" and file.digest in missing and (path := Path(file.path)).is_file():
+            with suppress(OSError, IngestVanished), store.ingest() as ingest:  # then it is fetched instead
                 ingest.take(path, move=False)
-                if ingest.descriptor.digest == each.digest:
+                if ingest.descriptor.digest == file.digest:
                     ingest.publish()
-                    missing.discard(each.digest)
+                    missing.discard(file.digest)

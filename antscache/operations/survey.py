@@ -1,4 +1,7 @@
-"""What refs and records say should be there, and what is wrong with them: looked at before any file is read again."""
+"""The files that refs and records say should be there, and what is wrong with refs and records themselves.
+
+`verify` takes the survey before it reads any file again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import msgspec
 
 from antscache.core import hexadecimal
 from antscache.errors import StoreError
-from antscache.store import EMPTY
+from antscache.store import EMPTY_BLOB
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,14 +28,14 @@ Remedy = Literal["move", "open", "make"]
 
 
 class Discrepancy(msgspec.Struct, frozen=True, order=True):
-    """Something that is not as it should be.
+    """A difference between the root and what should be there.
 
     Attributes:
-        part: of the root.
-        path: where.
-        problem: in words.
-        remedy: what a repair does at `path` before it makes what is missing: it moves what is there aside; it lets its
-            owner read it again; nothing.
+        part: the part of the root.
+        path: the file, or its place if it is not there.
+        problem: the difference in words.
+        remedy: the first step of a repair at `path`: "move" moves the file aside, "open" lets its owner read it again,
+            and "make" is none, because nothing is in the way of making or fetching it.
     """
 
     part: RootPart
@@ -42,7 +45,7 @@ class Discrepancy(msgspec.Struct, frozen=True, order=True):
 
     @property
     def place(self) -> tuple[RootPart, str]:
-        """What it is about, wherever that is: a blob may be here or in a lower cache."""
+        """The part and path; of a blob the name alone, because it may be here or in a lower cache."""
         return self.part, Path(self.path).name if self.part == "blob" else self.path
 
 
@@ -50,9 +53,11 @@ class Expected(NamedTuple):
     """A file that should be there, and its bytes.
 
     Attributes:
-        path: as text, for there may be tens of thousands.
-        file: the name whose form the bytes should have, where that is looked at.
-        needed: whether a release in use needs it; what none needs may be gone the next moment.
+        part: the part of the root.
+        path: as text, because there may be tens of thousands.
+        digest: the digest of its bytes.
+        file: the file name whose form the bytes should have; empty where the form is not checked.
+        needed: True if a release in use needs it; a file that none needs may be deleted at any moment.
     """
 
     part: RootPart
@@ -63,12 +68,12 @@ class Expected(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What refs and records say should be there.
+    """The entries in use and their records, as refs and records give them.
 
     Attributes:
-        findings: what they should say and do not.
-        selected: by whom what is used.
-        records: of what is used and of what is recorded here, as far as they can be read.
+        findings: what is wrong with refs and records themselves.
+        selected: the entries in use, by release.
+        records: those in the store, and those of lower caches for entries in use; by identifier, as far as readable.
     """
 
     findings: list[Discrepancy]
@@ -76,8 +81,8 @@ class Survey(NamedTuple):
     records: dict[Identifier, Record]
 
 
-def survey_of(store: Store, releases: Collection[Release]) -> Survey:
-    """What `releases`, or all in use, have selected and how that is recorded."""
+def survey_store(store: Store, releases: Collection[Release]) -> Survey:
+    """Read the selections of `releases`, or of all in use, and the records; note those that are damaged."""
     selected = {release: store.refs.entries(release) for release in releases or store.refs.releases()}
     findings = [Discrepancy("selection", str(path), why, remedy_at(path)) for path, why in store.refs.damaged(selected)]
     used = {entry.identifier for entries in selected.values() for entry in entries if entry.identifier}
@@ -90,42 +95,49 @@ def survey_of(store: Store, releases: Collection[Release]) -> Survey:
             findings.append(Discrepancy("record", str(path), record, remedy_at(path)))
     for identifier in used if store.lowers else ():
         with suppress(StoreError):
-            if found := store.record(identifier):
-                records[identifier] = found
+            if any_record := store.record(identifier):
+                records[identifier] = any_record
     findings += [
-        Discrepancy("view", view, "nothing says what it should be" if os.path.lexists(view) else "never fetched")
+        Discrepancy("view", view, "no record of its bytes" if os.path.lexists(view) else "never fetched")
         for release, entries in selected.items()
         for view in (
-            f"{store.layout.directory_in_view(release)}/{each.file}"
-            for each in entries
-            if each.identifier not in records
+            f"{store.layout.directory_in_view(release)}/{entry.file}"
+            for entry in entries
+            if entry.identifier not in records
         )
     ]
     return Survey(findings, selected, records)
 
 
-def expected_of(store: Store, survey: Survey, *, deep: bool, everything: bool) -> list[Expected]:
-    """The blobs and the names of views, sorted: those that are used, and with `everything` all blobs under the root."""
-    found: dict[str, Expected] = {}
+def expected_files(store: Store, survey: Survey, *, deep: bool, everything: bool) -> list[Expected]:
+    """List the blobs and the names in views that should be there, sorted by path.
+
+    Args:
+        store: of the root.
+        survey: of `store`.
+        deep: check the form of blobs as well, but for those that the user accepted in another form.
+        everything: also the blobs under the root that no release in `survey` uses.
+    """
+    expected: dict[str, Expected] = {}
     for release, entries in survey.selected.items():
         directory = store.layout.directory_in_view(release)
         for entry in entries:
             if entry.identifier and (record := survey.records.get(entry.identifier)):
-                place, view = _place(store, record.descriptor), f"{directory}/{entry.file}"
+                place, view = _find_place(store, record.descriptor), f"{directory}/{entry.file}"
                 file = entry.file if deep and not record.accepted else ""
-                found[place] = Expected("blob", place, record.digest, file)
-                found[view] = Expected("view", view, record.digest)
+                expected[place] = Expected("blob", place, record.digest, file)
+                expected[view] = Expected("view", view, record.digest)
     if everything:
         for digest in store.digests():
-            found.setdefault(path := blob_path(store, digest), Expected("blob", path, digest, needed=False))
-        if survey.selected:  # what the index names needs it; a root that is half made need not have it yet
-            path = blob_path(store, EMPTY.digest)
-            found[path] = Expected("blob", path, EMPTY.digest)
-    return [found[path] for path in sorted(found)]
+            expected.setdefault(path := blob_path(store, digest), Expected("blob", path, digest, needed=False))
+        if survey.selected:  # the artifacts in the index name it; without a release in use it need not be there yet
+            path = blob_path(store, EMPTY_BLOB.digest)
+            expected[path] = Expected("blob", path, EMPTY_BLOB.digest)
+    return [expected[path] for path in sorted(expected)]
 
 
-def _place(store: Store, blob: Descriptor) -> str:
-    """Where `blob` is or should be: under the root, unless a lower cache alone has it."""
+def _find_place(store: Store, blob: Descriptor) -> str:
+    """Return the path at which `blob` is or should be: under the root, unless a lower cache alone has it."""
     here = blob_path(store, blob.digest)
     if not store.lowers or os.path.lexists(here):
         return here
@@ -133,12 +145,12 @@ def _place(store: Store, blob: Descriptor) -> str:
 
 
 def blob_path(store: Store, digest: Digest) -> str:
-    """Where the blob named `digest` is under the root, as text."""
+    """Return the path of the blob `digest` under the root, as text."""
     return f"{store.layout.blobs}/{hexadecimal(digest)}"
 
 
 def remedy_at(path: Path) -> Remedy:
-    """What a repair does with what is at `path` and cannot be used."""
+    """Return the remedy for an unusable file at `path`."""
     try:
         status = path.lstat()
     except OSError:

@@ -1,8 +1,8 @@
-"""Read everything again, and compare it with what it should be. Changes nothing.
+"""Verify: read everything again and compare it with its checksums; change nothing.
 
-A blob is a file of its own and has the bytes that its name says; a record, a selection and the index can be read and
-say what their names say; a view's names lead to the bytes of their release. What is used of a lower cache is read
-there.
+A blob must be a regular file with the bytes that its name says. Records, selections and the index must be readable and
+agree with their names. A view's names must lead to the bytes of their release. Blobs that only a lower cache holds are
+read there.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from antscache.core import Descriptor, ignore_events
 from antscache.errors import ViewError
 from antscache.formats import inspect
-from antscache.operations.survey import Discrepancy, Expected, blob_path, expected_of, remedy_at, survey_of
-from antscache.store import EMPTY, artifact_manifest
+from antscache.operations.survey import Discrepancy, Expected, blob_path, expected_files, remedy_at, survey_store
+from antscache.store import EMPTY_BLOB, artifact_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was read, and what was found.
+    """The result of a verification, and of a repair.
 
     Attributes:
-        blobs: how many were read.
-        size: how many bytes were read, of blobs and of what views have instead of them.
-        repaired: what was found first and is no longer so.
-        refused: what a repair could not do, and why.
+        blobs: the number of blobs that were read.
+        size: the number of bytes that were read: of blobs, and of copies in views.
+        findings: the differences that were found and are still there.
+        repaired: the differences that were found and are repaired.
+        refused: the errors of a repair, in words.
     """
 
     blobs: int
@@ -56,45 +57,49 @@ def verify_root(
     below: bool = True,
     listen: Listener = ignore_events,
 ) -> Verified:
-    """Read everything again, or what `releases` use, and compare it with what it should be.
+    """Read everything again, or the files of `releases`, and compare it with its checksums. Nothing is changed.
 
-    Lower caches are read for `releases` that are in use there alone, and whole where there is no root: in an image.
+    A lower cache is read for those of `releases` that are in use there alone. Where there is no root, as in an image
+    with data, lower caches are read whole.
 
     Args:
         root: to read.
-        releases: in use; all, if there are none.
+        releases: in use; without any, all that are in use.
         deep: repeat the checks of form, which takes ten times as long.
-        below: whether to read lower caches.
+        below: read lower caches too.
         listen: hears how many bytes were read, from any thread.
 
     Raises:
         StoreError: the root cannot be read.
         ViewError: one of `releases` is not in use.
     """
-    jobs, places = root.settings.jobs, _places(root, releases, below=below)
-    each = [_verify(store, named, deep=deep, jobs=jobs, listen=listen) for store, named in places]
-    findings = sorted(finding for one in each for finding in one.findings)
-    return Verified(sum(one.blobs for one in each), sum(one.size for one in each), tuple(findings))
+    jobs, stores = root.settings.jobs, _stores_to_read(root, releases, below=below)
+    results = [_verify(store, named, deep=deep, jobs=jobs, listen=listen) for store, named in stores]
+    findings = sorted(finding for result in results for finding in result.findings)
+    return Verified(sum(result.blobs for result in results), sum(result.size for result in results), tuple(findings))
 
 
 def list_sums(root: Root, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
-    """Return each file's digest and path: with these `sha256sum -c` comes to the same verdict of blobs and views.
+    """Return the digest and path of each blob and name in a view, for `sha256sum -c`.
 
-    It follows links, so that a link in place of a blob, whose target is right, is right to it and not to `verify_root`.
+    It comes to the same verdict as `verify_root`, except that it follows links: it accepts a link in place of a blob if
+    the link leads to the right bytes.
 
     Raises:
         StoreError: the root cannot be read.
         ViewError: one of `releases` is not in use.
     """
     return tuple(
-        (each.digest, Path(each.path))
-        for store, named in _places(root, releases, below=True)
-        for each in expected_of(store, survey_of(store, named), deep=False, everything=not named)
+        (file.digest, Path(file.path))
+        for store, named in _stores_to_read(root, releases, below=True)
+        for file in expected_files(store, survey_store(store, named), deep=False, everything=not named)
     )
 
 
-def _places(root: Root, releases: Collection[Release], *, below: bool) -> list[tuple[Store, Collection[Release]]]:
-    """Return the stores to read, and the releases of each: the root, and lower caches for what it has not in use.
+def _stores_to_read(
+    root: Root, releases: Collection[Release], *, below: bool
+) -> list[tuple[Store, Collection[Release]]]:
+    """Return the stores to read, each with its releases: a lower cache only for those that are not in use in the root.
 
     Raises:
         ViewError: one of `releases` is in use in none of them.
@@ -102,79 +107,83 @@ def _places(root: Root, releases: Collection[Release], *, below: bool) -> list[t
     lowers = root.store.lowers if below else ()
     if not releases:
         return [(store, ()) for store in (lowers if lowers and not root.store.exists() else (root.store,))]
-    found: dict[Store, list[Release]] = {}
+    by_store: dict[Store, list[Release]] = {}
     for release in dict.fromkeys(releases):
-        store = next((each for each in (root.store, *lowers) if release in each.refs.releases()), None)
+        store = next((store for store in (root.store, *lowers) if release in store.refs.releases()), None)
         if store is None:
-            told = f"nothing of {release} is in use in {root.layout.root}"
-            raise ViewError(told, hint="`antscache list` tells what is")
-        found.setdefault(store, []).append(release)
-    return [*found.items()]
+            message = f"nothing of {release} is in use in {root.layout.root}"
+            raise ViewError(message, hint="`antscache list` prints what is in use")
+        by_store.setdefault(store, []).append(release)
+    return [*by_store.items()]
 
 
 def _verify(store: Store, releases: Collection[Release], *, deep: bool, jobs: int, listen: Listener) -> Verified:
-    """Read everything in `store`, or what `releases` use of it, `jobs` files at once."""
-    survey = survey_of(store, releases)
-    groups, sizes_here, findings = _grouped(expected_of(store, survey, deep=deep, everything=not releases))
-    readings = _read(groups, jobs, listen)
+    """Verify everything in `store`, or the files of `releases` in it, `jobs` files at once."""
+    survey = survey_store(store, releases)
+    groups, sizes_here, findings = _group_by_file(expected_files(store, survey, deep=deep, everything=not releases))
+    readings = _read_groups(groups, jobs, listen)
     for group, (blob, problem) in zip(groups, readings, strict=True):
-        findings += [finding for each in group if (finding := _judged(each, blob, problem))]
+        findings += [finding for expected in group if (finding := _compare(expected, blob, problem))]
     sizes = {blob.digest: blob.size for blob, _ in readings if blob}
     findings += survey.findings + _wrong_sizes(store, survey.records, sizes)
     if not releases and store.exists() and (wrong := _wrong_index(store, survey, sizes_here)):
         findings.append(wrong)
-    blobs = sum(any(each.part == "blob" for each in group) for group in groups)
+    blobs = sum(any(expected.part == "blob" for expected in group) for group in groups)
     return Verified(blobs, sum(blob.size for blob, _ in readings if blob), tuple(sorted(findings)))
 
 
 # What is there
 
 
-def _grouped(expected: Iterable[Expected]) -> tuple[list[list[Expected]], dict[str, int], list[Discrepancy]]:
-    """Those of `expected` that are one file, the largest first; how large each is; and those that cannot be read."""
+def _group_by_file(files: Iterable[Expected]) -> tuple[list[list[Expected]], dict[str, int], list[Discrepancy]]:
+    """Group the paths of `files` that are one file on disk, so that it is read once; the largest file first.
+
+    Returns:
+        The groups; the size of each path in bytes; and a finding for each path that is no regular file.
+    """
     groups: dict[tuple[int, int], list[Expected]] = defaultdict(list)
     sizes, findings = dict[str, int](), []
-    for each in expected:
+    for expected in files:
         try:
-            status = os.stat(each.path, follow_symlinks=each.part == "view")  # noqa: PTH116  text
+            status = os.stat(expected.path, follow_symlinks=expected.part == "view")  # noqa: PTH116  text
         except OSError as error:
-            if each.needed or not isinstance(error, FileNotFoundError):
-                findings.append(_unread(each, error))
+            if expected.needed or not isinstance(error, FileNotFoundError):
+                findings.append(_unreadable(expected, error))
             continue
         if S_ISREG(status.st_mode):
-            groups[status.st_dev, status.st_ino].append(each)
-            sizes[each.path] = status.st_size
+            groups[status.st_dev, status.st_ino].append(expected)
+            sizes[expected.path] = status.st_size
         else:
-            findings.append(Discrepancy(each.part, each.path, _called(status.st_mode), "move"))
+            findings.append(Discrepancy(expected.part, expected.path, _file_type(status.st_mode), "move"))
     return sorted(groups.values(), key=lambda group: -sizes[group[0].path]), sizes, findings
 
 
-def _called(mode: int) -> str:
+def _file_type(mode: int) -> str:
     return "a link" if S_ISLNK(mode) else "a directory" if S_ISDIR(mode) else "not a file"
 
 
-def _unread(expected: Expected, error: OSError) -> Discrepancy:
+def _unreadable(expected: Expected, error: OSError) -> Discrepancy:
     if isinstance(error, FileNotFoundError):
-        problem = "leads nowhere" if os.path.lexists(expected.path) else "not there"
+        problem = "a broken link" if os.path.lexists(expected.path) else "not there"
         return Discrepancy(expected.part, expected.path, problem)
     return Discrepancy(
         expected.part, expected.path, f"cannot be read: {error.strerror}", remedy_at(Path(expected.path))
     )
 
 
-_Reading = tuple[Descriptor | None, OSError | str]  # the bytes of a file, and what is wrong with it otherwise
+_Reading = tuple[Descriptor | None, OSError | str]  # the bytes of a file; and the error, or the problem with its form
 
 
-def _read(groups: list[list[Expected]], jobs: int, listen: Listener) -> list[_Reading]:
-    """Each group's file, read once, several at once."""
+def _read_groups(groups: list[list[Expected]], jobs: int, listen: Listener) -> list[_Reading]:
+    """Read each group's file once, `jobs` files at once."""
     readings: list[_Reading] = [(None, "")] * len(groups)
-    numbers = iter(range(len(groups)))  # shared: who is ready takes the next one
+    numbers = iter(range(len(groups)))  # shared: each thread takes the next one when it is ready
 
     def work() -> None:
         for number in numbers:
             group = groups[number]
-            file = next((each.file for each in group if each.file), None)
-            readings[number] = _reading(group[0].path, file, listen)
+            file = next((expected.file for expected in group if expected.file), None)
+            readings[number] = _read_file(group[0].path, file, listen)
 
     with ThreadPoolExecutor(jobs) as threads:
         for worker in [threads.submit(work) for _ in range(jobs)]:
@@ -182,36 +191,39 @@ def _read(groups: list[list[Expected]], jobs: int, listen: Listener) -> list[_Re
     return readings
 
 
-def _reading(path: str, file: str | None, listen: Listener) -> _Reading:
+def _read_file(path: str, file: str | None, listen: Listener) -> _Reading:
     try:
         return inspect(path, file, listen)
     except OSError as error:
         return None, error
 
 
-def _judged(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Discrepancy | None:
-    """What is wrong with a file that was read as `blob`, or could not be."""
+def _compare(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Discrepancy | None:
+    """Compare a file that was read as `blob`, or could not be read, with what is `expected`; None if it is right."""
     if isinstance(problem, OSError):
         gone = isinstance(problem, FileNotFoundError)
-        return _unread(expected, problem) if expected.needed or not gone else None
+        return _unreadable(expected, problem) if expected.needed or not gone else None
     if blob and blob.digest != expected.digest:
         return Discrepancy(expected.part, expected.path, f"other bytes: {blob.digest}", "move")
-    if problem and expected.file:  # the right bytes: there are no others to be had
+    if problem and expected.file:  # the bytes are right, so that fetching them again would not help
         return Discrepancy(expected.part, expected.path, problem)
     return None
 
 
 def _wrong_sizes(store: Store, records: Mapping[Identifier, Record], sizes: Mapping[Digest, int]) -> list[Discrepancy]:
-    """The records here whose digest is right and whose size cannot be."""
+    """Return a finding for each record here that names a blob which was read and gives it a wrong size."""
     return [
-        Discrepancy("record", str(path), f"says {record.size} bytes of a blob that has {sizes[record.digest]}", "move")
+        Discrepancy("record", str(path), f"gives a blob of {sizes[record.digest]} bytes {record.size} bytes", "move")
         for identifier, record in records.items()
         if sizes.get(record.digest, record.size) != record.size and (path := store.layout.record(identifier)).exists()
     ]
 
 
 def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Discrepancy | None:
-    """What is wrong with the index, if that can be told from what it is made of."""
+    """Compare the index with the refs, records and blobs that it is made from; None if it is right.
+
+    It is not compared if a selection or a record is damaged, because then its right content is unknown.
+    """
     if any(finding.part in {"selection", "record"} and finding.remedy != "make" for finding in survey.findings):
         return None
     held = {
@@ -227,9 +239,9 @@ def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Disc
     try:
         mode = path.lstat().st_mode
     except OSError as error:
-        return _unread(Expected("index", str(path), EMPTY.digest), error)
+        return _unreadable(Expected("index", str(path), EMPTY_BLOB.digest), error)
     if not S_ISREG(mode):
-        return Discrepancy("index", str(path), _called(mode), "move")
+        return Discrepancy("index", str(path), _file_type(mode), "move")
     if not store.index.matches({release: artifact_manifest(files) for release, files in held.items()}):
-        return Discrepancy("index", str(path), "not what refs, records and blobs say")
+        return Discrepancy("index", str(path), "does not match refs, records and blobs")
     return None

@@ -1,7 +1,7 @@
-"""The index: `index.json` names each release in use, with what is held of it.
+"""The index: `index.json` names each release in use, and the files of it that this root holds.
 
-It is recomputed from refs, records and blobs, and right without a lock: whoever changes one of them updates it, and
-looks again after writing.
+It is recomputed from refs, records and blobs. It is right without a lock, because each process that changes one of them
+updates the index, and compares it again after writing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import descriptor_of, union
+from antscache.core import descriptor_of, merge_selections
 from antscache.disk import store_errors
 from antscache.store.oci import artifact_manifest, index_document, index_line, tag, tags_in
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class Index:
-    """The index of `store`: of what is under its own root."""
+    """The index of `store`. It names blobs under the store's own root, and none of its lower caches."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._path = store.layout.index
 
     def update(self) -> None:
-        """Make `index.json` name each release in use, with what is held of it.
+        """Make `index.json` name each release in use, and the files of it that this root holds.
 
-        Call it after a change of a ref, record or blob. It looks again after it wrote, so that of any number of
-        processes at once the last to write has seen every change.
+        Call it after each change of a ref, a record or a blob. It compares the index again after writing, so that of
+        several processes at once the last one to write has seen every change.
         """
         while not self.matches(documents := self._documents()):
             for document in documents.values():
@@ -40,27 +40,30 @@ class Index:
                 disk.replace(self._path, _index(documents), self._store.layout.staging)
 
     def matches(self, documents: Mapping[Release, bytes]) -> bool:
-        """Return whether `index.json` names these artifact manifests and no others, and they are blobs."""
+        """Return True if `index.json` names these artifact manifests and no others, and each of them is a blob."""
         whole = all(self._store.owns(descriptor_of(document)) for document in documents.values())
         return whole and self._read() == _index(documents)
 
-    def says(self, release: Release, held: Iterable[tuple[Entry, Descriptor]]) -> bool:
-        """Return whether `index.json` says that exactly `held` is held of `release`, and names what else is in use."""
+    def is_current(self, release: Release, held: Iterable[tuple[Entry, Descriptor]]) -> bool:
+        """Return True if `index.json` lists exactly `held` for `release`, and names every other release in use.
+
+        The lists of the other releases are not looked at.
+        """
         document, content = descriptor_of(self._document(held)), self._read()
         return (
             index_line(release, document) in content
             and self._store.owns(document)
-            and tags_in(content) == {tag(each) for each in self._store.refs.releases()}
+            and tags_in(content) == {tag(used) for used in self._store.refs.releases()}
         )
 
     def names(self, release: Release) -> bool:
-        """Return whether `index.json` names `release`, in use or not."""
+        """Return True if `index.json` names `release`, in use or not."""
         return tag(release) in tags_in(self._read())
 
     def _documents(self) -> dict[Release, bytes]:
         """Return the artifact manifest of each release in use."""
         store = self._store
-        selected = {release: union(store.refs.selections(release)) for release in store.refs.releases()}
+        selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
         return {release: self._document(store.blobs_of(entries)) for release, entries in selected.items()}
 
     def _document(self, blobs: Iterable[tuple[Entry, Descriptor]]) -> bytes:

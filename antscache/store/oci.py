@@ -1,4 +1,4 @@
-"""The OCI documents that describe a root: pure.
+"""The OCI documents that describe a root, as pure functions.
 
 Specification: OCI image-spec 1.1, image-layout.md, manifest.md ("Guidance for an Empty Descriptor", artifactType).
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.core import Digest, Size, descriptor_of
-from antscache.disk import DAMAGED
+from antscache.disk import DECODE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.antsx.antsxnet.data.v1"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-TITLE, REF_NAME = "org.opencontainers.image.title", "org.opencontainers.image.ref.name"  # annotations
+TITLE_ANNOTATION, REF_NAME_ANNOTATION = "org.opencontainers.image.title", "org.opencontainers.image.ref.name"
 OCI_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}\n'
 EMPTY_CONTENT = b"{}"
-EMPTY = descriptor_of(EMPTY_CONTENT)
+EMPTY_BLOB = descriptor_of(EMPTY_CONTENT)
 
 
 def tag(release: Release) -> str:
-    """What the artifact of `release` is called in the index; `+` is not allowed in a registry's tags."""
+    """Return the tag of the artifact of `release`, with `_` for `+`, which registries do not allow in tags."""
     return release.slug.replace("+", "_")
 
 
 class OciDescriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How a document names a blob."""
+    """A descriptor of a blob in a document: its digest, size and type, and annotations."""
 
     media_type: str
     digest: Digest
@@ -40,11 +40,11 @@ class OciDescriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     artifact_type: str | None = None
 
 
-EMPTY_DESCRIPTOR = OciDescriptor("application/vnd.oci.empty.v1+json", EMPTY.digest, EMPTY.size)
+EMPTY_DESCRIPTOR = OciDescriptor("application/vnd.oci.empty.v1+json", EMPTY_BLOB.digest, EMPTY_BLOB.size)
 
 
 class ArtifactManifest(msgspec.Struct, frozen=True, rename="camel"):
-    """The manifest of a release's artifact: one layer a file, the empty layer where nothing is held."""
+    """The manifest of a release's artifact: one layer for each file, or the empty layer if the root holds no file."""
 
     schema_version: int
     media_type: str
@@ -54,7 +54,7 @@ class ArtifactManifest(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ImageIndex(msgspec.Struct, frozen=True):
-    """The content of `index.json`, as far as it is read here."""
+    """The part of `index.json` that antscache reads."""
 
     manifests: tuple[OciDescriptor, ...]
 
@@ -62,14 +62,15 @@ class ImageIndex(msgspec.Struct, frozen=True):
 def artifact_manifest(files: Iterable[tuple[str, Descriptor]]) -> bytes:
     """Return the artifact manifest of `files` (file name, blob), with layers in the order of the names."""
     layers = tuple(
-        OciDescriptor("application/octet-stream", blob.digest, blob.size, {TITLE: name}) for name, blob in sorted(files)
+        OciDescriptor("application/octet-stream", blob.digest, blob.size, {TITLE_ANNOTATION: name})
+        for name, blob in sorted(files)
     )
     document = ArtifactManifest(2, MANIFEST_TYPE, ARTIFACT_TYPE, EMPTY_DESCRIPTOR, layers or (EMPTY_DESCRIPTOR,))
     return msgspec.json.encode(document) + b"\n"
 
 
 def index_document(artifacts: Iterable[tuple[Release, Descriptor]]) -> bytes:
-    """Return the content of `index.json`: each release's artifact under its tag, one a line."""
+    """Return the content of `index.json`: each release's artifact under its tag, one on each line."""
     lines = b",\n".join(index_line(release, blob) for release, blob in sorted(artifacts))
     head = b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":['
     return head + b"\n" + lines + b"\n]}\n"
@@ -78,14 +79,14 @@ def index_document(artifacts: Iterable[tuple[Release, Descriptor]]) -> bytes:
 def index_line(release: Release, blob: Descriptor) -> bytes:
     """Return the descriptor in `index.json` of the artifact `blob` of `release`."""
     return msgspec.json.encode(
-        OciDescriptor(MANIFEST_TYPE, blob.digest, blob.size, {REF_NAME: tag(release)}, ARTIFACT_TYPE)
+        OciDescriptor(MANIFEST_TYPE, blob.digest, blob.size, {REF_NAME_ANNOTATION: tag(release)}, ARTIFACT_TYPE)
     )
 
 
 def tags_in(content: bytes) -> set[str]:
-    """Return the tags that an `index.json` of this content names; none, if it is damaged."""
+    """Return the tags that an `index.json` with this content names; none if it is damaged."""
     try:
-        found = msgspec.json.decode(content, type=ImageIndex)
-    except DAMAGED:
+        index = msgspec.json.decode(content, type=ImageIndex)
+    except DECODE_ERRORS:
         return set()
-    return {(each.annotations or {}).get(REF_NAME, "") for each in found.manifests}
+    return {(manifest.annotations or {}).get(REF_NAME_ANNOTATION, "") for manifest in index.manifests}

@@ -1,10 +1,10 @@
-"""What processes have written of files and not finished, and the notes that say what that is.
+"""Partial files: the beginnings of files in `ingest/`, and the notes that say which files these are.
 
-    ingest/<random>         the beginning of a file (`ingest`)
-    ingest/<random>.notes   what one process is writing, a line each, for whoever goes on when it ends early
+    ingest/<random>         the beginning of a file (`ingest.py`)
+    ingest/<random>.notes   the notes of one process, a line for each file that it is writing
 
-What a process leaves behind that was killed has one writer for ever. Whoever goes on copies it into an ingest of its
-own; it is removed once the identifier has its blob, or when it is old.
+When a process ends early, another one can continue its files by these notes. It does not write to them: it copies each
+into an ingest of its own. A partial file is removed once its identifier has a blob, or when it is stale.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from antscache.core import Identifier, Layout
 
-NOTES = ".notes"
-ABANDONED = 24 * 60 * 60  # seconds without a write after which what lies in ingest/ is nobody's
-CHUNK = 1 << 20  # bytes read at a time
+NOTES_SUFFIX = ".notes"
+STALE_AFTER_SECONDS = 24 * 60 * 60  # a file in ingest/ that nobody has written to for longer may be removed
+READ_CHUNK_BYTES = 1 << 20
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A line of notes: the file in `ingest/` of this name is the beginning of that, and who writes it."""
+    """A line of notes: the process `writer` writes the file `name` in `ingest/`, the beginning of `partial`."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     partial: Partial
@@ -43,19 +43,19 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Notes:
-    """What one process is writing. Thread-safe; close it.
+    """The notes of one process about the files that it is writing. Thread-safe; close it.
 
-    One file for all, because to make one for each, and to remove it, costs more than it is worth for a small file.
+    They share one file, because making and removing one for each would cost too much where files are small.
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._path = disk.temporary(layout.ingest).with_suffix(NOTES)
+        self._path = disk.temporary_path(layout.ingest).with_suffix(NOTES_SUFFIX)
         self._shared = layout.shared
         self._lock = Lock()
         self._file: int | None = None
 
     def add(self, path: Path, partial: Partial) -> None:
-        """From now on whoever finds `path` knows what it is the beginning of.
+        """Note for other processes that the file at `path` is the beginning of `partial`.
 
         Raises:
             StoreError: the disk refused.
@@ -63,27 +63,29 @@ class Notes:
         line = msgspec.json.encode(Note(path.name, partial, process_name(os.getpid(), os.geteuid()))) + b"\n"
         with store_errors(f"cannot write to {self._path.parent}"), self._lock:
             if self._file is None:
-                self._file = disk.create(self._path, disk.READ_ONLY, shared=self._shared)
+                self._file = disk.create(self._path, disk.READ_ONLY_MODE, shared=self._shared)
             os.write(self._file, line)
 
     def close(self) -> None:
-        """Nothing more is noted; the notes are gone unless something that they are about is there."""
+        """Stop noting, and remove the notes unless a file that they are about is still there."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
-                if not any(path.exists() for path, _, _ in _noted(self._path)):
+                if not any(path.exists() for path, _, _ in _read_notes(self._path)):
                     remove(self._path)
 
 
 @dataclass(frozen=True, slots=True)
 class PartialFile:
-    """What another process, dead or alive, has written of a file, and is not ours to write to.
+    """The beginning of a file, written by a process, dead or alive, and never to be written to by another.
 
     Attributes:
-        notes: where it is noted, with others.
-        held: how many bytes there are.
-        writer: who wrote them; empty where that is not noted.
+        partial: the file that this is the beginning of.
+        path: the beginning itself, in `ingest/`.
+        notes: the file with the note about it, and notes about others.
+        held: its bytes so far.
+        writer: the process that wrote it; empty if the note does not name it.
     """
 
     partial: Partial
@@ -93,89 +95,96 @@ class PartialFile:
     writer: str = field(default="", compare=False)
 
     def chunks(self, count: int) -> Iterator[bytes]:
-        """The first `count` bytes; fewer where it has become shorter or cannot be read."""
+        """Yield the first `count` bytes; fewer if the file has become shorter or cannot be read."""
         with suppress(OSError), os.fdopen(disk.open_regular(self.path, follow=False), "rb", 0) as file:
-            while count > 0 and (chunk := file.read(min(CHUNK, count))):
+            while count > 0 and (chunk := file.read(min(READ_CHUNK_BYTES, count))):
                 count -= len(chunk)
                 yield chunk
 
     def age(self) -> float:
-        """The seconds since something was written to it."""
+        """Return the seconds since the last write; infinity if the file is gone."""
         try:
             return time.time() - self.path.lstat().st_mtime
         except OSError:
             return float("inf")
 
     def remove(self) -> None:
-        """Remove it. A process that still writes to it notices (`IngestVanished`), and loses only time."""
+        """Remove the file, and its notes unless they are about another file that is still there.
+
+        A process that still writes to it gets `IngestVanished` in the end, and loses only time.
+        """
         remove(self.path)
-        if not any(path.exists() for path, _, _ in _noted(self.notes)):
+        if not any(path.exists() for path, _, _ in _read_notes(self.notes)):
             remove(self.notes)
 
 
 def partial_files(layout: Layout) -> dict[Identifier, list[PartialFile]]:
-    """What is being written, or was when its process ended, by identifier; the longest first."""
-    found: dict[Identifier, list[PartialFile]] = {}
-    for notes in files_in(layout, NOTES):
-        for path, partial, writer in _noted(notes):
+    """Return the partial files by identifier, the longest first, whether their processes are still there or not."""
+    partials: dict[Identifier, list[PartialFile]] = {}
+    for notes in files_in(layout, NOTES_SUFFIX):
+        for path, partial, writer in _read_notes(notes):
             with suppress(OSError):
                 status = path.lstat()
                 if S_ISREG(status.st_mode):
-                    left = PartialFile(partial, path, notes, status.st_size, writer)
-                    found.setdefault(partial.identifier, []).append(left)
-    for each in found.values():
-        each.sort(key=lambda left: -left.held)
-    return found
+                    file = PartialFile(partial, path, notes, status.st_size, writer)
+                    partials.setdefault(partial.identifier, []).append(file)
+    for files in partials.values():
+        files.sort(key=lambda file: -file.held)
+    return partials
 
 
 def stale_files(layout: Layout) -> list[Path]:
-    """What in `ingest/` nobody has written to for a day."""
-    found = []
+    """Return the files in `ingest/` that nobody has written to for a day.
+
+    Notes count as written to when a file that they are about was.
+    """
+    stale = []
     for path in files_in(layout, ""):
         with suppress(OSError):
-            noted = [each for each, _, _ in _noted(path)]
-            if not any(_is_young(each) for each in [path, *noted]):
-                found.append(path)
-    return found
+            noted = [noted_path for noted_path, _, _ in _read_notes(path)]
+            if not any(_is_young(file) for file in [path, *noted]):
+                stale.append(path)
+    return stale
 
 
 def remove_stale(layout: Layout) -> None:
-    """What nobody has written to for a day is gone from `ingest/`."""
+    """Remove the files in `ingest/` that nobody has written to for a day."""
     for path in stale_files(layout):
         remove(path)
 
 
 def remove(path: Path) -> None:
-    """`path` is not there, as far as the disk allows; what stays is removed when it is old."""
+    """Remove `path` if the disk allows it. A file that stays in `ingest/` is removed when it is stale."""
     with suppress(OSError):
         path.unlink()
 
 
 def _is_young(path: Path) -> bool:
     try:
-        return time.time() - path.lstat().st_mtime <= ABANDONED
+        return time.time() - path.lstat().st_mtime <= STALE_AFTER_SECONDS
     except OSError:
         return False
 
 
-def _noted(notes: Path) -> Iterator[tuple[Path, Partial, str]]:
-    """What `notes` are about, and who writes it.
+def _read_notes(notes: Path) -> Iterator[tuple[Path, Partial, str]]:
+    """Yield the path, the partial and the writer in each line of `notes`.
 
-    Lines that cannot be read are passed over, as the last of a process that was killed.
+    Skips lines that cannot be read, such as a last line that a killed process has written in part. Yields nothing for a
+    file whose name is not that of notes.
     """
-    if notes.suffix != NOTES:
+    if notes.suffix != NOTES_SUFFIX:
         return
-    with suppress(OSError, *disk.DAMAGED):
+    with suppress(OSError, *disk.DECODE_ERRORS):
         for line in disk.read(notes).splitlines():
-            with suppress(*disk.DAMAGED):
+            with suppress(*disk.DECODE_ERRORS):
                 note = msgspec.json.decode(line, type=Note)
                 yield notes.with_name(note.name), note.partial, note.writer
 
 
 def files_in(layout: Layout, suffix: str = "") -> list[Path]:
-    """What is in `ingest/` and called so; nothing, where that cannot be read."""
+    """Return the paths in `ingest/` whose names end with `suffix`; none if the directory cannot be read."""
     try:
-        with os.scandir(layout.ingest) as found:
-            return [Path(entry.path) for entry in found if entry.name.endswith(suffix)]
+        with os.scandir(layout.ingest) as entries:
+            return [Path(entry.path) for entry in entries if entry.name.endswith(suffix)]
     except OSError:
         return []

@@ -1,8 +1,9 @@
-"""Records: what identifiers turned out to be.
+"""Records: the digest and size that each identifier turned out to have, and how far these are trusted.
 
     identifiers/figshare/<id>.json    a record, written once its blob is durable
 
-One file a record, so that two writers never lose each other's word. Only a higher trust replaces what is there.
+Each record is a file of its own, so that two writers never overwrite each other's records. A record that is there is
+replaced only by one of higher trust.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import RANK, Record, figshare_number, parse_identifier
+from antscache.core import TRUST_RANKS, Record, figshare_number, parse_identifier
 from antscache.disk import store_errors
 from antscache.errors import IntegrityError, StoreError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Records:
-    """The records under one root; those of lower caches are not among them.
+    """The records under one root, without those of its lower caches.
 
     Raises (any method):
         StoreError: the root cannot be read or written; what it held, it still holds.
@@ -36,10 +37,10 @@ class Records:
         self._layout = layout
 
     def read(self, identifier: Identifier) -> Record | None:
-        """What is written here of `identifier`; None if nothing is.
+        """Return the record of `identifier` under this root, or None if there is none.
 
         Raises:
-            DecodeError: it is no record of this identifier.
+            DecodeError: the file is not a record of this identifier.
         """
         with store_errors(f"cannot read the record of {identifier}"):
             try:
@@ -47,15 +48,15 @@ class Records:
             except (FileNotFoundError, NotADirectoryError):
                 return None
         try:
-            found = msgspec.json.decode(content, type=Record)
-        except disk.DAMAGED as error:
+            record = msgspec.json.decode(content, type=Record)
+        except disk.DECODE_ERRORS as error:
             raise msgspec.DecodeError(str(error)) from None
-        if found.identifier != identifier:
-            raise msgspec.DecodeError(f"it is of {found.identifier}")
-        return found
+        if record.identifier != identifier:
+            raise msgspec.DecodeError(f"it is the record of {record.identifier}")
+        return record
 
     def remember(self, record: Record) -> None:
-        """`record` is written, unless an equal or better one is there. Its blob must be durable.
+        """Write `record`, unless one of equal or higher trust is there. Its blob must be durable.
 
         Raises:
             IntegrityError: the identifier is recorded as other bytes with equal or higher trust.
@@ -68,12 +69,12 @@ class Records:
             present = None
             with suppress(msgspec.DecodeError):
                 present = self.read(record.identifier)
-            if present is None or RANK[record.trust] > RANK[present.trust]:
+            if present is None or TRUST_RANKS[record.trust] > TRUST_RANKS[present.trust]:
                 try:
-                    disk.replace(path, content, staging, mode=disk.READ_ONLY)
-                except PermissionError:  # another member's
+                    disk.replace(path, content, staging, mode=disk.READ_ONLY_MODE)
+                except PermissionError:  # the file of another member
                     if present is None or present.descriptor != record.descriptor:
-                        raise _owned(path) from None
+                        raise _cannot_replace(path) from None
             elif present.descriptor != record.descriptor:
                 raise IntegrityError(
                     f"{record.identifier} is recorded as {present.digest} (from {present.source}, {present.trust}), "
@@ -82,7 +83,7 @@ class Records:
                 )
 
     def all(self) -> Iterator[tuple[Identifier, Record | str]]:
-        """Yield each record, or what is wrong with it."""
+        """Yield each identifier that has a record, with the record or a text that says what is wrong with it."""
         with store_errors(f"cannot read {self._layout.records}"):
             try:
                 with os.scandir(self._layout.records) as entries:
@@ -105,9 +106,9 @@ class Records:
         return (record for _, record in self.all() if isinstance(record, Record))
 
 
-def _owned(path: Path) -> StoreError:
+def _cannot_replace(path: Path) -> StoreError:
     owner = disk.owner_of(path)
     return StoreError(
-        f"{path} is {owner}'s, says something else, and cannot be replaced by you",
+        f"{path} is {owner}'s and says something else, and you cannot replace it",
         hint=f"ask {owner} to prefetch the release again, or to remove that file",
     )

@@ -1,12 +1,12 @@
-"""Refs: which releases are in use, and which of their entries.
+"""Refs: the releases in use, and the entries that are selected of them.
 
     refs/antspynet/0.3.2/<hex>.json          a selection, named by its content, written once
-    refs/antspynet/0.3.2/<hex>-<uid>.json    the same selection of another user, where that name was taken
+    refs/antspynet/0.3.2/<hex>-<uid>.json    the same selection by another user, whose file has the first name
 
-It is written before what it selects is fetched. One file a selection, so that two who select at once never lose each
-other's word; and one for each user, so that nobody takes away what another selected too.
+A selection is written before its files are fetched. Each is a file of its own, so that two processes at once never
+overwrite each other's selections; and each user has their own, so that nobody removes what another user selected too.
 
-What cannot be read is an error, never as good as not there: a garbage collection goes by this.
+A selection that cannot be read is an error. It never counts as absent, because a garbage collection relies on the refs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from antscache import disk
-from antscache.core import Entry, Release, Selection, union
+from antscache.core import Entry, Release, Selection, merge_selections
 from antscache.disk import store_errors
 from antscache.errors import StoreError
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from antscache.core import Layout
 
-NO_FILE = frozenset({errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO})  # a link, a directory, a pipe
-TRIES = 3  # times that a directory is made which others remove when they take the last selection out of it
+NOT_A_FILE_ERRNOS = frozenset({errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.ENXIO})  # a link, a directory, a pipe
+MAX_WRITE_ATTEMPTS = 3  # another process may remove the directory with its last selection before we write into it
 
 
 class Ref(NamedTuple):
-    """A selection as somebody wrote it; `owner` is their user id."""
+    """A selection in a file, and the id of the user who wrote it."""
 
     path: Path
     selection: Selection
@@ -43,7 +43,7 @@ class Ref(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Whether you wrote it."""
+        """True if you wrote it."""
         return self.owner == os.geteuid()
 
 
@@ -60,7 +60,7 @@ class Refs:
     # Written
 
     def selects(self, selection: Selection) -> bool:
-        """Whether you have written `selection` already."""
+        """Return True if you have written `selection` already."""
         with store_errors(f"cannot read the selections of {selection.release}"):
             with suppress(FileNotFoundError):
                 if self._path(selection).lstat().st_uid == os.geteuid():
@@ -68,37 +68,42 @@ class Refs:
             return self._path(selection, ours=True).exists()
 
     def is_selected(self, selection: Selection) -> bool:
-        """Whether what `selection` selects is selected already, by anybody and in however many selections."""
-        return self.selects(selection) or set(selection.entries) <= set(union(self.selections(selection.release)))
+        """Return True if all entries of `selection` are selected already, by anybody, in one selection or several."""
+        if self.selects(selection):
+            return True
+        return set(selection.entries) <= set(merge_selections(self.selections(selection.release)))
 
     def select(self, selection: Selection) -> None:
-        """`selection` keeps its blobs alive from now on, until you deselect it."""
-        for path in self._path(selection), self._path(selection, ours=True):  # the first may be somebody else's
+        """Write `selection`. It keeps its blobs alive until you deselect it."""
+        for path in self._path(selection), self._path(selection, ours=True):  # the first may be another user's
             if not self.selects(selection):
                 self._write(path, selection)
 
     def _write(self, path: Path, selection: Selection) -> None:
         with store_errors(f"cannot write the selection {path}"):
-            for tried in range(1, TRIES + 1):
+            for attempt in range(1, MAX_WRITE_ATTEMPTS + 1):
                 disk.make_directory(path.parent, self._layout.shared_root)
                 try:
-                    disk.publish(path, selection.encoded(), self._layout.staging)
+                    disk.publish(path, selection.encode(), self._layout.staging)
                 except FileNotFoundError:
-                    if tried == TRIES:
+                    if attempt == MAX_WRITE_ATTEMPTS:
                         raise
                 else:
                     return
 
     def deselect(self, ref: Ref) -> None:
-        """`ref` keeps nothing alive any more."""
+        """Remove `ref`, and its directories if they are empty then. It keeps nothing alive any more."""
         with store_errors(f"cannot remove the selection {ref.path}"):
             ref.path.unlink(missing_ok=True)
             for directory in ref.path.parent, ref.path.parent.parent:
-                with suppress(OSError):  # others are in use, or being written
+                with suppress(OSError):  # other selections are there, or being written
                     directory.rmdir()
 
     def can_deselect(self, ref: Ref) -> bool:
-        """Whether permissions let you, and the sticky bit, which lets owners alone; a read-only disk says so itself."""
+        """Return True if permissions let you remove `ref`; where the directory is sticky, only owners may.
+
+        A read-only disk counts as permitted: `deselect` then raises the error that says so.
+        """
         directory = ref.path.parent
         with store_errors(f"cannot read {directory}"):
             status = directory.stat()
@@ -107,31 +112,31 @@ class Refs:
             return bool(permitted) and (ours or not status.st_mode & S_ISVTX)
 
     def _path(self, selection: Selection, *, ours: bool = False) -> Path:
-        """Where `selection` is; where yours is, if somebody else's is there."""
+        """Return the path of `selection`; with `ours`, of your own if another user's has that path."""
         suffix = f"-{os.geteuid()}" if ours else ""
         return self._layout.selections(selection.release) / f"{selection.name}{suffix}.json"
 
     # Read
 
     def of(self, release: Release) -> tuple[Ref, ...]:
-        """The refs of `release`.
+        """Return the refs of `release`.
 
         Raises:
             StoreError: a selection is damaged or cannot be read.
         """
-        found = []
+        refs = []
         for path, selection in self._read(release):
-            with store_errors(f"cannot read the selection {path}"), suppress(FileNotFoundError):  # taken away meanwhile
+            with store_errors(f"cannot read the selection {path}"), suppress(FileNotFoundError):  # removed meanwhile
                 if isinstance(selection, OSError):
                     raise selection
                 if isinstance(selection, str):
                     hint = f"run `antscache verify --repair`, then `antscache prefetch {release}`"
                     raise StoreError(f"{path} is damaged: {selection}", hint=hint)
-                found.append(Ref(path, selection, path.lstat().st_uid))
-        return tuple(found)
+                refs.append(Ref(path, selection, path.lstat().st_uid))
+        return tuple(refs)
 
     def selections(self, release: Release) -> tuple[Selection, ...]:
-        """What is selected of `release`, each selection once.
+        """Return the selections of `release`, each once although several users may have it.
 
         Raises:
             StoreError: a selection is damaged or cannot be read.
@@ -139,11 +144,11 @@ class Refs:
         return tuple(dict.fromkeys(ref.selection for ref in self.of(release)))
 
     def entries(self, release: Release) -> tuple[Entry, ...]:
-        """What is selected of `release`, as far as it can be read."""
-        return union(selection for _, selection in self._read(release) if isinstance(selection, Selection))
+        """Return the selected entries of `release`, without those of selections that are damaged or cannot be read."""
+        return merge_selections(selection for _, selection in self._read(release) if isinstance(selection, Selection))
 
     def damaged(self, releases: Iterable[Release] | None = None) -> Iterator[tuple[Path, str]]:
-        """The selections (all, or those of `releases`) that cannot be used, and why."""
+        """Yield each selection (of all releases, or of `releases`) that cannot be used, and the reason."""
         for release in self.releases() if releases is None else releases:
             for path, selection in self._read(release):
                 if isinstance(selection, OSError):
@@ -151,39 +156,39 @@ class Refs:
                 elif isinstance(selection, str):
                     yield path, selection
                 elif path.stem.partition("-")[0] != selection.name:
-                    yield path, "not what its name says"
+                    yield path, "its name does not match its content"
 
     def _read(self, release: Release) -> Iterator[tuple[Path, Selection | str | OSError]]:
-        """Each selection of `release`, or why it is none, or what the disk says instead."""
+        """Yield the path of each selection of `release`, with the selection, or a text or OSError that says why not."""
         directory = self._layout.selections(release)
         with store_errors(f"cannot read the selections of {release}"):
             names = _selections_in(directory)
         for name in names:
             try:
                 yield directory / name, _decoded(directory / name, release)
-            except FileNotFoundError:  # noqa: PERF203  taken away meanwhile
+            except FileNotFoundError:  # noqa: PERF203  removed meanwhile
                 continue
             except OSError as error:
                 yield directory / name, error
 
     def releases(self) -> tuple[Release, ...]:
-        """The releases in use, sorted."""
+        """Return the releases in use, sorted."""
         return tuple(sorted(release for _, release in self._directories() if release))
 
     def unknown_releases(self) -> tuple[Path, ...]:
-        """The directories with selections of releases that this antscache does not know."""
+        """Return the directories with selections of releases that this antscache does not know."""
         return tuple(directory for directory, release in self._directories() if release is None)
 
     def _directories(self) -> Iterator[tuple[Path, Release | None]]:
-        """The directories that have selections, and of which release; None if it is none that is known."""
+        """Yield each directory that has selections, with its release; None if this antscache does not know that."""
         with store_errors(f"cannot read {self._layout.refs}"):
-            found = [
+            directories = [
                 (package / version, package.name, version)
                 for package in (self._layout.refs / name for name in _directories_in(self._layout.refs))
                 for version in _directories_in(package)
                 if _selections_in(package / version)
             ]
-        for directory, package_name, version in found:
+        for directory, package_name, version in directories:
             yield directory, _known(package_name, version)
 
 
@@ -215,10 +220,10 @@ def _selections_in(directory: Path) -> list[str]:
 def _decoded(path: Path, release: Release) -> Selection | str:
     try:
         selection = msgspec.json.decode(disk.read(path), type=Selection)
-    except disk.DAMAGED as error:
+    except disk.DECODE_ERRORS as error:
         return str(error)
     except OSError as error:
-        if error.errno in NO_FILE:
-            return "it is no file"
+        if error.errno in NOT_A_FILE_ERRNOS:
+            return "it is not a file"
         raise
-    return selection if selection.release == release else f"it is of {selection.release}"
+    return selection if selection.release == release else f"it is a selection of {selection.release}"

@@ -1,7 +1,7 @@
-"""A root that a group shares: what was there before is opened to it.
+"""Sharing a root: opening to a group the files and directories that its owner has made before.
 
-What is made from then on has the modes of `disk/files.py`. Here are those of what was made under one's own umask.
-Nothing of anybody else's is changed, and no link is followed.
+Those that are made in a shared root have the modes of `disk/files.py`. Older ones have modes by the owner's umask, and
+get the right ones here. Nothing that belongs to another user is changed, and no link is followed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_IXGRP, S_IXOTH
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.disk import READ_ONLY, SHARED_DIRECTORY, SHARED_FILE, SHARED_LOCKS, UNTRAPPED, store_errors
+from antscache.disk import (
+    READ_ONLY_MODE,
+    SAFE_OPEN_FLAGS,
+    SHARED_DIRECTORY_MODE,
+    SHARED_FILE_MODE,
+    SHARED_LOCKS_MODE,
+    store_errors,
+)
 from antscache.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -20,28 +27,28 @@ if TYPE_CHECKING:
 
 
 def group_number(name: str) -> int:
-    """The number of the group `name`.
+    """Return the number of the group `name`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: no group has that name.
     """
     import grp
 
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise ConfigError(f"there is no group {name} on this host", hint="`id` tells which groups you are in") from None
+        raise ConfigError(f"there is no group {name} on this host", hint="run `id` to see your groups") from None
 
 
-def open_to(root: Path, group: int | None) -> None:
-    """The directory `root` is the group's, and what is made in it will be.
+def give_to_group(root: Path, group: int | None) -> None:
+    """Give the directory `root` to the group, and with it all files that will be made there.
 
     Args:
         root: a directory.
-        group: its number; None for the one that `root` has.
+        group: the group's number; None for the one that `root` has.
 
     Raises:
-        StoreError: `root` is somebody else's, or you are not in the group; it is as it was.
+        StoreError: `root` belongs to another user, or you are not in the group; it is as it was.
     """
     with store_errors(f"cannot share {root}"):
         before = root.stat()
@@ -54,8 +61,8 @@ def open_to(root: Path, group: int | None) -> None:
     try:
         if group is not None and group != before.st_gid:
             os.chown(root, -1, group)
-        root.chmod(SHARED_DIRECTORY)
-        member = bool(root.stat().st_mode & S_ISGID)  # whoever is not in the group cannot set it, and is not told
+        root.chmod(SHARED_DIRECTORY_MODE)
+        member = bool(root.stat().st_mode & S_ISGID)  # chmod leaves it out without an error if you are not a member
     except PermissionError:
         member = False
     if not member:
@@ -65,20 +72,20 @@ def open_to(root: Path, group: int | None) -> None:
             root.chmod(S_IMODE(before.st_mode))
         raise StoreError(
             f"you are not in the group {name}, so you cannot share {root} with it",
-            hint="name one that `id` lists with --group",
+            hint="name one of your groups with --group; `id` lists them",
         )
 
 
 def share(layout: Layout) -> list[Path]:
-    """What is ours below the root can be read by everybody, and its directories written to by their group.
+    """Let everybody read what you own below the root, and its group write to the directories.
 
-    So can the files that members write to: the index, and what is in the directory of locks.
+    The group may also write to the index and to the files in the directory of locks.
 
     Args:
-        layout: of the root, which is the group's already.
+        layout: the layout of a root that belongs to the group already.
 
     Returns:
-        What is others', and stays as it is.
+        The paths that belong to other users; they stay as they are.
 
     Raises:
         OSError: the disk refused.
@@ -87,25 +94,27 @@ def share(layout: Layout) -> list[Path]:
     for directory, _, files, descriptor in os.fwalk(layout.root, onerror=_raise, follow_symlinks=False):
         place = Path(directory)
         is_locks = place == layout.locks
-        if not _open(descriptor, group, SHARED_LOCKS if is_locks else SHARED_DIRECTORY):
+        if not _open(descriptor, group, SHARED_LOCKS_MODE if is_locks else SHARED_DIRECTORY_MODE):
             others.append(place)
         for name in files:
             try:
-                file = os.open(name, os.O_RDONLY | UNTRAPPED, dir_fd=descriptor)
+                file = os.open(name, os.O_RDONLY | SAFE_OPEN_FLAGS, dir_fd=descriptor)
             except OSError:  # a link, or a file of others that cannot be read
                 if not (place / name).is_symlink():
                     others.append(place / name)
                 continue
             try:
-                if not _open(file, group, SHARED_FILE if is_locks or place / name == layout.index else READ_ONLY):
+                if not _open(
+                    file, group, SHARED_FILE_MODE if is_locks or place / name == layout.index else READ_ONLY_MODE
+                ):
                     others.append(place / name)
             finally:
                 os.close(file)
     return others
 
 
-def closed(root: Path) -> Path | None:
-    """A directory above `root` that the group cannot pass, if there is one."""
+def find_impassable_parent(root: Path) -> Path | None:
+    """Return a directory above `root` that the group cannot pass, or None if there is none."""
     group = root.stat().st_gid
     for directory in root.parents:
         status = directory.stat()
@@ -115,19 +124,19 @@ def closed(root: Path) -> Path | None:
 
 
 def _open(descriptor: int, group: int, mode: int) -> bool:
-    """Give an open file or directory the group and mode that members need; False if it is somebody else's.
+    """Give an open file or directory the group and mode that members need; False if it belongs to another user.
 
-    What is only read, or has a second name, keeps the bits that it has. So does a directory that has the mode of any
-    shared one: that of locks in an older root.
+    A file that members only read, or that has a second name, keeps its own bits too. A directory that has the mode of
+    any shared directory keeps it: so does the one of locks in an older root.
     """
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid():
         return False
     before = S_IMODE(status.st_mode)
     if S_ISDIR(status.st_mode):
-        mode = before if before == SHARED_DIRECTORY else mode
+        mode = before if before == SHARED_DIRECTORY_MODE else mode
     elif S_ISREG(status.st_mode):
-        mode = mode if mode == SHARED_FILE and status.st_nlink == 1 else before | READ_ONLY
+        mode = mode if mode == SHARED_FILE_MODE and status.st_nlink == 1 else before | READ_ONLY_MODE
     else:
         return True
     if status.st_gid != group:

@@ -4,8 +4,8 @@
 
 A blob is whole or it is not there: `ingest.py` has the one recipe. Nothing here needs a lock to be right.
 
-Below a store there may be others, its lower caches: what they hold is held, and used where it is. They are never
-written to, and what they have selected is nobody's business here.
+Below a store there may be others, its lower caches. A blob that one of them holds counts as held, and is used where it
+is. They are never written to, and their refs do not count here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import msgspec
 from antscache import disk
 from antscache.core import (
     CACHEDIR_TAG,
-    RANK,
-    TOP_LEVEL,
-    VERSION,
+    LAYOUT_VERSION,
+    TOP_LEVEL_NAMES,
+    TRUST_RANKS,
     Description,
     Descriptor,
     Digest,
@@ -35,7 +35,7 @@ from antscache.core import (
     descriptor_of,
     digest_from_hex,
     hexadecimal,
-    union,
+    merge_selections,
 )
 from antscache.disk import store_errors
 from antscache.errors import StoreError
@@ -43,7 +43,7 @@ from antscache.store import sharing
 from antscache.store.index import Index
 from antscache.store.ingest import Ingest, IngestVanished
 from antscache.store.oci import (
-    EMPTY,
+    EMPTY_BLOB,
     EMPTY_CONTENT,
     OCI_LAYOUT,
     artifact_manifest,
@@ -57,13 +57,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-# What may lie in a fresh root although nobody made a layout there: ext4's lost+found on a volume of its own.
-HARMLESS = TOP_LEVEL | {"lost+found"}
-_HEXADECIMAL = re.compile("[0-9a-f]{64}")  # what a blob is called
+# The names that a directory may have in it and become a root: an ext4 volume of its own has a lost+found.
+NAMES_ALLOWED_IN_NEW_ROOT = TOP_LEVEL_NAMES | {"lost+found"}
+_BLOB_NAME = re.compile("[0-9a-f]{64}")
 
 
-class Found(NamedTuple):
-    """A blob on the disk; `changed` in seconds since 1970."""
+class StoredBlob(NamedTuple):
+    """A blob under a root; `changed` in seconds since 1970."""
 
     digest: Digest
     size: int
@@ -74,8 +74,8 @@ class Store:
     """The store under `root`, which need not exist until something is written.
 
     Args:
-        root: of the store.
-        lowers: the stores below it, the first one asked first.
+        root: the directory of the store.
+        lowers: its lower caches, in the order in which they are asked.
 
     Raises (any method):
         StoreError: the root cannot be read or written; what it held, it still holds.
@@ -90,7 +90,7 @@ class Store:
         self._disregarded: set[Digest] = set()
 
     def check(self) -> None:
-        """The root is a layout this antscache understands, or is not there yet.
+        """Check that the root has a layout that this antscache understands, or is not there yet.
 
         Raises:
             StoreError: it is neither.
@@ -100,16 +100,17 @@ class Store:
             try:
                 description = msgspec.json.decode(disk.read(path), type=Description)
             except FileNotFoundError:
-                _refuse_strangers(self.layout)
+                _refuse_foreign_names(self.layout)
                 return
-            except disk.DAMAGED as error:
+            except disk.DECODE_ERRORS as error:
                 raise StoreError(
                     f"{path} is damaged: {error}",
-                    hint=f'restore it, or write {{"layout": {VERSION}}} into it if this is an antscache root',
+                    hint=f'restore it, or write {{"layout": {LAYOUT_VERSION}}} into it if this is an antscache root',
                 ) from None
-        if description.layout > VERSION:
+        if description.layout > LAYOUT_VERSION:
             raise StoreError(
-                f"the root {root} has layout {description.layout}, and this antscache knows layouts up to {VERSION}",
+                f"the root {root} has layout {description.layout}, "
+                f"and this antscache knows layouts up to {LAYOUT_VERSION}",
                 hint="update antscache (`pip install -U antscache`), or name another root with --root",
             )
         self.layout.shared = description.shared
@@ -117,65 +118,65 @@ class Store:
             _refuse_links(self.layout)
 
     def create(self) -> None:
-        """The root is there, a valid OCI image layout, and ready to be written to."""
+        """Make the root, or what is missing of it: a valid OCI image layout, ready to be written to."""
         self.check()
         layout = self.layout
         with store_errors(f"cannot make a root of {layout.root}"):
-            for directory in (*layout.directories, *(layout.later if layout.shared else ())):
-                mode = disk.SHARED_LOCKS if directory == layout.locks else disk.SHARED_DIRECTORY
+            for directory in (*layout.directories, *(layout.optional_directories if layout.shared else ())):
+                mode = disk.SHARED_LOCKS_MODE if directory == layout.locks else disk.SHARED_DIRECTORY_MODE
                 disk.make_directory(directory, layout.shared_root if directory != layout.root else None, mode=mode)
-            if not self.exists():  # who made some of them may have been killed before it was synced
+            if not self.exists():  # a process may have made some directories, and been killed before it synced them
                 for directory in dict.fromkeys(directory.parent for directory in layout.directories):
                     disk.sync_directory(directory)
-            description = msgspec.json.encode(Description(VERSION, layout.shared)) + b"\n"
+            description = msgspec.json.encode(Description(LAYOUT_VERSION, layout.shared)) + b"\n"
             for path, content in (
                 (layout.description, description),
                 (layout.tag, CACHEDIR_TAG),
                 (layout.oci, OCI_LAYOUT),
             ):
                 if not path.exists():
-                    mode = disk.READ_ONLY if layout.shared else disk.WRITABLE
+                    mode = disk.READ_ONLY_MODE if layout.shared else disk.WRITABLE_MODE
                     disk.publish(path, content, layout.staging, mode=mode)
             if not layout.index.exists():
-                disk.publish(layout.index, index_document(()), layout.staging, mode=disk.WRITABLE)
+                disk.publish(layout.index, index_document(()), layout.staging, mode=disk.WRITABLE_MODE)
         self.add(EMPTY_CONTENT)
 
     def share(self, group: int | None = None) -> list[Path]:
-        """The root is there, and its group shares it, as `sharing.py` says.
+        """Make the root if it is not there, and share it with a group, as `sharing.py` says.
 
         Args:
-            group: whose it becomes, if not the one that it has.
+            group: the number of the group; None for the one that the root has.
 
         Returns:
-            What is others', and stays as it is.
+            The paths that belong to other users; they stay as they are.
 
         Raises:
-            StoreError: the root is somebody else's, or you are not in the group, and nothing was changed; or the disk
-                refused, and the same call goes on from there.
+            StoreError: the root belongs to another user, or you are not in the group, and nothing was changed; or the
+                disk refused, and the same call continues from there.
         """
         self.check()
         layout = self.layout
         with store_errors(f"cannot make a root of {layout.root}"):
             disk.make_directory(layout.root)
-        sharing.open_to(layout.root, group)
+        sharing.give_to_group(layout.root, group)
         layout.shared = True
         self.create()
-        if not layout.shared:  # it was one's own before
+        if not layout.shared:  # its description is that of a root that was not shared before
             with store_errors(f"cannot write {layout.description}"):
-                described = msgspec.json.encode(Description(VERSION, shared=True)) + b"\n"
-                disk.replace(layout.description, described, layout.staging, mode=disk.READ_ONLY)
+                described = msgspec.json.encode(Description(LAYOUT_VERSION, shared=True)) + b"\n"
+                disk.replace(layout.description, described, layout.staging, mode=disk.READ_ONLY_MODE)
             self.create()
         with store_errors(f"cannot share {layout.root}"):
             return sharing.share(layout)
 
     def exists(self) -> bool:
-        """Whether anything was ever written to the root."""
+        """Return True if the root was made. A directory alone is none."""
         return self.layout.description.exists()
 
     # Blobs
 
     def find(self, blob: Descriptor) -> Path | None:
-        """Where `blob` is, here or in a lower cache; None if it is nowhere."""
+        """Return the path of `blob`, here or in a lower cache; None if neither has it."""
         if self.owns(blob):
             return self.layout.blob(blob.digest)
         if blob.digest in self._disregarded:
@@ -183,78 +184,80 @@ class Store:
         return next((lower.layout.blob(blob.digest) for lower in self.lowers if lower.serves(blob)), None)
 
     def holds(self, blob: Descriptor) -> bool:
-        """Whether `blob` is here or in a lower cache."""
+        """Return True if `blob` is here or in a lower cache."""
         if self.owns(blob):
             return True
         return blob.digest not in self._disregarded and any(lower.serves(blob) for lower in self.lowers)
 
     def owns(self, blob: Descriptor) -> bool:
-        """Whether `blob` is here; told by its size, for its digest was checked before it was published.
+        """Return True if `blob` is under this root.
 
-        A link is no blob, wherever it leads.
+        Compares its size only, because its digest was checked before it was published. A link is no blob, wherever it
+        leads.
         """
         try:
-            # As text: tens of thousands are asked for.
+            # The path as text, which is faster: tens of thousands are asked for.
             status = os.lstat(f"{self.layout.blobs}/{hexadecimal(blob.digest)}")
         except OSError:
             return False
         return S_ISREG(status.st_mode) and status.st_size == blob.size
 
     def serves(self, blob: Descriptor) -> bool:
-        """Whether `blob` is here and we may read it: a lower cache may be somebody else's."""
+        """Return True if `blob` is under this root and you may read it: a lower cache may belong to another user."""
         return self.owns(blob) and os.access(self.layout.blob(blob.digest), os.R_OK)
 
     def disregard(self, digest: Digest) -> None:
-        """What a lower cache has under `digest` is damaged there, and counts as nothing from now on."""
+        """Ignore `digest` in lower caches from now on: it is damaged there."""
         self._disregarded.add(digest)
 
-    def blobs(self) -> list[Found]:
-        """The blobs under this root, in no order."""
-        found = []
+    def blobs(self) -> list[StoredBlob]:
+        """Return the blobs under this root, in no order."""
+        blobs = []
         with store_errors(f"cannot read {self.layout.blobs}"):
-            for entry in _called_by_digest(self.layout.blobs):
+            for entry in _named_like_blobs(self.layout.blobs):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     if S_ISREG(status.st_mode):
-                        found.append(Found(digest_from_hex(entry.name), status.st_size, status.st_mtime))
-        return found
+                        blobs.append(StoredBlob(digest_from_hex(entry.name), status.st_size, status.st_mtime))
+        return blobs
 
     def digests(self) -> list[Digest]:
-        """The digests that something under this root is called by, whatever it is, in no order."""
+        """Return the digests that have a name among the blobs, even if no blob is there, in no order."""
         with store_errors(f"cannot read {self.layout.blobs}"):
-            return [digest_from_hex(entry.name) for entry in _called_by_digest(self.layout.blobs)]
+            return [digest_from_hex(entry.name) for entry in _named_like_blobs(self.layout.blobs)]
 
     def stored(self) -> tuple[int, int]:
-        """How many blobs there are under this root, and how many bytes they have together."""
+        """Return the number of blobs under this root, and the sum of their bytes."""
         blobs = self.blobs()
         return len(blobs), sum(blob.size for blob in blobs)
 
     def restore(self, blobs: Iterable[Descriptor]) -> set[Descriptor]:
-        """Those of `blobs` that were condemned and are not gone yet are held again; which ones came back.
+        """Bring back those of `blobs` that are in the trash. A file that you may not move is copied.
 
-        What is not ours to move is copied.
+        Returns:
+            The blobs that came back.
         """
         blobs, trash = set(blobs), Trash(self.layout)
         restored = trash.restore(blobs)
-        for left in trash.contents() if blobs else ():
-            if left.blob is not None and left.blob in blobs and not self.owns(left.blob):
+        for condemned in trash.contents() if blobs else ():
+            if condemned.blob is not None and condemned.blob in blobs and not self.owns(condemned.blob):
                 with suppress(OSError, IngestVanished), self.ingest() as ingest:
-                    ingest.take(left.path, move=False)
-                    if ingest.descriptor == left.blob:
+                    ingest.take(condemned.path, move=False)
+                    if ingest.descriptor == condemned.blob:
                         restored.add(ingest.publish())
         return restored
 
     def sync_blobs(self) -> None:
-        """What blobs are here stay after a power cut, whoever wrote them."""
+        """Make sure that a power cut takes none of the blobs that are here, also those that other processes wrote."""
         with store_errors(f"cannot write to {self.layout.blobs}"):
             disk.sync_directory(self.layout.blobs)
 
     def ingest(self) -> Ingest:
-        """A new blob to write: a context manager that leaves nothing behind unless it is published."""
+        """Begin a new blob. Use it as a context manager: it leaves nothing behind unless it is published or kept."""
         return Ingest(self.layout)
 
     def add(self, content: bytes) -> Descriptor:
-        """`content` is a blob."""
+        """Store `content` as a blob, and return its descriptor."""
         blob = descriptor_of(content)
         if not self.owns(blob):
             with self.ingest() as ingest:
@@ -265,36 +268,37 @@ class Store:
     # What is known and held
 
     def record(self, identifier: Identifier) -> Record | None:
-        """Return what `identifier` turned out to be, here or in a lower cache; None if nothing says so.
+        """Return the record of `identifier`, here or in a lower cache; None if there is none.
 
-        The most trusted word counts; of equal ones that of this root, then that of the first lower cache. With lower
-        caches a root that cannot be read knows nothing, and refuses whoever wants to write to it.
+        A record under this root with the trust "origin" or "lockfile" counts at once. Otherwise the most trusted record
+        counts; of equal ones that of this root, then that of the first lower cache. A damaged record counts as none.
+        With lower caches, so does one that cannot be read.
         """
-        found = None
+        record = None
         try:
-            found = self.records.read(identifier)
+            record = self.records.read(identifier)
         except msgspec.DecodeError:
             pass
         except StoreError:
             if not self.lowers:
                 raise
-        if found is None or RANK[found.trust] < RANK["origin"]:
-            found = self._more_trusted(identifier, found)
-        return found
+        if record is None or TRUST_RANKS[record.trust] < TRUST_RANKS["origin"]:
+            record = self._more_trusted(identifier, record)
+        return record
 
-    def _more_trusted(self, identifier: Identifier, found: Record | None) -> Record | None:
-        """The record of a lower cache if it is more trusted than `found`, else `found`."""
+    def _more_trusted(self, identifier: Identifier, record: Record | None) -> Record | None:
+        """Return the most trusted record of the lower caches if it is more trusted than `record`, else `record`."""
         for lower in self.lowers:
-            with suppress(StoreError):  # it is as good as not there
+            with suppress(StoreError):  # a lower cache that cannot be read counts as empty
                 other = lower.record(identifier)
-                if other and (found is None or RANK[other.trust] > RANK[found.trust]):
-                    found = other
-        return found
+                if other and (record is None or TRUST_RANKS[other.trust] > TRUST_RANKS[record.trust]):
+                    record = other
+        return record
 
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
-        """Read what is recorded of `entries`, each record once, and which of their bytes are held now."""
+        """Read the records of `entries`, each once, and look which of their blobs are held now."""
         identifiers = dict.fromkeys(entry.identifier for entry in entries if entry.identifier)
-        records = {each: record for each in identifiers if (record := self.record(each))}
+        records = {identifier: record for identifier in identifiers if (record := self.record(identifier))}
         return PresentState(records, self.held({record.descriptor for record in records.values()}))
 
     def held(self, blobs: Iterable[Descriptor]) -> frozenset[Descriptor]:
@@ -302,23 +306,23 @@ class Store:
         return frozenset(blob for blob in blobs if self.holds(blob))
 
     def blobs_of(self, entries: Iterable[Entry]) -> list[tuple[Entry, Descriptor]]:
-        """Those of `entries` that have a record, with the blob that it names."""
+        """Return those of `entries` that have a record, each with the blob that the record names."""
         pairs = ((entry, self.record(entry.identifier)) for entry in entries if entry.identifier)
         return [(entry, record.descriptor) for entry, record in pairs if record]
 
     def reachable(self) -> set[Descriptor]:
-        """What refs reach, present or not, and what the layout itself needs.
+        """Return the blobs that refs reach, present or not, and those that the layout itself needs.
 
         Raises:
-            StoreError: a ref, or a record that one names, cannot be read, so that nobody can tell.
+            StoreError: a ref, or a record that one names, cannot be read, so that the blobs are unknown.
         """
         for directory in self.refs.unknown_releases():
-            what = f"{directory} has selections of a release that this antscache does not know"
-            raise StoreError(what, hint="update antscache (`pip install -U antscache`), then run the command again")
-        reached = {EMPTY}
+            problem = f"{directory} has selections of a release that this antscache does not know"
+            raise StoreError(problem, hint="update antscache (`pip install -U antscache`), then run the command again")
+        reached = {EMPTY_BLOB}
         named_by: dict[Identifier, Descriptor | None] = {}
         for release in self.refs.releases():
-            entries = union(self.refs.selections(release))
+            entries = merge_selections(self.refs.selections(release))
             for identifier in {entry.identifier for entry in entries if entry.identifier} - named_by.keys():
                 own = self._needed_record(identifier)
                 best = self.record(identifier) if self.lowers else own
@@ -330,6 +334,7 @@ class Store:
         return reached
 
     def _needed_record(self, identifier: Identifier) -> Record | None:
+        """Return the record under this root, or None if there is none; raise StoreError if it is damaged."""
         try:
             return self.records.read(identifier)
         except msgspec.DecodeError as error:
@@ -338,28 +343,28 @@ class Store:
 
 
 def _refuse_links(layout: Layout) -> None:
-    """Refuse a link in place of a directory of a shared root, where members would write through it."""
-    for directory in (*layout.directories[1:], *layout.later):
+    """Raise StoreError if a directory of a shared root is a link: members would write through it."""
+    for directory in (*layout.directories[1:], *layout.optional_directories):
         with store_errors(f"cannot use the shared root {layout.root}"):
             disk.refuse_links(directory, layout.root)
 
 
-def _refuse_strangers(layout: Layout) -> None:
-    """Refuse a directory that is no root and holds something else."""
+def _refuse_foreign_names(layout: Layout) -> None:
+    """Raise StoreError if a directory that is no root has other files in it."""
     try:
-        strangers = sorted({path.name for path in layout.root.iterdir()} - HARMLESS)
+        foreign = sorted({path.name for path in layout.root.iterdir()} - NAMES_ALLOWED_IN_NEW_ROOT)
     except FileNotFoundError:
         return
-    if strangers:
+    if foreign:
         raise StoreError(
-            f"{layout.root} is not an antscache root and not empty: it holds {strangers[0]}",
+            f"{layout.root} is not an antscache root and not empty: it holds {foreign[0]}",
             hint="name an empty or new directory with --root or ANTSCACHE_DIR",
         )
 
 
-def _called_by_digest(blobs: Path) -> list[os.DirEntry[str]]:
+def _named_like_blobs(blobs: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(blobs) as entries:
-            return [entry for entry in entries if _HEXADECIMAL.fullmatch(entry.name)]
+            return [entry for entry in entries if _BLOB_NAME.fullmatch(entry.name)]
     except FileNotFoundError:
         return []

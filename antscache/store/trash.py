@@ -1,11 +1,11 @@
-"""What is condemned and not gone yet.
+"""The trash: condemned blobs and damaged files that are not deleted yet.
 
     trash/<hex>.<seconds>.<random>    a blob that no ref reached at that time; it comes back as soon as one does
-    trash/<32 hex>.<seconds>          what was found damaged and set aside; it never comes back
+    trash/<32 hex>.<seconds>          a damaged file that was set aside; it never comes back
 
-A file gets here and back by a rename, so its bytes are never in fewer than one place. Seconds are those of the clock
-when it came, as the name says, because neither a blob's times nor a directory's tell that on every filesystem. Each
-name is used once: whoever deletes a file deletes the one that was looked at, and none that came later.
+A file gets here and back by a rename, so that its bytes are always in one place or the other. The name has the time at
+which it came, in seconds since 1970, because no time in a file's status tells that on every filesystem. Each name is
+used once, so that deleting a file that was looked at never deletes one that came later.
 """
 
 from __future__ import annotations
@@ -28,13 +28,20 @@ if TYPE_CHECKING:
 
     from antscache.core import Layout
 
-_NAME = re.compile(
+_TRASH_NAME = re.compile(
     r"(?P<blob>[0-9a-f]{64})\.(?P<seconds>[0-9]{1,12})\.[0-9a-f]{8}|[0-9a-f]{32}\.(?P<since>[0-9]{1,12})"
 )
 
 
 class Condemned(NamedTuple):
-    """What is in the trash: since when (seconds since 1970), and of which blob; None if it is no blob."""
+    """A file in the trash.
+
+    Attributes:
+        path: the file.
+        digest: the blob's; None for a file that never comes back.
+        since: when it came, in seconds since 1970.
+        size: its bytes.
+    """
 
     path: Path
     digest: Digest | None
@@ -43,70 +50,76 @@ class Condemned(NamedTuple):
 
     @property
     def blob(self) -> Descriptor | None:
-        """What it is again when it comes back; None if it never does."""
+        """The blob that it is again when it comes back; None if it never does."""
         return Descriptor(self.digest, self.size) if self.digest else None
 
 
 class Trash:
-    """The trash of one root. Its directory is made when something comes."""
+    """The trash of one root. Its directory is made when the first file comes."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
     def contents(self) -> list[Condemned]:
-        """What is in it, and was put there by antscache.
+        """Return the files that antscache has put into the trash.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: the trash cannot be read.
         """
-        found = []
+        contents = []
         with store_errors(f"cannot read {self._layout.trash}"):
             try:
                 paths = list(self._layout.trash.iterdir())
             except FileNotFoundError:
                 return []
             for path in paths:
-                if match := _NAME.fullmatch(path.name):
-                    with suppress(FileNotFoundError):  # somebody was faster
+                if match := _TRASH_NAME.fullmatch(path.name):
+                    with suppress(FileNotFoundError):  # another process was faster
                         status = path.lstat()
                         whole = match["blob"] and stat.S_ISREG(status.st_mode)
                         digest = digest_from_hex(match["blob"]) if whole else None
                         since = int(match["seconds"] or match["since"])
-                        found.append(Condemned(path, digest, since, status.st_size))
-        return found
+                        contents.append(Condemned(path, digest, since, status.st_size))
+        return contents
 
     def condemn(self, digest: Digest) -> bool:
-        """The blob is here and no longer in the store; False where it is not ours to move, or somebody was faster.
+        """Move the blob `digest` from the store to the trash.
+
+        Returns:
+            True if this call moved it. False if you may not move it, or it was gone already.
 
         Raises:
             StoreError: the disk refused.
         """
-        return self._take(self._layout.blob(digest), f"{hexadecimal(digest)}.{_now()}.{os.urandom(4).hex()}")
+        return self._move(self._layout.blob(digest), f"{hexadecimal(digest)}.{_now()}.{os.urandom(4).hex()}")
 
     def set_aside(self, path: Path) -> bool:
-        """What is damaged at `path`, in the root, is here instead; False as `condemn`.
+        """Move the damaged file at `path`, in the root, to the trash for good.
+
+        Returns:
+            True or False as `condemn` does.
 
         Raises:
             StoreError: the disk refused.
         """
-        return self._take(path, f"{os.urandom(16).hex()}.{_now()}")
+        return self._move(path, f"{os.urandom(16).hex()}.{_now()}")
 
-    def _take(self, path: Path, name: str) -> bool:
+    def _move(self, path: Path, name: str) -> bool:
         with store_errors(f"cannot move {path} to {self._layout.trash}"):
             disk.make_directory(self._layout.trash, self._layout.shared_root)
             try:
                 if self._layout.shared:
                     disk.refuse_links(path.parent, self._layout.root)  # it would be a file from elsewhere
                 path.rename(self._layout.trash / name)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):  # where it is sticky, owners alone move
+            except (FileNotFoundError, NotADirectoryError, PermissionError):  # in a sticky directory only owners may
                 return False
         return True
 
     def restore(self, blobs: Collection[Descriptor]) -> set[Descriptor]:
-        """Those of `blobs` that were condemned are in the store again, as whole as they were, where they are ours.
+        """Move those of `blobs` that were condemned back to the store, as they were, where you may move them.
 
         Returns:
-            Which ones came back.
+            The blobs that came back.
 
         Raises:
             StoreError: the disk refused.
@@ -134,7 +147,11 @@ class Trash:
         return True
 
     def delete(self, condemned: Condemned) -> bool:
-        """It is gone for good; False as `condemn`, and where it is a directory with something in it.
+        """Delete a file in the trash for good.
+
+        Returns:
+            True if this call deleted it. False if you may not, if it was gone already, or if it is a directory that is
+            not empty.
 
         Raises:
             StoreError: the disk refused.

@@ -15,8 +15,8 @@ antscache does not need.
 
     __main__.py         the program
     standin.py          `StandIn`: start it, set misbehaviours, read counters
-    misbehaviour.py     every way to go wrong by name, and the schedule of who does next
-    faults.py           what each misbehaviour does to an answer (pure)
+    misbehaviour.py     every way to go wrong by name, and the schedule of the next ones
+    faults.py           the effect of each misbehaviour on an answer (pure)
     figshare.py         the protocol without sockets: routes, redirects, signed URLs
     storage.py          the files on disk, and the answers with their bytes
     contents.py         made-up HDF5, NIfTI, ITK transforms and JPEG (pure)

@@ -14,23 +14,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.testing.standin import DEFAULT_SIZE, StandIn
+from antscache.testing.standin import DEFAULT_FILE_BYTES, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STOP = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM, and return 0.
 
     Raises:
-        SystemExit: 2, an option cannot be used; stderr says which.
+        SystemExit: 2, an option cannot be used; stderr names it.
     """
     parser = _make_parser()
     options = parser.parse_args(arguments)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # before threads start: only `sigwait` below receives them
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)  # before threads start: only `sigwait` below receives them
     try:
         standin = StandIn(
             contents=dict(options.file),
@@ -48,37 +48,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standin.prepare()
         sys.stdout.write(f"export ANTSCACHE_ORIGINS='{standin.origins}'\n")
         sys.stdout.flush()
-        signal.sigwait(_STOP)
+        signal.sigwait(_STOP_SIGNALS)
     return 0
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m antscache.testing",
-        description="A stand-in for Figshare on a loopback port, for every identifier of the shipped manifests.",
+        description="Stand in for Figshare on a loopback port, for every identifier of the shipped manifests.",
     )
-    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
-    parser.add_argument("--size", type=int, default=DEFAULT_SIZE, metavar="BYTES", help="of each file (%(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="the port (default: any free one)")
+    parser.add_argument(
+        "--size", type=int, default=DEFAULT_FILE_BYTES, metavar="BYTES", help="size of each file (default: %(default)s)"
+    )
     parser.add_argument(
         "--size-of",
         type=_parse_size,
         action="append",
         default=[],
         metavar="ID=BYTES",
-        help="of the file of a Figshare number",
+        help="size of one Figshare number's file; may be repeated",
     )
-    parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="of each connection (default: no limit)")
-    parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer (0)")
+    parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="limit of each connection (default: none)")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each answer (default: 0)"
+    )
     parser.add_argument(
         "--file",
         type=_parse_file,
         action="append",
         default=[],
         metavar="ID=PATH",
-        help="the bytes of a Figshare number",
+        help="serve this file for a Figshare number; may be repeated",
     )
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="speak HTTPS, with this chain (PEM)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="of the certificate (default: in the same file)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the certificate's key (default: in the same file)")
     parser.add_argument("--prepare", action="store_true", help="make all files before serving")
     return parser
 
@@ -87,7 +91,7 @@ def _parse_file(text: str) -> tuple[str, Path]:
     """Read `ID=PATH`."""
     number, _, path = text.partition("=")
     if not (_is_number(number) and Path(path).is_file()):
-        raise argparse.ArgumentTypeError(f"not a number and a file: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a Figshare number and an existing file: {text!r}")
     return number, Path(path)
 
 
@@ -95,7 +99,7 @@ def _parse_size(text: str) -> tuple[str, int]:
     """Read `ID=BYTES`."""
     number, _, size = text.partition("=")
     if not (_is_number(number) and _is_number(size)):
-        raise argparse.ArgumentTypeError(f"not a number and a size: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a Figshare number and a size in bytes: {text!r}")
     return number, int(size)
 
 
@@ -107,12 +111,12 @@ def _load_tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | No
     """Return a server's context with `certificate`; without one return None.
 
     Raises:
-        OSError: the files cannot be read, or are no certificate with its key.
-        ValueError: there is a key and no certificate.
+        OSError: the files cannot be read, or are not a certificate with its key.
+        ValueError: there is a key without a certificate.
     """
     if certificate is None:
         if key is not None:
-            raise ValueError("--key without --certificate")
+            raise ValueError("--key needs --certificate")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)

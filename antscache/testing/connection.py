@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from antscache.testing.server import Server
 
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: send in one packet with the next bytes
 _TLS_PIECE_BYTES = 1 << 18
 
@@ -88,7 +88,7 @@ class Connection(BaseHTTPRequestHandler):
             self.sender.send(b"0\r\n\r\n")
 
     def _encode_head(self, answer: Answer) -> bytes:
-        lines = [f"HTTP/1.1 {answer.status} {_PHRASES[answer.status]}", f"Date: {_http_date(int(time.time()))}"]
+        lines = [f"HTTP/1.1 {answer.status} {_STATUS_PHRASES[answer.status]}", f"Date: {_http_date(int(time.time()))}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         if self.incoming.wants_close and "Connection" not in answer.headers:
             lines.append("Connection: close")

@@ -35,11 +35,11 @@ BodyFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the sound answer a
 
 # At the routes
 
-_HTML = (
+_HTML_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>figshare - please wait</title></head>\n"
     b"<body><h1>We are checking your browser</h1><p>This page stands in for the file.</p></body></html>\n"
 )
-_BINARY = {"Content-Type": "application/octet-stream"}
+_BINARY_TYPE = {"Content-Type": "application/octet-stream"}
 
 
 def _refuse_for_now(until: str) -> Answer:
@@ -58,9 +58,9 @@ ROUTE_FAULTS: Mapping[Misbehaviour, RouteFault] = MappingProxyType(
         Misbehaviour.BUSY_LONG: lambda _: _refuse_for_now("86400"),
         Misbehaviour.BROKEN: lambda _: plain(500),
         Misbehaviour.UNAVAILABLE: lambda _: plain(503),
-        Misbehaviour.HTML: lambda _: plain(200, _HTML, {"Content-Type": "text/html; charset=utf-8"}),
-        Misbehaviour.HTML_AS_BINARY: lambda _: plain(200, _HTML, _BINARY),
-        Misbehaviour.EMPTY: lambda _: plain(200, headers=_BINARY),
+        Misbehaviour.HTML: lambda _: plain(200, _HTML_PAGE, {"Content-Type": "text/html; charset=utf-8"}),
+        Misbehaviour.HTML_AS_BINARY: lambda _: plain(200, _HTML_PAGE, _BINARY_TYPE),
+        Misbehaviour.EMPTY: lambda _: plain(200, headers=_BINARY_TYPE),
         Misbehaviour.REDIRECT_FILE: lambda _: redirect("file:///etc/passwd"),
         Misbehaviour.REDIRECT_FTP: lambda _: redirect("ftp://127.0.0.1/etc/passwd"),
         Misbehaviour.REDIRECT_HTTP: lambda url: redirect(f"http:{url.partition(':')[2]}"),
@@ -118,19 +118,19 @@ LABEL_FAULTS: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
 
 # Its answer for a range
 
-_TOTAL_OFF_BYTES = 1000  # by which a total is wrong
+_TOTAL_EXCESS_BYTES = 1000  # of a wrong total
 
 
-def _begin_elsewhere(file: LabelledFile, asked: range) -> Answer:
-    return file.part(range(0 if asked.start else len(asked) // 2, asked.stop))
+def _begin_elsewhere(file: LabelledFile, positions: range) -> Answer:
+    return file.part(range(0 if positions.start else len(positions) // 2, positions.stop))
 
 
-def _mislabel(file: LabelledFile, asked: range) -> Answer:
+def _mislabel(file: LabelledFile, positions: range) -> Answer:
     size, path = len(file.span), file.span.path
-    start = (asked.start + size // 2) % size
-    end = Span(path, start, min(len(asked), size - start))
-    again = Span(path, 0, len(asked) - len(end))
-    return replace(file.part(asked), body=(end, again))
+    start = (positions.start + size // 2) % size
+    end = Span(path, start, min(len(positions), size - start))
+    again = Span(path, 0, len(positions) - len(end))
+    return replace(file.part(positions), body=(end, again))
 
 
 def _relabel(answer: Answer, label: str | None) -> Answer:
@@ -142,8 +142,8 @@ def _first_half(positions: range) -> range:
     return positions[: max(1, len(positions) // 2)]
 
 
-def _claim_total(file: LabelledFile, asked: range, total: str) -> Answer:
-    return _relabel(file.part(asked), f"bytes {asked.start}-{asked.stop - 1}/{total}")
+def _claim_total(file: LabelledFile, positions: range, total: str) -> Answer:
+    return _relabel(file.part(positions), f"bytes {positions.start}-{positions.stop - 1}/{total}")
 
 
 RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
@@ -153,21 +153,21 @@ RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
         Misbehaviour.RANGE_ELSEWHERE: _begin_elsewhere,
         Misbehaviour.RANGE_LYING: _mislabel,
         Misbehaviour.RANGE_UNASKED: lambda file, _: file.part(_first_half(range(len(file.span)))),
-        Misbehaviour.RANGE_OTHER_TOTAL: lambda file, asked: _claim_total(
-            file, asked, str(len(file.span) + _TOTAL_OFF_BYTES)
+        Misbehaviour.RANGE_OTHER_TOTAL: lambda file, positions: _claim_total(
+            file, positions, str(len(file.span) + _TOTAL_EXCESS_BYTES)
         ),
-        Misbehaviour.RANGE_NO_TOTAL: lambda file, asked: _claim_total(file, asked, "*"),
-        Misbehaviour.RANGE_SHORT: lambda file, asked: file.part(_first_half(asked)),
-        Misbehaviour.RANGE_UNLABELLED: lambda file, asked: _relabel(file.part(asked), None),
-        Misbehaviour.RANGE_NONSENSE: lambda file, asked: _relabel(file.part(asked), "bytes x-y/z"),
+        Misbehaviour.RANGE_NO_TOTAL: lambda file, positions: _claim_total(file, positions, "*"),
+        Misbehaviour.RANGE_SHORT: lambda file, positions: file.part(_first_half(positions)),
+        Misbehaviour.RANGE_UNLABELLED: lambda file, positions: _relabel(file.part(positions), None),
+        Misbehaviour.RANGE_NONSENSE: lambda file, positions: _relabel(file.part(positions), "bytes x-y/z"),
     }
 )
 
 
 # Sending the body
 
-_LAST_BYTES = 1000  # of a body that is too long, sent together with the extra ones
-_SLOW_PIECES, _SLOW_PAUSE = 5, 0.1  # seconds
+_TAIL_BYTES = 1000  # of a body that is too long, sent together with the extra ones
+_SLOW_PIECES, _SLOW_PAUSE_SECONDS = 5, 0.1
 
 
 def _set_header(answer: Answer, header: str, value: str | None) -> Answer:
@@ -221,7 +221,7 @@ def _encode(answer: Answer, body: Span) -> Answer:
 
 
 def _send_too_much(answer: Answer, body: Span) -> Answer:
-    most, last = body.split(max(0, len(body) - _LAST_BYTES))
+    most, last = body.split(max(0, len(body) - _TAIL_BYTES))
     # The extra bytes leave in one packet with the body's end, so a client that has read the body can see them.
     return replace(answer, body=(most, last.read() + b"more" * 250), ending=Ending.CLOSE)
 
@@ -234,7 +234,7 @@ def _announce_times(factor: float) -> BodyFault:
 def _send_slowly(answer: Answer, body: Span) -> Answer:
     bounds = [len(body) * piece // _SLOW_PIECES for piece in range(_SLOW_PIECES + 1)]
     pieces = tuple(body.first(stop).split(start)[1] for start, stop in pairwise(bounds))
-    return replace(answer, body=pieces, pause=_SLOW_PAUSE)
+    return replace(answer, body=pieces, pause=_SLOW_PAUSE_SECONDS)
 
 
 def _stall(at: Callable[[int], int]) -> BodyFault:
@@ -276,12 +276,12 @@ _POSSIBLE_FOR_AN_EMPTY_RANGE = frozenset(
 )
 
 
-def possible_misbehaviours(asked: range | None) -> frozenset[Misbehaviour | None]:
+def possible_misbehaviours(positions: range | None) -> frozenset[Misbehaviour | None]:
     """Return the misbehaviours that an answer of the storage for these positions can show; None means to behave.
 
     Args:
-        asked: None for a request for all of the file; empty if its range holds no byte.
+        positions: None for a request for all of the file; empty if its range holds no byte.
     """
-    if asked is None:
+    if positions is None:
         return _POSSIBLE_FOR_ALL
-    return _POSSIBLE_FOR_A_RANGE if asked else _POSSIBLE_FOR_AN_EMPTY_RANGE
+    return _POSSIBLE_FOR_A_RANGE if positions else _POSSIBLE_FOR_AN_EMPTY_RANGE

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from antscache.testing.storage import StorageDirectory
 
 ROUTES = {"api": "/v2/file/download/", "ndownloader": "/files/", "figshare": "/ndownloader/files/"}
-STORAGE = "/storage/"
+STORAGE_PATH = "/storage/"
 
 _PATH = re.compile(
     r"(?:/misbehaving/(?P<how>[a-z0-9-]+))?"
-    rf"(?P<route>{'|'.join([*ROUTES.values(), STORAGE])})(?P<number>[0-9]+)(?P<name>/[^/]+)?"
+    rf"(?P<route>{'|'.join([*ROUTES.values(), STORAGE_PATH])})(?P<number>[0-9]+)(?P<name>/[^/]+)?"
 )
-_SIGNED = re.compile(r"X-Expires=(?P<expires>[0-9.]+)&X-Signature=(?P<signature>[0-9a-f]+)")
-_ROUTE_NAMES = {path: name for name, path in ROUTES.items()} | {STORAGE: "storage"}
+_SIGNED_QUERY = re.compile(r"X-Expires=(?P<expires>[0-9.]+)&X-Signature=(?P<signature>[0-9a-f]+)")
+_ROUTE_NAMES = {path: name for name, path in ROUTES.items()} | {STORAGE_PATH: "storage"}
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -106,12 +106,12 @@ class Figshare:
     def _signed_url(self, target: _Target) -> str:
         """Return the storage's URL of `target` with an expiry date and a signature; keep the prefix, if any."""
         prefix = f"/misbehaving/{target.how.value}" if target.how else ""
-        path = f"{prefix}{STORAGE}{target.number}/{quote(self._directory.original_name(target.number))}"
+        path = f"{prefix}{STORAGE_PATH}{target.number}/{quote(self._directory.original_name(target.number))}"
         expires = f"{time.time() + self._signed_for:.6f}"
         return f"{self._url}{path}?X-Expires={expires}&X-Signature={self._signature(path, expires)}"
 
     def _has_valid_signature(self, request: IncomingRequest) -> bool:
-        query = _SIGNED.fullmatch(request.query)
+        query = _SIGNED_QUERY.fullmatch(request.query)
         if query is None:
             return False
         good = hmac.compare_digest(query["signature"], self._signature(request.path, query["expires"]))
@@ -125,7 +125,7 @@ class Figshare:
 def _parse_path(path: str) -> _Target | None:
     """Read a path; return None for one that neither Figshare nor a prefix knows."""
     match = _PATH.fullmatch(path)
-    if match is None or (match["route"] == STORAGE) != (match["name"] is not None):
+    if match is None or (match["route"] == STORAGE_PATH) != (match["name"] is not None):
         return None
     try:
         how = Misbehaviour(match["how"]) if match["how"] else None

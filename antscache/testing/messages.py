@@ -214,7 +214,7 @@ class LabelledFile(msgspec.Struct, frozen=True):
         return plain(416, headers={"Content-Range": f"bytes */{len(self.span)}"})
 
     def has_validator(self, validator: str) -> bool:
-        """Return whether an `If-Range` of `validator` holds: the `ETag` or the date, not weak (RFC 9110, 13.1.5)."""
+        """Return True if an `If-Range` of `validator` holds: the `ETag` or the date, not weak (RFC 9110, 13.1.5)."""
         if validator.startswith("W/"):
             return False
         return validator in {self.labels.get("ETag"), self.labels.get("Last-Modified")}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Misbehaviour(Enum):
     """A way to go wrong; its value is its name in URLs: `/misbehaving/<value>/files/<id>`.
 
-    "Half" and "length" are of what was asked for: of a range, where the request has one.
+    "Half" and "length" refer to the requested bytes: to the range, if the request has one.
     """
 
     # At the routes
@@ -30,7 +30,7 @@ class Misbehaviour(Enum):
     MISSING = "missing"
     """404, for an identifier that exists."""
     UNSATISFIABLE = "unsatisfiable"
-    """416, whatever is asked for."""
+    """416 for every request."""
     BUSY = "busy"
     """429 with `Retry-After: 1`."""
     BUSY_UNTIL = "busy-until"
@@ -89,11 +89,11 @@ class Misbehaviour(Enum):
     RANGE_REFUSED = "range-refused"
     """416, though the range holds bytes."""
     RANGE_ELSEWHERE = "range-elsewhere"
-    """206 that begins at 0, or where 0 was asked for in the range's middle; honestly labelled."""
+    """206 from 0 on, or from the range's middle if the range starts at 0; honestly labelled."""
     RANGE_LYING = "range-lying"
-    """206 labelled as asked, with bytes from half a file further on (from the start again at the end)."""
+    """206 with the requested label, and bytes from half a file further on (from the start again at the end)."""
     RANGE_UNASKED = "range-unasked"
-    """206 with the first half of the file, honestly labelled, whether a range was asked for or not."""
+    """206 with the first half of the file, honestly labelled, also without a requested range."""
     RANGE_OTHER_TOTAL = "range-other-total"
     """206 with the right bytes, but `Content-Range` has a total that is 1,000 too large."""
     RANGE_NO_TOTAL = "range-no-total"
@@ -114,7 +114,7 @@ class Misbehaviour(Enum):
     SLOW = "slow"
     """Not wrong, only unusual: the body comes in five pieces, a tenth of a second apart."""
     GZIP_ENCODED = "gzip-encoded"
-    """`Content-Encoding: gzip` that nobody asked for; the length is that of the encoded bytes."""
+    """`Content-Encoding: gzip` without being requested; the length is that of the encoded bytes."""
     CUT = "cut"
     """The right `Content-Length`, half the body, and the connection is closed."""
     CUT_CHUNKED = "cut-chunked"
@@ -168,7 +168,7 @@ class Schedule:
             self._advance(number, iter(hows))
 
     def is_set(self, number: str) -> bool:
-        """Return whether anything is left for `number`."""
+        """Return True if a misbehaviour, or a turn to behave, is left for `number`."""
         return number in self._due
 
     def take(self, number: str, possible: Container[Misbehaviour | None]) -> Misbehaviour | None:

@@ -120,7 +120,7 @@ class Server(TCPServer):
         super().shutdown_request(request)
 
     def _serve_client(self, connection: socket.socket, client: tuple[str, int]) -> None:
-        """Answer until one side closes. Suppress the network's errors only: others are the stand-in's own."""
+        """Answer until one side closes. Suppress errors of the network only: any other is a defect of the stand-in."""
         try:
             with suppress(ConnectionError, ssl.SSLError):
                 _begin_tls(connection)

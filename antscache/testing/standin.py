@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from antscache.testing.ledger import Request
     from antscache.testing.misbehaviour import Misbehaviour
 
-DEFAULT_SIZE = 2_000_000
+DEFAULT_FILE_BYTES = 2_000_000
 _DOWNLOAD_STATUSES = (200, 206)
 
 
@@ -55,7 +55,7 @@ class StandIn:
         files: Mapping[str, str] | None = None,
         *,
         contents: Mapping[str, bytes | Path] | None = None,
-        size: int = DEFAULT_SIZE,
+        size: int = DEFAULT_FILE_BYTES,
         sizes: Mapping[str, int] | None = None,
         port: int = 0,
         rate: float | None = None,
@@ -169,12 +169,12 @@ def catalog_files() -> dict[str, str]:
     If releases name an identifier differently, take the name in the first manifest by file name.
 
     Raises:
-        msgspec.DecodeError: a file there is no manifest.
+        msgspec.DecodeError: a file there is not a manifest.
     """
-    found: dict[str, str] = {}
-    for path in sorted(catalog.SHIPPED.glob("*.json")):
+    files: dict[str, str] = {}
+    for path in sorted(catalog.SHIPPED_DIRECTORY.glob("*.json")):
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
         for entry in fetchable(manifest.entries):
             if entry.identifier is not None:
-                found.setdefault(figshare_number(entry.identifier), entry.file)
-    return found
+                files.setdefault(figshare_number(entry.identifier), entry.file)
+    return files

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LAST_MODIFIED = "Fri, 11 Mar 2022 09:30:00 GMT"
-_CHANGED = "Sat, 12 Mar 2022 10:00:00 GMT"  # the date of other bytes under the same identifier
+_CHANGED_LAST_MODIFIED = "Sat, 12 Mar 2022 10:00:00 GMT"  # the date of other bytes under the same identifier
 _READ_BYTES = 1 << 20  # of a given file at a time
 
 
@@ -60,8 +60,8 @@ class Storage:
             OSError: the file cannot be written or read.
         """
         sound = self._labelled_file(number, None)
-        asked = _asked_positions(request, sound)
-        possible = possible_misbehaviours(asked)
+        positions = _requested_positions(request, sound)
+        possible = possible_misbehaviours(positions)
         how = self._schedule.take(number, possible) if always is None else always
         if how is None or how not in possible:
             return _sound_answer(request, sound), None
@@ -70,7 +70,7 @@ class Storage:
             [body] = answer.body
             return (BODY_FAULTS[how](answer, body) if isinstance(body, Span) else answer), how
         if how in RANGE_FAULTS:
-            return RANGE_FAULTS[how](sound, asked or range(0)), how
+            return RANGE_FAULTS[how](sound, positions or range(0)), how
         return _sound_answer(request, self._labelled_file(number, how)), how
 
     def _labelled_file(self, number: str, how: Misbehaviour | None) -> LabelledFile:
@@ -88,11 +88,14 @@ class Storage:
         }
         tag = LABEL_FAULTS[how](held.md5) if how is not None and how in LABEL_FAULTS else f'"{held.md5}"'
         if tag is not None:
-            labels |= {"ETag": tag, "Last-Modified": _LAST_MODIFIED if held.md5 == sound.md5 else _CHANGED}
+            labels |= {
+                "ETag": tag,
+                "Last-Modified": _LAST_MODIFIED if held.md5 == sound.md5 else _CHANGED_LAST_MODIFIED,
+            }
         return LabelledFile(number, Span(held.path, 0, held.size), labels)
 
 
-def _asked_positions(request: IncomingRequest, file: LabelledFile) -> range | None:
+def _requested_positions(request: IncomingRequest, file: LabelledFile) -> range | None:
     """Return the positions of the request's range; None without one, or if its `If-Range` is of another file."""
     if request.range is None or (request.if_range is not None and not file.has_validator(request.if_range)):
         return None
@@ -100,10 +103,10 @@ def _asked_positions(request: IncomingRequest, file: LabelledFile) -> range | No
 
 
 def _sound_answer(request: IncomingRequest, file: LabelledFile) -> Answer:
-    asked = _asked_positions(request, file)
-    if asked is None:
+    positions = _requested_positions(request, file)
+    if positions is None:
         return file.whole()
-    return file.part(asked) if asked else file.no_part()
+    return file.part(positions) if positions else file.no_part()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class StorageDirectory:
         self.files = {**_names_of(contents), **files}
         useless = sorted(sizes.keys() - (self.files.keys() - contents.keys()))
         if useless:
-            raise ValueError(f"a size for what is not made: {', '.join(useless)}")
+            raise ValueError(f"sizes are only for files that are made up, and not for {', '.join(useless)}")
         self._contents = dict(contents)
         self._size = size
         self._sizes = dict(sizes)
@@ -159,9 +162,9 @@ class StorageDirectory:
             KeyError: there is no such identifier.
             OSError: the file cannot be written, or the given one cannot be read.
         """
-        found = self._stored.get((number, how))
-        if found is not None:
-            return found
+        stored = self._stored.get((number, how))
+        if stored is not None:
+            return stored
         with self._locks[number]:
             if (number, how) not in self._stored:
                 self._stored[number, how] = self._make_sound(number) if how is None else self._make_wrong(number, how)

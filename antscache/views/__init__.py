@@ -1,7 +1,7 @@
-"""Names back onto blobs: a view gives a release its own names for the bytes it asks for.
+"""Views: directories in which a release finds its files by their own names, each linked to a blob.
 
 views.py       make, find and materialise views
-inventory.py   what is held of which release, where, and what it costs
+inventory.py   list the files that are held of each release, their places and sizes
 links.py       make and remove names, one by one
 """
 

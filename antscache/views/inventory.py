@@ -1,4 +1,4 @@
-"""What is held of which release, and what each release costs."""
+"""The files that are held of each release: their places, and the space that they take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import fetchable, home_directory, select, union
+from antscache.core import fetchable, home_directory, merge_selections, select
 from antscache.errors import StoreError
 from antscache.formats import inspect
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseUsage:
-    """What is held of a release in use; sizes in bytes.
+    """The space that the held files of a release in use take. Sizes are in bytes.
 
     Attributes:
-        size: of all of it: what it costs alone.
-        own: what of it no other release in use shares.
-        shared: what of it others share.
-        below: what of it lower caches have, and costs nothing here.
+        release: in use.
+        entries: the number of its selected entries.
+        present: the number of those that are held.
+        size: the size of all its blobs, as if no other release shared them.
+        own: the size of its blobs that no other release in use shares.
+        shared: the size of its blobs that other releases in use share.
+        below: the size of its blobs that only lower caches have, and that take no space here.
+        home: its view.
     """
 
     release: Release
@@ -41,11 +45,12 @@ class ReleaseUsage:
 
 @dataclass(frozen=True, slots=True)
 class EntryLocation:
-    """An entry that can be fetched, and what is known of its file.
+    """An entry that can be fetched, and its file.
 
     Attributes:
-        path: where a view has it, whole; None where none has.
-        digest: as it is recorded, and its `size` in bytes; None where nothing is.
+        digest: the recorded digest; None without a record.
+        size: the recorded size in bytes; None without a record.
+        path: the whole file in a view; None if no view has it.
     """
 
     release: Release
@@ -59,7 +64,7 @@ class EntryLocation:
 
 
 def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-    """Return each entry of `manifest`, and whether its bytes are held."""
+    """Return each entry of `manifest` with its status: present, missing, or unavailable, if it can never be fetched."""
     state = root.present_state(fetchable(manifest.entries))
     return tuple(
         (entry, "unavailable" if entry.identifier is None else "present" if state.blob(entry) else "missing")
@@ -68,9 +73,9 @@ def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]
 
 
 def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
-    """Return each entry of `manifest` that can be fetched, and where its file is in a view, here or in a lower cache.
+    """Return each entry of `manifest` that can be fetched, with the path of its whole file in a view.
 
-    Whether the file is whole is told by its size.
+    The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not read.
     """
     release = manifest.release
     directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
@@ -78,7 +83,7 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
         record = root.store.record(identifier)
         paths = (directory / entry.file for directory in directories)
-        path = next((each for each in paths if record and _size_at(each) == record.size), None)
+        path = next((path for path in paths if record and _file_size(path) == record.size), None)
         digest, size = (record.digest, record.size) if record else (None, None)
         return EntryLocation(release, entry.kind, entry.name, entry.file, identifier, digest, size, path)
 
@@ -86,9 +91,10 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
 
 
 def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
-    """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`, as a container may have it.
+    """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`; None if there is none.
 
-    It is whole, and has the bytes that are recorded, if any are. None if there is no such file.
+    A container may mount that home. A valid copy has the form that its name says, and the recorded bytes if there is a
+    record.
 
     Raises:
         ManifestError: the release has no such entry, or cannot fetch it.
@@ -105,21 +111,24 @@ def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> 
 
 
 def usages(root: Root) -> tuple[ReleaseUsage, ...]:
-    """Return what is held of each release in use, here or in a lower cache alone; that costs nothing here."""
-    found = {usage.release: usage for usage in _usages_in(root.store)}
+    """Return the usage of each release in use here or in a lower cache, sorted by release.
+
+    A release that is in use in a lower cache alone takes no space here.
+    """
+    by_release = {usage.release: usage for usage in _usages_in(root.store)}
     for lower in root.store.lowers:
-        with suppress(StoreError):  # it is as good as not there
+        with suppress(StoreError):  # a lower cache that cannot be read is passed over
             for usage in _usages_in(lower):
-                found.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
-    return tuple(sorted(found.values(), key=lambda usage: usage.release))
+                by_release.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
+    return tuple(sorted(by_release.values(), key=lambda usage: usage.release))
 
 
 def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
-    """What is held of each release in use in `store`."""
-    selected = {release: union(store.refs.selections(release)) for release in store.refs.releases()}
-    held = {release: store.present_state(entries).held_of(entries) for release, entries in selected.items()}
+    """Return the usage of each release in use in `store`."""
+    selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
+    held = {release: store.present_state(entries).held_entries(entries) for release, entries in selected.items()}
     blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
-    users = Counter(blob for each in blobs.values() for blob in each)
+    users = Counter(blob for of_release in blobs.values() for blob in of_release)
     here = {blob for blob in users if not store.lowers or store.owns(blob)}
     return tuple(
         ReleaseUsage(
@@ -136,8 +145,8 @@ def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
     )
 
 
-def _size_at(path: Path) -> int | None:
-    """How many bytes the file at `path` has; None if there is none."""
+def _file_size(path: Path) -> int | None:
+    """Return the size of the file at `path` in bytes; None if there is none."""
     try:
         return path.stat().st_size
     except OSError:

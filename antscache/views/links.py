@@ -1,12 +1,12 @@
-"""Views: names back onto blobs.
+"""Links: the names in a view or a home, each made from a blob.
 
     <home>/.keras/ANTsXNet/<file>     antspynet's data and networks
     <home>/.antspy/<file>             antspyx's example files
 
 A view is derived and can be made again. A link is made under a random name and renamed into place, so that a reader
-sees the old file or the new one, never none, never a part, never a dangling link. Inside the root a link is a reflink
-where the filesystem has it, else a hard link, else a relative symlink; towards a lower cache an absolute symlink.
-Outside, nothing points out of the home: a reflink, a hard link, or a copy.
+sees the old file or the new one, never none, never a part, never a dangling link. In a view a link is a reflink where
+the filesystem has it, else a hard link, else a relative symlink; to a blob of a lower cache it is an absolute symlink.
+In somebody's home nothing points out of the home: a reflink, a hard link, or a copy.
 """
 
 from __future__ import annotations
@@ -31,26 +31,29 @@ if TYPE_CHECKING:
 
     from antscache.config import LinkMode
 
-    Make = Callable[[Path, Path], None]
+    LinkMaker = Callable[[Path, Path], None]
 
-# Of what is not supported, what will not be otherwise for the next file: the filesystem of the directory does not know
-# the mode. That a blob is on another filesystem (EXDEV) says nothing about the next blob.
-UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
-ABANDONED = 24 * 60 * 60  # seconds after which a name that is being made is nobody's
-NOTHING: Mapping[str, Path] = {}
-_STAGED = re.compile("[0-9a-f]{32}")  # as disk.temporary makes them; no file of a release is called so
-INSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")
-OUTSIDE: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")
+# These errors say that the directory's filesystem does not know the link mode, so that it fails for every file. Other
+# errors of `disk.UNSUPPORTED_ERRNOS` may concern one blob alone: EXDEV says that this one is on another filesystem.
+MODE_UNKNOWN_ERRNOS = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
+STALE_LINK_SECONDS = 24 * 60 * 60  # after this time the process that was making a name is taken for dead
+COPY_CHUNK_BYTES = 1 << 20
+VIEW_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "symlink")  # the best first
+HOME_LINK_MODES: tuple[LinkMode, ...] = ("reflink", "hardlink", "copy")  # the best first; none points out of the home
+_NO_FILES: Mapping[str, Path] = {}
+_STAGED = re.compile("[0-9a-f]{32}")  # as disk.temporary_path makes them; no file of a release is called so
 
 
 @dataclass(slots=True)
 class Linked:
-    """What linking did: how many names were made in which mode, and how many were right already.
+    """The result of linking.
 
     Attributes:
-        below: how many names were made that lead into a lower cache.
-        lost: the names whose blob, or the directory, was not there any more.
-        refusal: why a mode that would have shared the bytes better was not used, if it was not.
+        modes: the number of names that were made in each mode.
+        below: the number of names that were made as links to blobs of a lower cache.
+        intact: the number of names that were right already.
+        lost: the names that could not be made, because their blob or the directory was gone.
+        refusal: why a better mode was not used; None if the best one was.
     """
 
     modes: Counter[LinkMode] = field(default_factory=Counter)
@@ -65,18 +68,20 @@ def link_view(
     files: Mapping[str, Path],
     modes: Sequence[LinkMode],
     *,
-    below: Mapping[str, Path] = NOTHING,
+    below: Mapping[str, Path] = _NO_FILES,
     shared: Path | None = None,
 ) -> Linked:
-    """Make each name of `files` in a view's `directory` lead to its blob. The names are ours and may be replaced.
+    """Make each name of `files` in a view's `directory` lead to its blob. These names are ours and may be replaced.
+
+    Names whose blob or directory disappears meanwhile are returned as lost.
 
     Args:
         directory: made if it is not there.
-        files: file name -> the blob's path.
-        modes: how to link, the best first; the first that the filesystem does is used.
-        below: more names, whose blobs are in a lower cache: they become absolute symlinks to there.
-        shared: the root that `directory` is below, if a group shares it: modes are what members need, and no directory
-            on the way is a link.
+        files: the path of the blob for each file name.
+        modes: the link modes, the best first; the first one that works is used.
+        below: the same for more names, whose blobs are in a lower cache: they become absolute symlinks.
+        shared: the root that `directory` is below, if a group shares it: then files and directories get the modes that
+            its members need, and no directory on the way may be a link.
 
     Raises:
         ViewError: the disk refused, or no mode works here.
@@ -84,29 +89,31 @@ def link_view(
     linked = Linked()
     with _view_errors(directory):
         disk.make_directory(directory, shared)
-        usable = {mode: MAKE[mode] for mode in modes}
+        makers = {mode: LINK_MAKERS[mode] for mode in modes}
         for name, blob in (*files.items(), *below.items()):
             path = directory / name
             if _leads_to(path, blob, ours=True):
                 linked.intact += 1
             elif name in below:
-                linked.below += _made(linked, path, blob, partial(_link_below, path, blob))
+                linked.below += _try_to_make(linked, path, blob, partial(_link_below, path, blob))
             else:
-                _made(linked, path, blob, partial(_link, path, blob, usable, linked, shared=shared is not None))
+                _try_to_make(linked, path, blob, partial(_link, path, blob, makers, linked, shared=shared is not None))
     return linked
 
 
 def link_home(
-    directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], *, below: Mapping[str, Path] = NOTHING
+    directory: Path, files: Mapping[str, Path], modes: Sequence[LinkMode], *, below: Mapping[str, Path] = _NO_FILES
 ) -> Linked:
-    """Give each name of `files` in `directory`, which is somebody's home, the bytes of its blob, and nothing else.
+    """Give each name of `files` in `directory`, which is in somebody's home, the bytes of its blob.
+
+    Files of other names stay as they are. A name that has the right bytes already is kept.
 
     Args:
-        directory: made if it is not there. What has other names in it stays.
-        files: file name -> the blob's path.
-        modes: how to link, the best first; the first that the filesystem does is used.
-        below: more names, whose blobs are in a lower cache: they are cloned or copied, because a hard link would change
-            a lower cache, and be changed with it.
+        directory: made if it is not there.
+        files: the path of the blob for each file name.
+        modes: the link modes, the best first; the first one that works is used.
+        below: the same for more names, whose blobs are in a lower cache: these are cloned or copied, because a hard
+            link would change the lower cache, and be changed with it.
 
     Raises:
         ViewError: a name is taken by other bytes (nothing was changed), the disk refused, or no mode works here.
@@ -118,20 +125,22 @@ def link_home(
         wanted = {name: blob for name, blob in named.items() if not _leads_to(directory / name, blob, ours=False)}
         linked.intact = len(named) - len(wanted)
         _refuse_if_taken(directory, wanted)
-        usable = {mode: MAKE[mode] for mode in modes}
-        apart: dict[LinkMode, Make] = {mode: make for mode, make in usable.items() if mode != "hardlink"}
+        makers = {mode: LINK_MAKERS[mode] for mode in modes}
+        makers_below: dict[LinkMode, LinkMaker] = {mode: make for mode, make in makers.items() if mode != "hardlink"}
         for name, blob in wanted.items():
             path = directory / name
-            _made(linked, path, blob, partial(_link, path, blob, apart if name in below else usable, linked))
+            _try_to_make(
+                linked, path, blob, partial(_link, path, blob, makers_below if name in below else makers, linked)
+            )
     return linked
 
 
-def _made(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> bool:
-    """Make a name; where its blob or its directory has gone meanwhile, note it as lost and return False."""
+def _try_to_make(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> bool:
+    """Make a name; if its blob or its directory has gone meanwhile, note the name as lost and return False."""
     try:
         make()
     except FileNotFoundError:
-        if blob.exists() and path.parent.exists():  # a directory is taken away with the last name in it
+        if blob.exists() and path.parent.exists():  # a removal takes the directory away with the last name in it
             raise
         linked.lost.append(path.name)
         return False
@@ -140,24 +149,29 @@ def _made(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> b
 
 @contextmanager
 def _view_errors(directory: Path) -> Iterator[None]:
-    """Turn an OSError into a ViewError: names could not be made in `directory`."""
+    """Turn an OSError into a ViewError: "cannot link into `directory`"."""
     try:
         yield
     except OSError as error:
         raise ViewError(
             f"cannot link into {directory}: {error.strerror or error}",
-            hint="see that there is space and that you may write there, then run the command again",
+            hint="check that there is space and that you may write there, then run the command again",
         ) from error
 
 
 def missing(directory: Path, files: Mapping[str, Path]) -> list[str]:
-    """Return the names of `files` that do not lead to the bytes of their blob in `directory`, which is a view's."""
+    """Return the names of `files` that do not lead to the bytes of their blob in a view's `directory`."""
     return [name for name, blob in files.items() if not _leads_to(directory / name, blob, ours=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """What unlinking did: the names that are gone, and the files that stay, as paths in the home."""
+    """The result of unlinking.
+
+    Attributes:
+        gone: the names that were removed.
+        kept: the files that stay, as paths in the home.
+    """
 
     gone: tuple[str, ...]
     kept: tuple[str, ...]
@@ -171,17 +185,17 @@ def unlink(
     dry_run: bool = False,
     shared: Path | None = None,
 ) -> Unlinked:
-    """The names of `files` that are ours are gone from `within` a view's `home`, and what is empty then.
+    """Remove those names of `files` that are ours from the directory `within` a view's `home`, and empty directories.
 
-    What else is in the home stays: files of others, names that have other bytes, and names that another member of a
-    shared root made.
+    Everything else in the home stays: files of other names, names that lead to other bytes, and names that another
+    member of a shared root made.
 
     Args:
         home: it need not be there.
         within: the directory of the names, relative to `home`.
-        files: file name -> its blob, which need not be there; None where nobody knows which it was.
+        files: the path of the blob for each file name, which need not be there; None where the blob is unknown.
         dry_run: change nothing.
-        shared: as for `link`.
+        shared: as for `link_view`.
 
     Raises:
         ViewError: the disk refused.
@@ -204,13 +218,13 @@ def unlink(
         names = {str(within / name) for name in gone}
         kept = [path for path in _files_in(home) if path not in names]
     except OSError as error:
-        hint = "see that you may write there, then run the command again"
+        hint = "check that you may write there, then run the command again"
         raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
     return Unlinked(tuple(sorted(gone)), tuple(sorted(kept)))
 
 
 def _files_in(home: Path) -> Iterator[str]:
-    """What is in `home` at any depth and no directory, but for names being made."""
+    """Yield each file and link in `home` at any depth, as a path in it, without names that are being made."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -224,14 +238,14 @@ def _files_in(home: Path) -> Iterator[str]:
 
 
 def _is_ours(path: Path, blob: Path | None) -> bool:
-    """Whether a name was made by `link`: it leads to its blob, wherever that was found then, or to nothing any more."""
+    """Return True if antscache made the name `path`: it leads to its blob, in any cache, or is a broken link."""
     if path.is_symlink() and (not path.exists() or (blob is not None and path.readlink().name == blob.name)):
         return True
     return blob is not None and _leads_to(path, blob, ours=True)
 
 
 def _may_remove(path: Path) -> bool:
-    """Whether the name is ours to remove, where only owners do that: the file's and the directory's."""
+    """Return True if you may remove `path` from a directory in which only the owners of it and of the file may."""
     try:
         owners = (path.lstat().st_uid, path.parent.stat().st_uid, 0)
     except FileNotFoundError:
@@ -240,10 +254,10 @@ def _may_remove(path: Path) -> bool:
 
 
 def drop_dangling(directory: Path, names: Iterable[str]) -> None:
-    """None of `names` in `directory` is a link to a blob that is gone.
+    """Remove those of `names` in `directory` that are symlinks to a blob that is gone.
 
     Raises:
-        ViewError: the disk refused.
+        ViewError: the disk refused, or another user made the link.
     """
     for name in names:
         path = directory / name
@@ -251,56 +265,57 @@ def drop_dangling(directory: Path, names: Iterable[str]) -> None:
             if path.is_symlink() and not path.exists():
                 path.unlink(missing_ok=True)
         except PermissionError:
-            raise _owned(path, "leads nowhere") from None
+            raise _made_by_another(path, "is a broken link") from None
         except OSError as error:
-            hint = "see that you may write there, then run the command again"
-            raise ViewError(f"cannot remove {path}, which leads nowhere: {error.strerror}", hint=hint) from error
+            hint = "check that you may write there, then run the command again"
+            raise ViewError(f"cannot remove the broken link {path}: {error.strerror}", hint=hint) from error
 
 
-def _owned(path: Path, what: str) -> ViewError:
+def _made_by_another(path: Path, problem: str) -> ViewError:
     owner = disk.owner_of(path)
     return ViewError(
-        f"{path} {what}, and is {owner}'s: only its owner replaces or removes it",
-        hint=f"ask {owner} to prefetch the release again, or to remove that name; then run the command again",
+        f"{path} {problem} and belongs to {owner}: only its owner can replace or remove it",
+        hint=f"ask {owner} to prefetch the release again, or to remove that file; then run the command again",
     )
 
 
 def stale_links(views: Path) -> list[Path]:
-    """The names that were being made in any view when their process was killed, a day ago or longer."""
-    found = []
+    """Return the names that were being made in any view when their process was killed, a day ago or longer."""
+    stale = []
     for home in map(home_directory, PACKAGES):
         for directory in views.glob(f"*/{home}"):
             with suppress(FileNotFoundError, NotADirectoryError):
                 disk.refuse_links(directory, views)
                 with os.scandir(directory) as entries:
                     staged = [directory / entry.name for entry in entries if _STAGED.fullmatch(entry.name)]
-                found += [path for path in staged if _is_abandoned(path)]
-    return sorted(found)
+                stale += [path for path in staged if _is_stale(path)]
+    return sorted(stale)
 
 
-def _is_abandoned(staged: Path) -> bool:
-    """Not by the time of change, which is the blob's."""
+def _is_stale(staged: Path) -> bool:
+    """Return True if `staged` was made long ago, by its ctime: its mtime is that of the blob."""
     try:
-        return abs(time.time() - staged.lstat().st_ctime) > ABANDONED
+        return abs(time.time() - staged.lstat().st_ctime) > STALE_LINK_SECONDS
     except FileNotFoundError:
         return False
 
 
 def _leads_to(path: Path, blob: Path, *, ours: bool) -> bool:
-    """Whether `path` has the bytes of `blob`: the same file, or a clone that nobody has written to since.
+    """Return True if `path` has the bytes of `blob`.
 
-    In a directory that is not ours the bytes are compared.
+    In a view (`ours`) it has if it is the same file, or a clone that nobody has written to since. In somebody's home a
+    symlink does not count, and the bytes of another file are compared.
     """
     try:
-        there, expected = path.stat(), blob.stat()
+        status, expected = path.stat(), blob.stat()
     except OSError:
         return False
-    if os.path.samestat(there, expected):
+    if os.path.samestat(status, expected):
         return ours or not path.is_symlink()
-    if there.st_size != expected.st_size or path.is_symlink():
+    if status.st_size != expected.st_size or path.is_symlink():
         return False
     if ours:
-        return there.st_mtime_ns == expected.st_mtime_ns
+        return status.st_mtime_ns == expected.st_mtime_ns
     import filecmp
 
     return filecmp.cmp(path, blob, shallow=False)
@@ -316,37 +331,37 @@ def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
         )
 
 
-def _link(path: Path, blob: Path, modes: dict[LinkMode, Make], linked: Linked, *, shared: bool = False) -> None:
-    """Make `path` lead to `blob` in the first of `modes` that works; those that cannot work here are taken out."""
-    if not modes:
+def _link(path: Path, blob: Path, makers: dict[LinkMode, LinkMaker], linked: Linked, *, shared: bool = False) -> None:
+    """Make `path` lead to `blob` by the first of `makers` that works; drop those that cannot work in this directory."""
+    if not makers:
         raise ViewError(
-            f"{blob} is in a lower cache, which nothing is hard-linked to", hint="link with --mode auto, or copy"
+            f"{blob} is in a lower cache, and a hard link would change it", hint="link with --mode auto or --mode copy"
         )
-    staged = disk.temporary(path.parent)
-    for mode, make in tuple(modes.items()):
+    staged = disk.temporary_path(path.parent)
+    for mode, make in tuple(makers.items()):
         try:
             make(blob, staged)
             if shared and mode == "reflink":  # a hard link has its blob's mode
-                staged.chmod(disk.READ_ONLY)
+                staged.chmod(disk.READ_ONLY_MODE)
         except OSError as error:
             with suppress(FileNotFoundError):
                 staged.unlink()
-            if error.errno not in disk.UNSUPPORTED:
+            if error.errno not in disk.UNSUPPORTED_ERRNOS:
                 raise
             linked.refusal = f"{mode} refused: {error.strerror}"
-            if error.errno in UNKNOWN:
-                del modes[mode]
+            if error.errno in MODE_UNKNOWN_ERRNOS:
+                del makers[mode]
             continue
-        _put(staged, path)
+        _rename_into_place(staged, path)
         linked.modes[mode] += 1
         return
     raise ViewError(
-        f"cannot link {path} to {blob}: {linked.refusal}", hint="it does not work here; try --link-mode auto"
+        f"cannot link {path} to {blob}: {linked.refusal}", hint="use --link-mode auto, or another filesystem"
     )
 
 
-def _put(staged: Path, path: Path) -> None:
-    """`staged` has the name `path` now, and no other.
+def _rename_into_place(staged: Path, path: Path) -> None:
+    """Rename `staged` to `path`, so that the random name is gone.
 
     Raises:
         ViewError: another member of a shared root has that name.
@@ -357,21 +372,21 @@ def _put(staged: Path, path: Path) -> None:
     except PermissionError:
         if not os.path.lexists(path):
             raise
-        raise _owned(path, "leads elsewhere") from None
+        raise _made_by_another(path, "does not lead to the right file") from None
     finally:
         with suppress(FileNotFoundError):  # renaming a hard link onto its own file leaves both names
             staged.unlink()
 
 
 def _reflink(blob: Path, staged: Path) -> None:
-    """A clone that shares the blob's bytes on disk and can be written to without changing it."""
-    descriptor = disk.create(staged, disk.READ_ONLY)
+    """Make a clone: it shares the blob's bytes on disk, and a write to it does not change the blob."""
+    descriptor = disk.create(staged, disk.READ_ONLY_MODE)
     try:
         with blob.open("rb") as source:
             disk.clone(source.fileno(), descriptor)
     finally:
         os.close(descriptor)
-    _same_time(blob, staged)
+    _copy_mtime(blob, staged)
 
 
 def _hardlink(blob: Path, staged: Path) -> None:
@@ -379,34 +394,34 @@ def _hardlink(blob: Path, staged: Path) -> None:
 
 
 def _symlink(blob: Path, staged: Path) -> None:
-    """Relative, so that a root can be moved."""
+    """Make a relative symlink, so that a root can be moved."""
     staged.symlink_to(os.path.relpath(blob, staged.parent.resolve()))
 
 
 def _link_below(path: Path, blob: Path) -> None:
-    """Make `path` lead to `blob` of a lower cache, which stays where it is, wherever the root goes: so absolutely."""
-    staged = disk.temporary(path.parent)
+    """Make `path` an absolute symlink to `blob` of a lower cache, which stays where it is if the root is moved."""
+    staged = disk.temporary_path(path.parent)
     staged.symlink_to(blob)
-    _put(staged, path)
+    _rename_into_place(staged, path)
 
 
 def _copy(blob: Path, staged: Path) -> None:
     import shutil
 
-    with os.fdopen(disk.create(staged, disk.READ_ONLY), "wb") as target, blob.open("rb") as source:
-        shutil.copyfileobj(source, target, 1 << 20)
+    with os.fdopen(disk.create(staged, disk.READ_ONLY_MODE), "wb") as target, blob.open("rb") as source:
+        shutil.copyfileobj(source, target, COPY_CHUNK_BYTES)
         target.flush()
         os.fsync(target.fileno())
-    _same_time(blob, staged)
+    _copy_mtime(blob, staged)
 
 
-def _same_time(blob: Path, staged: Path) -> None:
-    """Give a clone its blob's time of change, by which it is recognised as untouched."""
-    found = blob.stat()
-    os.utime(staged, ns=(found.st_mtime_ns, found.st_mtime_ns))
+def _copy_mtime(blob: Path, staged: Path) -> None:
+    """Give a clone or copy the mtime of its blob, by which it is later recognised as unchanged."""
+    status = blob.stat()
+    os.utime(staged, ns=(status.st_mtime_ns, status.st_mtime_ns))
 
 
-MAKE: dict[LinkMode, Make] = {
+LINK_MAKERS: dict[LinkMode, LinkMaker] = {
     "reflink": _reflink,
     "hardlink": _hardlink,
     "symlink": _symlink,

@@ -1,4 +1,4 @@
-"""Make, find and copy views: directories in the shape of a home, with a release's names for the bytes it asks for."""
+"""Make, find and copy views: directories in the shape of a home, with the names that a release gives its files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Manifest, PresentState, select, union
+from antscache.core import Manifest, PresentState, merge_selections, select
 from antscache.errors import StoreError, ViewError
 from antscache.views import links
 
@@ -27,8 +27,8 @@ class View:
 
     Attributes:
         home: a directory in the shape of a home.
-        selected: how many files belong in it.
-        missing: the names of those that are not there.
+        selected: the number of files that belong in it.
+        missing: the names of those that are missing.
     """
 
     home: Path
@@ -37,26 +37,26 @@ class View:
 
 
 def find_view(root: Root, release: Release) -> View:
-    """Find the view of `release`, in `root` or a lower cache.
+    """Find the view of `release`: in `root`, else in the first lower cache that holds files of it.
 
     Raises:
         ViewError: nothing of the release is held.
-        StoreError: the root cannot be read.
+        StoreError: the root cannot be read, and no lower cache has the release.
     """
-    refused = None
+    first_error = None
     for store in (root.store, *root.store.lowers):
         try:
-            if found := view_in(store, release):
-                return found
+            if view := view_in(store, release):
+                return view
         except StoreError as error:  # noqa: PERF203
-            refused = refused or error
-    raise refused or _nothing_held(root, release)
+            first_error = first_error or error
+    raise first_error or _nothing_held(root, release)
 
 
 def view_in(store: Store, release: Release) -> View | None:
-    """Return the view of `release` in `store`; None if nothing of it is held for it there."""
-    entries = union(store.refs.selections(release))
-    held = store.present_state(entries).held_of(entries)
+    """Return the view of `release` in `store`; None if none of its files is held."""
+    entries = merge_selections(store.refs.selections(release))
+    held = store.present_state(entries).held_entries(entries)
     if not held:
         return None
     home = store.layout.view(release)
@@ -67,11 +67,15 @@ def view_in(store: Store, release: Release) -> View | None:
 
 
 def home_below(root: Root, plan: Plan) -> Path | None:
-    """Return the view of a lower cache that has all of `plan`, if there is one."""
+    """Return the home of a lower cache's view that has all files of `plan`; None if there is none."""
     for lower in root.store.lowers:
-        with suppress(StoreError):  # it is as good as not there
+        with suppress(StoreError):  # a lower cache that cannot be read is passed over
             view = view_in(lower, plan.release)
-            if view and not view.missing and set(plan.entries) <= set(union(lower.refs.selections(plan.release))):
+            if (
+                view
+                and not view.missing
+                and set(plan.entries) <= set(merge_selections(lower.refs.selections(plan.release)))
+            ):
                 return view.home
     return None
 
@@ -79,70 +83,81 @@ def home_below(root: Root, plan: Plan) -> Path | None:
 def selected_entries(
     root: Root, release: Release, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
 ) -> tuple[Entry, ...]:
-    """Return what is selected of `release`, in `root` or a lower cache: of it, the entries of these names and kinds.
+    """Return the selected entries of `release`, in `root` or else in a lower cache.
+
+    Args:
+        root: to look in.
+        release: in use.
+        names: only entries of these names; without any, of all names.
+        kinds: only entries of these kinds; without any, of all kinds.
 
     Raises:
-        ViewError: nothing is.
-        ManifestError: nothing of such a name is.
-        StoreError: the root cannot be read.
+        ViewError: nothing of the release is selected.
+        ManifestError: no selected entry has such a name.
+        StoreError: the root cannot be read, and no lower cache has the release.
     """
-    refused = None
+    first_error = None
     for store in (root.store, *root.store.lowers):
         try:
-            if entries := union(store.refs.selections(release)):
+            if entries := merge_selections(store.refs.selections(release)):
                 return select(Manifest(release, entries), names, kinds)
         except StoreError as error:  # noqa: PERF203
-            refused = refused or error
-    raise refused or _nothing_held(root, release)
+            first_error = first_error or error
+    raise first_error or _nothing_held(root, release)
 
 
 def make_view(root: Root, release: Release, entries: Iterable[Entry] = (), state: PresentState | None = None) -> Linked:
-    """Link what is selected of `release` and held in the release's view, and have the index say so.
+    """Link the selected files of `release` that are held into its view, and bring the index up to date.
+
+    Names in the view that lead to a blob that is gone are removed.
 
     Args:
         root: of the view.
         release: in use.
-        entries: those of them that are to be there afterwards; what is not held is named in the result as lost.
-        state: of `entries`, where it was read a moment ago; what else is selected is read now.
+        entries: the entries that must be in the view afterwards; the result names those that are not held as lost.
+        state: of `entries`, if it was read a moment ago; the state of other selected entries is read now.
 
     Raises:
-        StoreError, ViewError: the disk refused.
+        StoreError: a selection cannot be read, or the disk refused to write the index.
+        ViewError: the disk refused to link.
     """
     store, entries = root.store, frozenset(entries)
-    selected = union(store.refs.selections(release))
+    selected = merge_selections(store.refs.selections(release))
     unread = [entry for entry in selected if state is None or entry not in entries]
-    held = (state or PresentState()).and_state(store.present_state(unread)).held_of(selected)
+    held = (state or PresentState()).merged_with(store.present_state(unread)).held_entries(selected)
     directory = root.layout.directory_in_view(release)
     here, below = files_of(store, held)
     mode = root.settings.link_mode
-    modes: tuple[LinkMode, ...] = links.INSIDE if mode == "auto" else (mode,)
+    modes: tuple[LinkMode, ...] = links.VIEW_LINK_MODES if mode == "auto" else (mode,)
     linked = links.link_view(directory, here, modes, below=below, shared=root.layout.shared_root)
     links.drop_dangling(directory, {entry.file for entry in selected} - here.keys() - below.keys())
     linked.lost += sorted({entry.file for entry in entries} - here.keys() - below.keys())
-    if not store.index.says(release, held):
+    if not store.index.is_current(release, held):
         store.index.update()
     return linked
 
 
 def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
-    """Give `directory` the files of `entries`, so that nothing there points out of it. What else is there is kept.
+    """Put the files of `entries` into `directory`, which is in somebody's home, so that nothing points out of it.
+
+    Other files in `directory` stay as they are.
 
     Raises:
-        ViewError: a file is not held, a name in `directory` is taken by other bytes (nothing was changed then), or the
+        ViewError: a file is not held, or a name in `directory` is taken by other bytes, and nothing was changed; or the
             disk refused.
         StoreError: the root cannot be read.
     """
     store = root.store
-    held = store.present_state(entries).held_of(entries)
+    held = store.present_state(entries).held_entries(entries)
     if len(held) < len(entries):  # an interrupted garbage collection may have left them in the trash
         store.restore(blob for _, blob in store.blobs_of(entries))
-        held = store.present_state(entries).held_of(entries)
+        held = store.present_state(entries).held_entries(entries)
     if len(held) < len(entries):
         raise ViewError(
             f"{len(entries) - len(held)} of {len(entries)} files are not held in {root.layout.root}",
             hint="run `antscache prefetch` again for the release, or link only some with --name or --kind",
         )
-    modes: tuple[LinkMode, ...] = links.OUTSIDE if mode == "auto" else (mode,)
+    modes: tuple[LinkMode, ...] = links.HOME_LINK_MODES if mode == "auto" else (mode,)
     here, below = files_of(store, held)
     linked = links.link_home(directory, here, modes, below=below)
     if linked.lost:
@@ -152,7 +167,7 @@ def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: L
 
 
 def files_of(store: Store, held: Iterable[tuple[Entry, Descriptor]]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return file names and where their blobs are: those in `store` itself, and those in its lower caches."""
+    """Return the path of each file's blob, by file name: of those in `store` itself, and of those in lower caches."""
     here, below = dict[str, Path](), dict[str, Path]()
     for entry, blob in held:
         if path := store.find(blob):
@@ -161,11 +176,11 @@ def files_of(store: Store, held: Iterable[tuple[Entry, Descriptor]]) -> tuple[di
 
 
 def prefetch_hint(release: Release) -> str:
-    """Say what to do where nothing of `release` is held."""
+    """Return the hint for a release of which nothing is held."""
     return f"run `antscache prefetch {release}`"
 
 
 def _nothing_held(root: Root, release: Release) -> ViewError:
     lowers = [str(lower.layout.root) for lower in root.store.lowers]
-    places = f"{root.layout.root}{' or below it in ' if lowers else ''}{', '.join(lowers)}"
+    places = f"{root.layout.root}{' or its lower caches ' if lowers else ''}{', '.join(lowers)}"
     return ViewError(f"nothing of {release} is held in {places}", hint=prefetch_hint(release))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Data baked into an image that is built without layers: baked.sh NAMES DIGEST, as data.sh has them.
-# What is fetched is in the cache that is mounted, or else in one that is gone afterwards.
+# Bake data into an image that is built without layers: baked.sh NAMES DIGEST (see data.sh).
+# Downloads go to the mounted cache, or else to a temporary one that is removed at the end.
 set -eu
 here=$(dirname "$0")
 if ! mountpoint -q /var/cache/antscache; then

@@ -1,8 +1,8 @@
 #!/bin/sh
-# What ANTsPyNet asks for, as a lower cache: of the wheel in /wheels, or else of the antspynet that is installed here.
+# Export ANTsPyNet's data and networks as a lower cache: those of the wheel in /wheels, or else of the antspynet installed here.
 #     data.sh NAMES DIGEST TARGET [OPTION...]
-# NAMES of entries, or of files in /local that have one a line, with blanks between them; all, if there are none. DIGEST that
-# the data has to have (sha256:...), or empty. TARGET and OPTIONs are for `antscache export`.
+# NAMES: entries, or files in /local with one entry a line, separated by blanks; empty for all entries.
+# DIGEST: the digest that the data must have (sha256:...), or empty. TARGET and OPTIONs go to `antscache export`.
 set -eu
 antscache=/usr/local/lib/antscache/bin/antscache
 names=$1 digest=$2 target=$3

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The files of an antspyx ($1) in /bake/opt/antscache-examples, a lower cache.
+# Export the example files of an antspyx ($1) to /bake/opt/antscache-examples, a lower cache.
 set -eu
 antscache=/usr/local/lib/antscache/bin/antscache
 "$antscache" prefetch "$1" >/dev/null

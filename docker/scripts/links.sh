@@ -1,7 +1,7 @@
 #!/bin/sh
-# For people who rely on it: data that the image holds is also where ANTsPyNet and ANTsPy themselves would look.
+# Link the image's data to the places where ANTsPyNet and ANTsPy look themselves: links.sh PACKAGE...
 set -eu
-link() { # link PACKAGE DIRECTORY: never to nothing, for Keras would write through such a link
+link() { # link PACKAGE DIRECTORY; no link without a target, because Keras would write through it
     target=$(antscache path "$1")/$2
     [ ! -d "$target" ] || ln -sfn "$target" "/home/antspyuser/$2"
 }

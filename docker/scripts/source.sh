@@ -1,5 +1,5 @@
 #!/bin/sh
-# A wheel of ANTsPyNet in /wheels, of what pip would install: a requirement, git+https://...@REF, or what is in /local.
+# Build a wheel of ANTsPyNet in /wheels, from a requirement, git+https://...@REF, or a wheel or directory in /local.
 set -eu
 case $1 in
 git+*)
@@ -10,7 +10,7 @@ git+*)
 *.whl) source=/local/$1 ;;
 *)
     source=$1
-    if [ -d "/local/$1" ]; then # built in a copy: builds write where the source is
+    if [ -d "/local/$1" ]; then # build in a copy: builds write into the source tree
         cp -r "/local/$1" /tmp/source
         source=/tmp/source
     fi

@@ -1,5 +1,5 @@
 #!/bin/sh
-# antscache from /src in an environment of its own, which says where an image has its cache (docs/configuration.md).
+# Install antscache from /src into an environment of its own, with the image's settings (docs/configuration.md).
 set -eu
 place=/usr/local/lib/antscache
 python3 -m venv --without-pip "$place"

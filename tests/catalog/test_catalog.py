@@ -1,4 +1,4 @@
-"""Where manifests come from: sources of all kinds, installations, and the package index through pip."""
+"""The sources of manifests: wheels, sdists, trees, installations, and the package index through pip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # Sources
 
 
-def test_a_wheel_an_sdist_and_a_tree_are_read_alike_and_nothing_of_them_is_imported(tmp_path: Path) -> None:
+def test_wheel_sdist_and_tree_give_equal_entries(tmp_path: Path) -> None:
+    """They are read and not imported: an import of their modules would raise an error."""
     for path in wheel(tmp_path, "0.3.3"), sdist(tmp_path, "0.3.3"), tree(tmp_path / "tree", "0.3.3"):
         reading = read_source(path)
         assert (str(reading.release), reading.entries) == ("antspynet==0.3.3", ENTRIES)
@@ -49,11 +50,11 @@ def test_a_wheel_an_sdist_and_a_tree_are_read_alike_and_nothing_of_them_is_impor
         ({}, "0"),
     ],
 )
-def test_a_trees_version_is_what_its_metadata_says(tmp_path: Path, more: dict[str, str], version: str) -> None:
+def test_version_comes_from_the_metadata(tmp_path: Path, more: dict[str, str], version: str) -> None:
     assert read_source(tree(tmp_path, more=more)).release.version == version
 
 
-def test_the_example_files_of_antspyx_are_read_the_same_way(tmp_path: Path) -> None:
+def test_sources_of_antspyx_are_read_too(tmp_path: Path) -> None:
     module = GETTERS["antspyx"][0].module
     (tmp_path / module).parent.mkdir(parents=True)
     (tmp_path / module).write_text(getter("get_data", ".jpg", {"r16": 5}))
@@ -63,7 +64,8 @@ def test_the_example_files_of_antspyx_are_read_the_same_way(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "kind", ["nothing there", "an empty directory", "a text file", "half a wheel", "half a package"]
 )
-def test_what_is_no_source_is_an_error_with_a_hint(tmp_path: Path, kind: str) -> None:
+def test_a_path_without_source_is_refused(tmp_path: Path, kind: str) -> None:
+    """A path without a source is an error that names the path and has a hint."""
     path = tmp_path / "x"
     if kind == "an empty directory":
         path.mkdir()
@@ -82,7 +84,7 @@ def test_what_is_no_source_is_an_error_with_a_hint(tmp_path: Path, kind: str) ->
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(kind=st.sampled_from([wheel, sdist]), data=st.data())
-def test_no_damage_to_an_archive_is_more_than_an_error(
+def test_a_damaged_archive_is_read_or_refused(
     tmp_path: Path, kind: Callable[[Path, str], Path], data: st.DataObject
 ) -> None:
     path = kind(tmp_path, "0.3.3")
@@ -94,12 +96,12 @@ def test_no_damage_to_an_archive_is_more_than_an_error(
         assert read_source(path).release.package == "antspynet"
 
 
-def test_a_source_nested_beyond_reason_is_an_error(tmp_path: Path) -> None:
+def test_a_too_deeply_nested_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         read_source(tree(tmp_path, more={DATA: "x = " + "-" * 100_000 + "1"}))
 
 
-def test_no_member_of_an_archive_leads_out_of_it(tmp_path: Path) -> None:
+def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
     path = tmp_path / "antspynet-1.tar.gz"
@@ -112,7 +114,7 @@ def test_no_member_of_an_archive_leads_out_of_it(tmp_path: Path) -> None:
         read_source(path)
 
 
-def test_a_source_file_of_absurd_size_is_refused(tmp_path: Path) -> None:
+def test_a_huge_source_file_is_refused(tmp_path: Path) -> None:
     path = sdist(tmp_path, "1", {DATA: "#" * (5 << 20)})
     with pytest.raises(ManifestError, match="larger than"):
         read_source(path)
@@ -125,17 +127,18 @@ def catalog(tmp_path: Path, *, offline: bool = True) -> Catalog:
     return Catalog(tmp_path / "kept", offline=offline)
 
 
-def test_an_installation_that_differs_from_the_published_release_has_a_name_of_its_own(tmp_path: Path) -> None:
-    found = catalog(tmp_path).source(tree(tmp_path / "tree", "0.3.2"))
+def test_a_changed_installation_gets_its_own_version(tmp_path: Path) -> None:
+    """An installation that differs from the published release has eight digits of its identity in its version."""
+    manifest = catalog(tmp_path).source(tree(tmp_path / "tree", "0.3.2"))
     identity = Manifest(Release("antspynet", "0.3.2"), ENTRIES).identity
-    assert str(found.release) == f"antspynet==0.3.2+{identity.removeprefix('sha256:')[:8]}"
+    assert str(manifest.release) == f"antspynet==0.3.2+{identity.removeprefix('sha256:')[:8]}"
 
 
-def test_an_installation_of_an_unknown_version_is_not_taken_for_a_published_release(tmp_path: Path) -> None:
+def test_an_unknown_version_is_no_published_release(tmp_path: Path) -> None:
     assert "+" in catalog(tmp_path).source(tree(tmp_path / "tree", "0.9.9")).release.version
 
 
-def test_an_installation_that_is_the_published_release_has_its_name(tmp_path: Path) -> None:
+def test_an_unchanged_installation_is_the_published_release(tmp_path: Path) -> None:
     published = Manifest(Release("antspynet", "0.9.9"), ENTRIES)
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(encode_manifest(published))
@@ -143,7 +146,8 @@ def test_an_installation_that_is_the_published_release_has_its_name(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", [b"", b"{", encode_manifest(Manifest(Release("antspynet", "1"), ()))])
-def test_a_kept_manifest_that_is_damaged_or_of_another_release_is_not_believed(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_kept_manifest_is_ignored(tmp_path: Path, content: bytes) -> None:
+    """A kept manifest that is damaged, or of another release, counts as absent."""
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(content)
     assert catalog(tmp_path).find(Release("antspynet", "0.9.9")) is None
@@ -152,22 +156,24 @@ def test_a_kept_manifest_that_is_damaged_or_of_another_release_is_not_believed(t
 # Installations
 
 
-def test_an_installed_package_is_found_and_nothing_of_it_is_imported(antscache: AntsCache, tmp_path: Path) -> None:
+def test_an_installed_package_is_found_without_import(antscache: AntsCache, tmp_path: Path) -> None:
     site = tree(tmp_path / "site", "0.3.3")
     for named in ["--python", sys.executable], ["antspynet"]:
         ran = antscache("list", *named, "--json", PYTHONPATH=site).succeeded()
         assert [row["identifier"] for row in ran.json] == ["figshare:11", "figshare:22"]
 
 
-def test_a_directory_called_antspynet_where_one_happens_to_be_is_no_installation(
+def test_the_working_directory_is_no_installation(
     antscache: AntsCache,
 ) -> None:
+    """A directory `antspynet` in it is not taken for an installed package."""
     tree(antscache.home, "0.3.3")
     ran = antscache("list", "--python", sys.executable)
     assert (ran.code, "no antspynet is installed" in ran.err) == (3, True)
 
 
-def test_the_current_environment_is_virtual_env_then_conda_then_the_path(tmp_path: Path) -> None:
+def test_order_of_current_environments(tmp_path: Path) -> None:
+    """The current environment is that of VIRTUAL_ENV, else of CONDA_PREFIX, else of the PATH."""
     environments = {
         name: fake_python(tmp_path / name, tree(tmp_path / f"site-{name}", version))
         for name, version in (("venv", "1.0"), ("conda", "2.0"), ("path", "3.0"))
@@ -177,29 +183,30 @@ def test_the_current_environment_is_virtual_env_then_conda_then_the_path(tmp_pat
         "CONDA_PREFIX": str(environments["conda"]),
         "PATH": f"{environments['path']}/bin:{os.environ['PATH']}",
     }
-    found = []
+    versions = []
     while environ:
         installation = find_installation("antspynet", None, environ)
-        found.append(installation and installation.version)
+        versions.append(installation and installation.version)
         environ.pop(next(iter(environ)))
-    assert found == ["1.0", "2.0", "3.0"]
+    assert versions == ["1.0", "2.0", "3.0"]
 
 
-def test_an_interpreter_that_talks_at_its_start_is_understood(tmp_path: Path) -> None:
+def test_output_at_an_interpreters_start_is_ignored(tmp_path: Path) -> None:
     site = tree(tmp_path / "site", "0.3.3", {"sitecustomize.py": "print('welcome to the cluster')"})
-    found = find_installation("antspynet", fake_python(tmp_path / "env", site) / "bin/python")
-    assert found is not None
-    assert (found.directory, found.version) == (site, "0.3.3")
+    installation = find_installation("antspynet", fake_python(tmp_path / "env", site) / "bin/python")
+    assert installation is not None
+    assert (installation.directory, installation.version) == (site, "0.3.3")
 
 
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/true", "/bin/false", "/"])
-def test_what_is_no_python_is_an_error_that_names_it(python: str) -> None:
+def test_a_broken_interpreter_is_named(python: str) -> None:
+    """A path that does not work as an interpreter is an error that names it."""
     with pytest.raises(ManifestError, match="does not run as a Python") as caught:
         find_installation("antspynet", Path(python))
     assert python in str(caught.value)
 
 
-def test_without_any_antspynet_the_error_lists_what_can_be_named(antscache: AntsCache) -> None:
+def test_without_antspynet_the_error_lists_releases(antscache: AntsCache) -> None:
     ran = antscache("prefetch")
     assert ran.code == 3
     assert "antspynet==0.3.2" in ran.err
@@ -209,7 +216,8 @@ def test_without_any_antspynet_the_error_lists_what_can_be_named(antscache: Ants
 # The package index
 
 
-def test_a_release_that_is_not_shipped_is_read_through_pip_and_kept(antscache: AntsCache, tmp_path: Path) -> None:
+def test_unknown_releases_are_read_through_pip(antscache: AntsCache, tmp_path: Path) -> None:
+    """A release that is not shipped is read through pip, and its manifest is kept for use offline."""
     (tmp_path / "links").mkdir()
     wheel(tmp_path / "links", "0.3.3")
     ran = antscache("list", "0.3.3", "--json", PIP_FIND_LINKS=tmp_path / "links").succeeded()
@@ -219,17 +227,17 @@ def test_a_release_that_is_not_shipped_is_read_through_pip_and_kept(antscache: A
     assert "antspynet==0.3.3" in antscache("releases").out
 
 
-def test_a_release_that_nobody_has_is_an_error_in_pips_words(antscache: AntsCache) -> None:
+def test_pips_error_is_shown_for_missing_releases(antscache: AntsCache) -> None:
     ran = antscache("prefetch", "9.9.9")
     assert (ran.code, antscache.root.exists()) == (3, False)
-    assert "the package index has no antspynet==9.9.9, as pip says: No matching distribution found" in ran.err
+    assert "cannot get antspynet==9.9.9 from the package index; pip says: No matching distribution found" in ran.err
     assert "hint: " in ran.err
 
 
-def test_an_artifact_of_another_release_is_not_believed(antscache: AntsCache, tmp_path: Path) -> None:
+def test_an_artifact_of_another_release_is_refused(antscache: AntsCache, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
-    made = wheel(tmp_path / "links", "0.3.4")
-    made.rename(made.with_name("antspynet-0.3.3-py3-none-any.whl"))
+    path = wheel(tmp_path / "links", "0.3.4")
+    path.rename(path.with_name("antspynet-0.3.3-py3-none-any.whl"))
     ran = antscache("list", "0.3.3", PIP_FIND_LINKS=tmp_path / "links")
     assert ran.code == 3
 
@@ -239,6 +247,6 @@ def test_offline_the_package_index_is_not_asked(tmp_path: Path) -> None:
         catalog(tmp_path).manifest(Release("antspynet", "0.3.3"))
 
 
-def test_an_installation_that_was_never_read_cannot_be_had_from_the_index(tmp_path: Path) -> None:
+def test_a_local_version_is_not_in_the_index(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="is an installation"):
         catalog(tmp_path, offline=False).manifest(Release("antspynet", "0.3.2+1a2b3c4d"))

@@ -42,7 +42,7 @@ def read(networks: str, data: str | None = None) -> dict[str, tuple[str, str | N
     return {entry.name: (entry.file, entry.identifier, entry.reason) for entry in extract("antspynet", sources)}
 
 
-def refused(networks: str) -> str:
+def refusal(networks: str) -> str:
     with pytest.raises(ManifestError) as caught:
         read(networks)
     return str(caught.value)
@@ -52,7 +52,8 @@ def test_both_forms_of_url_give_the_identifier() -> None:
     assert read(getter()) == {"a": ("a.h5", "figshare:1", None), "b": ("b.h5", "figshare:2", None)}
 
 
-def test_a_later_duplicate_of_a_name_wins_as_in_python() -> None:
+def test_the_last_of_equal_names_wins() -> None:
+    """Of equal names in the dictionary, the last one wins, as in Python."""
     url = "https://ndownloader.figshare.com/files"
     assert read(getter(switcher=f'{{"a": "{url}/1", "b": "", "a": "{url}/3"}}'))["a"][1] == "figshare:3"
 
@@ -68,13 +69,13 @@ def test_a_later_duplicate_of_a_name_wins_as_in_python() -> None:
         ('{"a": "https://ndownloader.figshare.com.evil.org/files/1"}', '("a",)', "not a Figshare file identifier"),
     ],
 )
-def test_what_cannot_be_fetched_is_kept_with_the_reason(switcher: str, valid: str, reason: str) -> None:
-    file, identifier, told = read(getter(switcher=switcher, valid=valid))["a"]
+def test_unavailable_entries_have_a_reason(switcher: str, valid: str, reason: str) -> None:
+    file, identifier, actual = read(getter(switcher=switcher, valid=valid))["a"]
     assert (file, identifier) == ("a.h5", None)
-    assert reason in str(told)
+    assert reason in str(actual)
 
 
-def test_an_exception_in_the_naming_is_followed() -> None:
+def test_conditions_in_file_names_are_evaluated() -> None:
     naming = (
         "if target_file_name == None:\n"
         '        if file_id == "b":\n'
@@ -82,8 +83,8 @@ def test_an_exception_in_the_naming_is_followed() -> None:
         "        else:\n"
         '            target_file_name = file_id + ".h5"'
     )
-    found = read(getter(naming=naming))
-    assert (found["a"][0], found["b"][0]) == ("a.h5", "b.mat")
+    entries = read(getter(naming=naming))
+    assert (entries["a"][0], entries["b"][0]) == ("a.h5", "b.mat")
 
 
 @pytest.mark.parametrize(
@@ -94,27 +95,36 @@ def test_an_exception_in_the_naming_is_followed() -> None:
         (getter(more="url += '?download=1'"), 15, "expected once, found 2 times"),
         (getter(look_up="url = file_id"), 12, "url is not looked up in switcher"),
         (getter(switcher="dict(a='b')"), 7, "switcher is not a dictionary literal"),
-        (getter(switcher='{"a": BASE + "1"}'), 7, "text is expected"),
-        (getter(switcher='{**OTHERS, "a": ""}'), 7, "text is expected"),
+        (getter(switcher='{"a": BASE + "1"}'), 7, "a string literal is expected"),
+        (getter(switcher='{**OTHERS, "a": ""}'), 7, "a string literal is expected"),
         (getter(valid="tuple(names)"), 9, "valid_list is not a literal"),
-        (getter(valid="('a', NAME)"), 9, "text is expected"),
+        (getter(valid="('a', NAME)"), 9, "a string literal is expected"),
         (getter(naming="target_file_name = file_id"), 13, "target_file_name is set outside"),
         (getter(more="for i in range(2):\n        target_file_name = file_id"), 15, "target_file_name is set outside"),
-        (getter(naming="if target_file_name is None:\n        target_file_name = name(file_id)"), 14, "an expression"),
-        (getter(naming="if target_file_name is None:\n        del file_id"), 14, "a statement"),
+        (
+            getter(naming="if target_file_name is None:\n        target_file_name = name(file_id)"),
+            14,
+            "with an expression that antscache does not know",
+        ),
+        (
+            getter(naming="if target_file_name is None:\n        del file_id"),
+            14,
+            "with a statement that antscache does not know",
+        ),
         (getter(naming="pass"), 4, "no file name for 'a'"),
         (getter(switcher="{}\n        switcher['a'] = ''"), 8, "more than switcher.get()"),
         (getter(switcher="{}\n        switcher.update(others)"), 8, "more than switcher.get()"),
         (getter(switcher='{"../../a": ""}', valid="()"), 7, "not a usable name: '../../a'"),
         (getter("something_else"), 1, "the function get_pretrained_network is expected once"),
-        ("def get_pretrained_network(:\n  pass", 1, "not Python"),
-        ("\0", 1, "not Python"),
+        ("def get_pretrained_network(:\n  pass", 1, "not valid Python"),
+        ("\0", 1, "not valid Python"),
     ],
 )
-def test_a_source_that_is_not_understood_is_an_error_with_file_and_line(source: str, line: int, what: str) -> None:
-    told = refused(source)
-    assert f"antspynet/utilities/get_pretrained_network.py, line {line}: " in told
-    assert what in told
+def test_an_unknown_form_of_source_is_refused(source: str, line: int, what: str) -> None:
+    """A source of an unknown form is an error that names the file and the line."""
+    message = refusal(source)
+    assert f"antspynet/utilities/get_pretrained_network.py, line {line}: " in message
+    assert what in message
 
 
 def test_the_docstring_may_hold_a_url() -> None:

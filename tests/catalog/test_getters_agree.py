@@ -1,4 +1,4 @@
-"""What antscache says a release asks for is what the release itself asks for.
+"""The manifests of antscache agree with what the releases themselves ask for.
 
 The releases come from the package index, through pip as this machine has it set up. Their getters are executed, not
 read: antscache's extractor is what is tested here, so it cannot be what it is compared with. TensorFlow, ants and
@@ -55,14 +55,14 @@ FIGSHARE = re.compile(r"https://(?:ndownloader\.figshare\.com|figshare\.com/ndow
 
 
 class Index:
-    """The package index: every artifact that tests ask for is downloaded once, below `directory`."""
+    """The package index. It downloads each artifact once, into a directory below `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._unreachable = ""
 
     def artifact(self, release: str) -> Path:
-        """The published wheel or sdist of `release`; without an index the test is skipped (fails in CI)."""
+        """Return the published wheel or sdist of `release`; without an index, skip the test (or fail, in CI)."""
         directory = self._directory / release
         directory.mkdir(exist_ok=True)
         if not any(directory.iterdir()):
@@ -73,8 +73,8 @@ class Index:
     def _download(self, release: str, directory: Path) -> None:
         if self._unreachable:  # pip tries again and again before it gives up: once is enough
             cannot(self._unreachable)
-        which = ["--only-binary=:all:", *RECORDED] if release.startswith("antspyx") else ["--ignore-requires-python"]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", *which]
+        options = ["--only-binary=:all:", *RECORDED] if release.startswith("antspyx") else ["--ignore-requires-python"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", *options]
         done = subprocess.run(
             [*command, "--dest", str(directory), release],
             capture_output=True,
@@ -95,7 +95,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 
 
 class Fetches:
-    """Stands where Keras and requests fetch: notes each URL, and opens no socket."""
+    """A stand-in for the fetching functions of Keras and requests: it notes each URL and opens no socket."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
@@ -110,7 +110,7 @@ class Fetches:
 
 
 def source(artifact: Path, file: str) -> bytes:
-    """The text of `file` in a wheel or an sdist."""
+    """Return the text of `file` in a wheel or an sdist."""
     if zipfile.is_zipfile(artifact):
         with zipfile.ZipFile(artifact) as wheel:
             return wheel.read(file)
@@ -120,10 +120,10 @@ def source(artifact: Path, file: str) -> bytes:
         return member.read()
 
 
-def executed(
+def load_getters(
     artifact: Path, package: str, fetches: Fetches, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, Getter]:
-    """The getters in `artifact`, by kind: their modules run among stand-ins for all that they import.
+    """Return the getters in `artifact`, by kind; run their modules with stand-ins for all that they import.
 
     The packages' own `__init__` are stand-ins too: they would import everything else.
     """
@@ -144,14 +144,14 @@ def executed(
     for kind, name, function in GETTERS[package]:
         path = directory / f"{name}.py"
         path.write_bytes(source(artifact, f"{name.replace('.', '/')}.py"))
-        module = loaded(name, path)
+        module = load_module(name, path)
         monkeypatch.setitem(sys.modules, name, module)
         getters[kind] = getattr(module, function)
     return getters
 
 
-def loaded(name: str, path: Path) -> ModuleType:
-    """The module in `path`, run under `name`, but not made known to other modules."""
+def load_module(name: str, path: Path) -> ModuleType:
+    """Run the module in `path` under `name`, and return it; other modules cannot import it."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -160,8 +160,8 @@ def loaded(name: str, path: Path) -> ModuleType:
     return module
 
 
-def asked(getter: Getter, name: str, fetches: Fetches) -> tuple[str | None, str | None]:
-    """Where `getter` puts `name`, relative to the home, and the URL it fetches; neither if it refuses the name."""
+def call_getter(getter: Getter, name: str, fetches: Fetches) -> tuple[str | None, str | None]:
+    """Return the file of `name` below the home and the URL that `getter` fetches; None for both if it refuses."""
     fetches.urls.clear()
     try:
         path = Path(getter(name))
@@ -173,20 +173,20 @@ def asked(getter: Getter, name: str, fetches: Fetches) -> tuple[str | None, str 
     return path.relative_to(Path.home()).as_posix(), url
 
 
-def recorded(release: str) -> Path:
-    """The shipped manifest of `release`."""
+def shipped_path(release: str) -> Path:
+    """Return the path of the shipped manifest of `release`."""
     return MANIFESTS / f"{release.replace('==', '-')}.json"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
-def test_list_says_what_the_releases_own_getters_do(
+def test_list_agrees_with_the_releases_getters(
     release: str, index: Index, antscache: AntsCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = release.partition("==")[0]
     monkeypatch.setenv("HOME", str(antscache.home))
     fetches = Fetches()
-    getters = executed(index.artifact(release), package, fetches, tmp_path, monkeypatch)
+    getters = load_getters(index.artifact(release), package, fetches, tmp_path, monkeypatch)
     rows = antscache("list", release, "--json").succeeded().json
     says = {
         (row["kind"], row["name"]): (f"{DIRECTORY[package]}/{row['file']}", row["identifier"], row["status"])
@@ -198,7 +198,7 @@ def test_list_says_what_the_releases_own_getters_do(
     assert valid - says.keys() == set()
     does = {}
     for kind, name in says:
-        file, url = asked(getters[kind], name, fetches)
+        file, url = call_getter(getters[kind], name, fetches)
         figshare = FIGSHARE.fullmatch(url or "")
         does[kind, name] = (
             file or says[kind, name][0],  # a getter that refuses a name does not say what it would call the file
@@ -210,17 +210,17 @@ def test_list_says_what_the_releases_own_getters_do(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_shipped_manifest_records_the_artifact_that_the_package_index_serves(release: str, index: Index) -> None:
+def test_shipped_manifests_record_the_published_artifacts(release: str, index: Index) -> None:
     artifact = index.artifact(release)
     digest = f"sha256:{hashlib.sha256(artifact.read_bytes()).hexdigest()}"
-    assert json.loads(recorded(release).read_bytes())["artifact"] == {"file": artifact.name, "digest": digest}
+    assert json.loads(shipped_path(release).read_bytes())["artifact"] == {"file": artifact.name, "digest": digest}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_shipped_manifest_is_what_antscache_reads_in_the_published_artifact(release: str, index: Index) -> None:
+def test_published_artifacts_give_the_shipped_manifests(release: str, index: Index) -> None:
     manifest = read_artifact(index.artifact(release), parse_release(release))
-    assert encode_manifest(manifest) == recorded(release).read_bytes()
+    assert encode_manifest(manifest) == shipped_path(release).read_bytes()
 
 
 @pytest.mark.slow
@@ -229,15 +229,16 @@ def test_the_generator_makes_the_shipped_manifests(
 ) -> None:
     for release in WHEEL, SDIST:
         index.artifact(release)  # or there is no index
-    generator = loaded("generate_manifests", REPOSITORY / "tools" / "generate_manifests.py")
-    monkeypatch.setattr(generator, "SHIPPED", tmp_path)
+    generator = load_module("generate_manifests", REPOSITORY / "tools" / "generate_manifests.py")
+    monkeypatch.setattr(generator, "SHIPPED_DIRECTORY", tmp_path)
     generator.main([WHEEL, SDIST])
     assert capsys.readouterr().out.count("written") == 2
     for release in WHEEL, SDIST:
-        assert (tmp_path / recorded(release).name).read_bytes() == recorded(release).read_bytes()
+        assert (tmp_path / shipped_path(release).name).read_bytes() == shipped_path(release).read_bytes()
 
 
-def test_every_shipped_manifest_and_every_release_of_the_generator_is_compared_here() -> None:
-    generator = loaded("generate_manifests", REPOSITORY / "tools" / "generate_manifests.py")
+def test_every_shipped_manifest_is_compared_here() -> None:
+    """The tests above compare every shipped manifest, and every release that the generator knows."""
+    generator = load_module("generate_manifests", REPOSITORY / "tools" / "generate_manifests.py")
     assert sorted(generator.RELEASES) == sorted(RELEASES)
-    assert {path.name for path in MANIFESTS.iterdir()} == {recorded(release).name for release in RELEASES}
+    assert {path.name for path in MANIFESTS.iterdir()} == {shipped_path(release).name for release in RELEASES}

@@ -1,4 +1,4 @@
-"""Start-up: what is imported, and what is not."""
+"""Start-up: commands import the modules that they need, and no others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from support import BRAIN
 
-from antscache.hook.hook import INJECT
+from antscache.hook.hook import INJECT_DIRECTORY
 
 if TYPE_CHECKING:
     from support import AntsCache
 
-HEAVY = ("filelock", "requests", "rich", "tensorflow", "urllib3", "antspynet", "h5py")
+HEAVY_MODULES = ("filelock", "requests", "rich", "tensorflow", "urllib3", "antspynet", "h5py")
 
 
 def imported(*arguments: str, **options: dict[str, str]) -> set[str]:
@@ -33,10 +33,10 @@ def imported(*arguments: str, **options: dict[str, str]) -> set[str]:
 
 
 def test_importing_antscache_imports_nothing_heavy() -> None:
-    assert imported("-c", "import antscache").isdisjoint(HEAVY)
+    assert imported("-c", "import antscache").isdisjoint(HEAVY_MODULES)
 
 
-def test_what_fetches_nothing_imports_nothing_heavy(antscache: AntsCache) -> None:
+def test_commands_without_a_fetch_import_nothing_heavy(antscache: AntsCache) -> None:
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     for arguments in (
         ["path", "0.3.2"],
@@ -46,8 +46,8 @@ def test_what_fetches_nothing_imports_nothing_heavy(antscache: AntsCache) -> Non
         ["verify"],
         ["gc"],
     ):
-        found = imported("-m", "antscache", *arguments, env=antscache.environment())
-        assert found.isdisjoint(HEAVY), arguments
+        modules = imported("-m", "antscache", *arguments, env=antscache.environment())
+        assert modules.isdisjoint(HEAVY_MODULES), arguments
 
 
 VERBS_IMPORTED = """
@@ -85,11 +85,13 @@ def test_a_verb_is_imported_when_it_is_called(antscache: AntsCache, arguments: l
 
 @pytest.mark.slow
 @pytest.mark.timed
-def test_the_hook_costs_a_process_that_never_imports_antspynet_less_than_five_milliseconds() -> None:
+def test_hook_costs_other_processes_under_five_milliseconds() -> None:
+    """Other processes are those that never import antspynet."""
+
     def seconds(**more: str) -> float:
         begun = time.perf_counter()
         subprocess.run([sys.executable, "-c", "pass"], check=True, env={"PATH": os.environ["PATH"], **more})
         return time.perf_counter() - begun
 
-    hooked = {"PYTHONPATH": str(INJECT), "ANTSCACHE_HOOK": "1", "ANTSCACHE_COMMAND": "[]"}
+    hooked = {"PYTHONPATH": str(INJECT_DIRECTORY), "ANTSCACHE_HOOK": "1", "ANTSCACHE_COMMAND": "[]"}
     assert statistics.median(seconds(**hooked) - seconds() for _ in range(60)) < 0.005

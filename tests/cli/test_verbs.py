@@ -1,4 +1,4 @@
-"""The verbs: each is a file, which help and completion find."""
+"""The verbs: each is a file, and help and completion list it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def test_help_lists_each_verb_once(antscache: AntsCache) -> None:
 
 
 @pytest.mark.parametrize(("word", "verbs"), [("", sorted(commands.VERBS)), ("p", ["path", "prefetch"])])
-def test_completion_knows_all_verbs(antscache: AntsCache, word: str, verbs: list[str]) -> None:
-    asked = antscache.environment(_ANTSCACHE_COMPLETE="bash_complete", COMP_WORDS=f"antscache {word}", COMP_CWORD="1")
-    done = subprocess.run(antscache.command(), env=asked, capture_output=True, text=True, check=True)
+def test_completion_lists_all_verbs(antscache: AntsCache, word: str, verbs: list[str]) -> None:
+    environment = antscache.environment(
+        _ANTSCACHE_COMPLETE="bash_complete", COMP_WORDS=f"antscache {word}", COMP_CWORD="1"
+    )
+    done = subprocess.run(antscache.command(), env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [f"plain,{verb}" for verb in verbs]
 
 
-def test_a_misspelt_verb_is_recognised(antscache: AntsCache) -> None:
+def test_misspelt_verb_gets_a_suggestion(antscache: AntsCache) -> None:
     ran = antscache("prefech")
     assert (ran.code, "No such command 'prefech': did you mean `antscache prefetch`?" in ran.err) == (2, True)

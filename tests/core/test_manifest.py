@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antscache.catalog.catalog import SHIPPED, Catalog, encode_manifest
+from antscache.catalog.catalog import SHIPPED_DIRECTORY, Catalog, encode_manifest
 from antscache.core.layout import Layout
-from antscache.core.manifest import Entry, Manifest, Release, changes, entry, fetchable, parse_release
+from antscache.core.manifest import Entry, Manifest, Release, fetchable, find_changes, make_entry, parse_release
 from antscache.errors import ManifestError
 
 CATALOG = Catalog(Path("/nonexistent"), offline=True)
@@ -30,14 +30,16 @@ def test_a_release_is_read_as_people_write_it(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "antspynet", "antspynet>=0.3", "numpy==1.0", "0.3.2/..", "../x", "x==..", "1!2.0", "0.3.2;rm"]
 )
-def test_what_does_not_name_one_release_is_an_error_with_a_hint(text: str) -> None:
+def test_text_that_names_no_release_is_refused(text: str) -> None:
+    """Text that names no single release of a known package is an error with a hint."""
     with pytest.raises(ManifestError) as caught:
         parse_release(text)
     assert caught.value.hint
 
 
 @given(st.text(max_size=40))
-def test_no_text_makes_a_release_that_leaves_its_directory(text: str) -> None:
+def test_no_release_leads_out_of_the_root(text: str) -> None:
+    """No text makes a release whose paths leave their directory."""
     try:
         release = parse_release(text)
     except ManifestError:
@@ -49,22 +51,21 @@ def test_no_text_makes_a_release_that_leaves_its_directory(text: str) -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.one_of(st.none(), st.text(max_size=40)))
-def test_no_entry_has_a_file_or_identifier_that_leaves_its_directory(
-    name: str, file: str, identifier: str | None
-) -> None:
+def test_no_entry_leads_out_of_the_root(name: str, file: str, identifier: str | None) -> None:
+    """No entry has a file or identifier whose path leaves its directory."""
     try:
-        made = entry("data", name, file, identifier=identifier, reason=None if identifier else "x")
+        entry = make_entry("data", name, file, identifier=identifier, reason=None if identifier else "x")
     except msgspec.ValidationError:
         return
-    assert PurePosixPath(made.file).name == made.file
-    if made.identifier:
-        assert Layout(Path("/root")).record(made.identifier).parent == Path("/root/identifiers/figshare")
+    assert PurePosixPath(entry.file).name == entry.file
+    if entry.identifier:
+        assert Layout(Path("/root")).record(entry.identifier).parent == Path("/root/identifiers/figshare")
 
 
-def test_an_entry_has_either_an_identifier_or_a_reason() -> None:
+def test_entry_has_either_identifier_or_reason() -> None:
     for identifier, reason in ((None, None), ("figshare:1", "both")):
         with pytest.raises(ValueError, match="either an identifier or a reason"):
-            entry("data", "a", "a.h5", identifier=identifier, reason=reason)
+            make_entry("data", "a", "a.h5", identifier=identifier, reason=reason)
 
 
 ENTRIES = st.lists(
@@ -74,13 +75,14 @@ ENTRIES = st.lists(
         st.from_regex(r"\A[a-z]{1,3}\Z"),
         st.integers(1, 99),
     ),
-    unique_by=lambda each: (each.kind, each.name),
+    unique_by=lambda entry: (entry.kind, entry.name),
     max_size=8,
 )
 
 
 @given(ENTRIES, st.randoms(use_true_random=False))
-def test_the_identity_depends_on_what_is_asked_for_and_not_on_order_version_or_artifact(entries, random) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_identity_depends_on_the_entries_alone(entries, random) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Order, version and artifact do not change a manifest's identity; another set of entries does."""
     shuffled = random.sample(entries, len(entries))
     one = Manifest(Release("antspynet", "1"), tuple(entries))
     other = Manifest(Release("antspynet", "2"), tuple(shuffled))
@@ -89,7 +91,8 @@ def test_the_identity_depends_on_what_is_asked_for_and_not_on_order_version_or_a
         assert one.identity != Manifest(one.release, tuple(entries[1:])).identity
 
 
-def test_every_published_release_is_shipped_with_the_artifact_it_was_read_from() -> None:
+def test_every_published_release_is_shipped() -> None:
+    """Every published release is shipped, with the name and digest of the file that its manifest was read from."""
     names = {release.version for release in CATALOG.releases() if release.package == "antspynet"}
     assert names == set(VERSIONS.split())
     for release in CATALOG.releases():
@@ -99,7 +102,7 @@ def test_every_published_release_is_shipped_with_the_artifact_it_was_read_from()
         assert artifact.digest.startswith("sha256:")
 
 
-def test_shipped_manifests_have_the_sizes_that_were_counted() -> None:
+def test_shipped_manifests_have_the_counted_sizes() -> None:
     counts = {
         version: tuple(sum(e.kind == kind for e in fetchable(shipped(version).entries)) for kind in ("data", "network"))
         for version in ("0.1.1", "0.2.9", "0.3.2")
@@ -113,17 +116,19 @@ def test_shipped_manifests_have_the_sizes_that_were_counted() -> None:
 def test_seventeen_networks_changed_content_under_one_name() -> None:
     identifiers: dict[str, set[str]] = {}
     for version in VERSIONS.split():
-        for each in fetchable(shipped(version).entries):
-            identifiers.setdefault(each.file, set()).add(str(each.identifier))
-    assert len([file for file, found in identifiers.items() if len(found) > 1]) == 17
+        for entry in fetchable(shipped(version).entries):
+            identifiers.setdefault(entry.file, set()).add(str(entry.identifier))
+    assert len([file for file, names in identifiers.items() if len(names) > 1]) == 17
 
 
-def test_six_networks_changed_from_0_2_9_to_0_3_2() -> None:
-    found = changes(shipped("0.2.9"), shipped("0.3.2"))
-    assert len([change for change in found if change.old and change.new]) == 6
+def test_six_networks_changed_between_two_releases() -> None:
+    """Six networks have other content in 0.3.2 than in 0.2.9."""
+    changes = find_changes(shipped("0.2.9"), shipped("0.3.2"))
+    assert len([change for change in changes if change.old and change.new]) == 6
 
 
-def test_a_shipped_manifest_is_encoded_as_it_is_shipped() -> None:
-    for path in SHIPPED.glob("*.json"):
+def test_shipped_manifests_are_encoded_alike() -> None:
+    """Encoding a shipped manifest again gives the same bytes."""
+    for path in SHIPPED_DIRECTORY.glob("*.json"):
         content = path.read_bytes()
         assert encode_manifest(msgspec.json.decode(content, type=Manifest)) == content

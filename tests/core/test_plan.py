@@ -1,4 +1,4 @@
-"""Plans: decided before anything is done."""
+"""Plans, which are made before anything is done."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ recorded_as = st.dictionaries(st.sampled_from(sorted(BLOBS)), st.sampled_from(["
 
 
 @given(recorded_as, st.sets(st.sampled_from(sorted(BLOBS.values()))), st.sets(st.sampled_from(ENTRIES)))
-def test_each_entry_has_one_status_and_each_missing_identifier_is_fetched_once(
+def test_each_missing_identifier_is_fetched_once(
     trusts: dict[str, Trust], held: set[Descriptor], entries: set[Entry]
 ) -> None:
-    state = PresentState({each: record(each, trust) for each, trust in trusts.items()}, frozenset(held))
+    """Each entry has exactly one status: present, missing or unavailable."""
+    state = PresentState(
+        {identifier: record(identifier, trust) for identifier, trust in trusts.items()}, frozenset(held)
+    )
     plan = plan_entries(MANIFEST, sorted(entries), state)
     present = {entry for entry, _ in plan.present}
     assert present | set(plan.missing) | set(plan.unavailable) == entries
@@ -43,21 +46,23 @@ def test_each_entry_has_one_status_and_each_missing_identifier_is_fetched_once(
     assert all(BLOBS[str(entry.identifier)] == blob and blob in held for entry, blob in plan.present)
     fetched = [wanted.identifier for wanted in plan.fetch]
     assert sorted(fetched) == sorted({str(entry.identifier) for entry in plan.missing})
-    known = {each: BLOBS[each] for each, trust in trusts.items() if trust != "adopted"}
+    known = {identifier: BLOBS[identifier] for identifier, trust in trusts.items() if trust != "adopted"}
     assert all(wanted.known == known.get(wanted.identifier) for wanted in plan.fetch)
 
 
 @given(recorded_as, st.sets(st.sampled_from(sorted(BLOBS.values()))), st.data())
-def test_what_is_expected_is_never_something_else(
+def test_expected_bytes_are_never_contradicted(
     trusts: dict[str, Trust], held: set[Descriptor], data: st.DataObject
 ) -> None:
-    """A plan either expects the recorded bytes, or is refused; a user's word about bytes that are gone counts less."""
+    """A plan expects the recorded bytes, or is refused. Adopted records of missing bytes do not count."""
     expected = data.draw(st.dictionaries(st.sampled_from(sorted(BLOBS)), st.sampled_from(sorted(BLOBS.values()))))
-    state = PresentState({each: record(each, trust) for each, trust in trusts.items()}, frozenset(held))
+    state = PresentState(
+        {identifier: record(identifier, trust) for identifier, trust in trusts.items()}, frozenset(held)
+    )
     wrong = any(
-        blob != BLOBS[each] and (trusts[each] != "adopted" or BLOBS[each] in held)
-        for each, blob in expected.items()
-        if each in trusts
+        blob != BLOBS[identifier] and (trusts[identifier] != "adopted" or BLOBS[identifier] in held)
+        for identifier, blob in expected.items()
+        if identifier in trusts
     )
     if wrong:
         with pytest.raises(IntegrityError, match="is recorded as"):
@@ -76,15 +81,16 @@ def test_all_entries_are_selected_unless_some_are_named() -> None:
     assert [entry.name for entry in select(MANIFEST, ["n3"], ["network"])] == ["n3"]
 
 
-def test_every_unknown_name_is_listed_with_what_was_probably_meant() -> None:
+def test_every_unknown_name_is_listed() -> None:
+    """The error lists every unknown name, and the hint suggests similar names."""
     manifest = Manifest(RELEASE, (Entry("network", "brainExtractionT1", "brainExtractionT1.h5", "figshare:1"),))
     with pytest.raises(ManifestError, match=r"antspynet==0\.3\.2: BRAINextractionT1, zzz") as caught:
         select(manifest, ["BRAINextractionT1", "zzz"])
     assert caught.value.hint == "did you mean brainExtractionT1?"
 
 
-def test_a_kind_of_which_the_release_has_nothing_is_an_error() -> None:
-    with pytest.raises(ManifestError, match="nothing of kind network"):
+def test_a_kind_without_entries_is_refused() -> None:
+    with pytest.raises(ManifestError, match="no entries of kind network"):
         select(Manifest(RELEASE, ENTRIES[:1]), kinds=["network"])
 
 
@@ -93,6 +99,6 @@ def test_a_name_of_another_kind_is_unknown() -> None:
         select(MANIFEST, ["n0"], ["network"])
 
 
-def test_asking_for_what_can_never_be_fetched_is_an_error_with_the_reason() -> None:
+def test_unavailable_names_are_refused_with_the_reason() -> None:
     with pytest.raises(ManifestError, match="never: the release has an empty URL for it"):
         select(MANIFEST, ["never"])

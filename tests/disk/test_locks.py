@@ -1,4 +1,4 @@
-"""Locks: one process at a time where they work, and no harm where they do not."""
+"""Locks: one holder at a time if they work, and no harm if they do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = "34821874"
-ENOUGH = 60.0  # seconds: so long that no delay of this machine is taken for one
+WAIT_SECONDS = 60.0  # so long that no delay of a loaded machine is taken for a failure
 
 # Holds the lock as often as it gets it in so many rounds, and proves each time that nobody else does.
 CONTENDER = """
@@ -54,7 +54,7 @@ locks, count = Locks(Path(sys.argv[1]), shared=False), Path(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[3])):
-    with locks.attempt("7", 50) as ours:
+    with locks.attempt("7", 120) as ours:
         assert ours
         before = int(count.read_text())
         os.sched_yield()
@@ -71,39 +71,39 @@ with Locks(Path(sys.argv[1]), shared=False).attempt(sys.argv[2]) as ours:
 """
 
 
-def started(code: str, *arguments: str | Path | int) -> subprocess.Popen[str]:
+def start(code: str, *arguments: str | Path | int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def there(pipe: IO[str] | None) -> IO[str]:
+def pipe_of(pipe: IO[str] | None) -> IO[str]:
     assert pipe is not None
     return pipe
 
 
 def run_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """What each prints, when all begin together."""
+    """Let all processes begin together, and return the output of each."""
     for process in processes:
-        assert there(process.stdout).readline() == "ready\n"
+        assert pipe_of(process.stdout).readline() == "ready\n"
     for process in processes:
-        there(process.stdin).write("go\n")
-        there(process.stdin).flush()
-    told = [process.communicate() for process in processes]
-    assert [error for _, error in told] == [""] * len(processes)
-    return [out for out, _ in told]
+        pipe_of(process.stdin).write("go\n")
+        pipe_of(process.stdin).flush()
+    outputs = [process.communicate() for process in processes]
+    assert [error for _, error in outputs] == [""] * len(processes)
+    return [out for out, _ in outputs]
 
 
 @contextmanager
 def another_process_holding(directory: Path, name: str = NAME) -> Iterator[subprocess.Popen[str]]:
-    """A process that has the lock `name` until its input ends."""
-    with started(HOLDER, directory, name) as process:
-        assert there(process.stdout).readline() == "True\n"
+    """Let another process hold the lock `name` until its input ends."""
+    with start(HOLDER, directory, name) as process:
+        assert pipe_of(process.stdout).readline() == "True\n"
         yield process
 
 
 def is_free(directory: Path, name: str = NAME) -> bool:
-    """Whether another process gets the lock `name`."""
-    with started(HOLDER, directory, name) as process:
+    """Return True if another process gets the lock `name`."""
+    with start(HOLDER, directory, name) as process:
         return process.communicate("")[0] == "True\n"
 
 
@@ -128,8 +128,8 @@ def locks(directory: Path) -> Locks:
 
 def test_never_two_processes_hold_a_lock(directory: Path) -> None:
     witness = directory.with_name("witness")
-    told = run_at_once([started(CONTENDER, directory, witness, 1000) for _ in range(8)])
-    assert sum(int(held) for held in told) > 0
+    outputs = run_at_once([start(CONTENDER, directory, witness, 1000) for _ in range(8)])
+    assert sum(int(held) for held in outputs) > 0
     assert not witness.exists()
 
 
@@ -138,7 +138,7 @@ def test_never_two_threads_hold_a_lock(locks: Locks) -> None:
 
     def contend() -> int:
         held = 0
-        together.wait(ENOUGH)
+        together.wait(WAIT_SECONDS)
         for _ in range(rounds):
             with locks.attempt(NAME) as ours:
                 if ours:
@@ -149,11 +149,11 @@ def test_never_two_threads_hold_a_lock(locks: Locks) -> None:
         return held
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(each.result() for each in [pool.submit(contend) for _ in range(8)]) > 0
+        assert sum(future.result() for future in [pool.submit(contend) for _ in range(8)]) > 0
 
 
 def test_an_attempt_in_vain_takes_nothing(directory: Path, locks: Locks) -> None:
-    """Whoever does not get a lock leaves it with whoever holds it."""
+    """An attempt that fails does not release the lock of its holder."""
     with another_process_holding(directory) as holder:
         assert [is_held_by_us(locks) for _ in range(3)] == [False] * 3
         assert not is_free(directory)
@@ -198,8 +198,8 @@ def test_no_descriptor_is_left_open(directory: Path, locks: Locks) -> None:
     assert count() == before
 
 
-def test_what_a_process_starts_holds_nothing(directory: Path, locks: Locks) -> None:
-    """A lock ends although what was started under it goes on."""
+def test_child_processes_hold_no_lock(directory: Path, locks: Locks) -> None:
+    """A lock ends even if a process that was started under it goes on."""
     with locks.attempt(NAME):
         lasting = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     assert is_free(directory)
@@ -211,7 +211,7 @@ def test_what_a_process_starts_holds_nothing(directory: Path, locks: Locks) -> N
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_modes_of_lock_files(directory: Path, umask: int) -> None:
-    """Where a group shares the directory every member may lock, else the umask decides; the files stay."""
+    """In a shared directory every member may lock; elsewhere the umask decides. The lock files stay."""
     before = os.umask(umask)
     try:
         for name, shared in (("own", False), ("shared", True)):
@@ -257,21 +257,21 @@ def test_no_pipe_is_waited_for(directory: Path, locks: Locks) -> None:
 
 @pytest.mark.parametrize("where", ["missing", "missing/below", "file", "file/below"])
 def test_a_missing_directory_has_no_locks(tmp_path: Path, where: str) -> None:
-    """Everybody is told yes, and nothing is made."""
+    """Everybody gets the lock, and nothing is made."""
     (tmp_path / "file").write_bytes(b"")
     first, second = (Locks(tmp_path / where, shared=False) for _ in range(2))
-    with first.attempt(NAME) as one, second.attempt(NAME, ENOUGH) as two:
+    with first.attempt(NAME) as one, second.attempt(NAME, WAIT_SECONDS) as two:
         assert (one, two) == (True, True)
     assert first.refusal in {os.strerror(errno.ENOENT), os.strerror(errno.ENOTDIR)}
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.EIO])
-def test_refused_locks_are_everybodys(
+def test_refused_locks_are_given_to_everybody(
     directory: Path, locks: Locks, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     refuse_locks(monkeypatch, number)
-    with locks.attempt(NAME) as first, locks.attempt(NAME) as second, locks.attempt(NAME, ENOUGH) as third:
+    with locks.attempt(NAME) as first, locks.attempt(NAME) as second, locks.attempt(NAME, WAIT_SECONDS) as third:
         assert (first, second, third) == (True, True, True)
     assert locks.refusal == os.strerror(number)
     assert [path.name for path in directory.iterdir()] == [f"{NAME}.lock"]  # nothing that stands for a lock instead
@@ -285,7 +285,7 @@ def test_a_held_lock_is_no_refusal(locks: Locks, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_first_refusal_is_kept(directory: Path, locks: Locks) -> None:
-    """One name that cannot be locked takes nothing from the others."""
+    """A name that cannot be locked does not affect the others."""
     (directory / "first.lock").mkdir()
     (directory / "second.lock").symlink_to("nowhere")
     with another_process_holding(directory):
@@ -306,7 +306,7 @@ def refuse_locks(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 def test_waiting_processes_get_the_lock_in_turn(directory: Path) -> None:
     count = directory.with_name("count")
     count.write_text("0")
-    run_at_once([started(COUNTER, directory, count, 25) for _ in range(4)])
+    run_at_once([start(COUNTER, directory, count, 25) for _ in range(4)])
     assert count.read_text() == "100"
 
 
@@ -314,7 +314,7 @@ def test_waiting_ends_when_the_holder_is_killed(directory: Path, locks: Locks) -
     with another_process_holding(directory) as holder:
         killer = threading.Timer(0.05, holder.kill)
         killer.start()
-        with locks.attempt(NAME, ENOUGH) as ours:
+        with locks.attempt(NAME, WAIT_SECONDS) as ours:
             assert ours
             assert not is_free(directory)
         killer.join()
@@ -325,5 +325,5 @@ def test_waiting_ends_with_its_time(directory: Path, locks: Locks) -> None:
         began = time.monotonic()
         with locks.attempt(NAME, 0.1) as ours:
             assert not ours
-            assert 0.1 <= time.monotonic() - began < ENOUGH
+            assert 0.1 <= time.monotonic() - began < WAIT_SECONDS
         assert not is_free(directory)

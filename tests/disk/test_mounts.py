@@ -1,4 +1,4 @@
-"""In a container nothing is fetched to where it is gone with the container, and a user's own mount is used."""
+"""In a container, only directories that outlive it get files, and a user's own mount is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import BRAIN, SIZE, AntsCache, Ran, cannot, require
 from support.upstreams import make
 
 from antscache.cache import Cache
-from antscache.disk.mounts import Mount, mount_of, mounts
+from antscache.disk.mounts import Mount, mount_of, parse_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,10 @@ nothing of the kind
 """
 
 
-def test_a_table_of_mounts_is_read_as_the_kernel_writes_it() -> None:
-    assert mounts(TABLE)[2] == Mount("/home/user/my data", "ext4")
-    assert len(mounts(TABLE)) == 5
+def test_the_kernels_mount_table_is_read() -> None:
+    """The octal escapes in the table are replaced, and lines of another form are skipped."""
+    assert parse_mounts(TABLE)[2] == Mount("/home/user/my data", "ext4")
+    assert len(parse_mounts(TABLE)) == 5
 
 
 @pytest.mark.parametrize(
@@ -46,12 +47,13 @@ def test_a_table_of_mounts_is_read_as_the_kernel_writes_it() -> None:
         ("/home/user", "/", "overlay"),
     ],
 )
-def test_a_path_is_on_the_last_mount_that_covers_it(path: str, point: str, type_: str) -> None:
+def test_a_path_is_on_its_deepest_mount(path: str, point: str, type_: str) -> None:
+    """Of two mounts at one place, the last one counts."""
     assert mount_of(path, TABLE) == Mount(point, type_)
 
 
 @given(st.text(max_size=300))
-def test_no_table_however_odd_is_an_error(table: str) -> None:
+def test_an_odd_mount_table_is_no_error(table: str) -> None:
     assert mount_of("/a", table) is None or table
 
 
@@ -60,7 +62,7 @@ def test_no_table_however_odd_is_an_error(table: str) -> None:
 
 @pytest.fixture
 def contained(antscache: AntsCache, tmp_path: Path) -> Callable[..., Ran]:
-    """antscache in a mount namespace: `mount` runs first, in a shell, and knows $HOME and $DIR, a host's directory."""
+    """antscache in a mount namespace, in which the shell command `mount` runs first; it may use $HOME and $DIR."""
     require("unshare")
     probe = subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True)
     if os.geteuid() != 0 or probe.returncode:
@@ -74,14 +76,14 @@ def contained(antscache: AntsCache, tmp_path: Path) -> Callable[..., Ran]:
             del environment["ANTSCACHE_DIR"]
         command = ["unshare", "--mount", "sh", "-ec", f'{mount}\nexec "$@"', "sh", *antscache.command(*arguments)]
         done = subprocess.run(
-            command, env=environment, cwd=antscache.home, capture_output=True, text=True, check=False, timeout=60
+            command, env=environment, cwd=antscache.home, capture_output=True, text=True, check=False, timeout=250
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
-def test_what_a_user_mounts_over_keras_ends_with_verified_files_in_it(
+def test_a_mounted_keras_directory_gets_verified_files(
     contained: Callable[..., Ran], antscache: AntsCache, tmp_path: Path
 ) -> None:
     ran = contained("mount --bind $DIR $HOME/.keras", "prefetch", "0.3.2", "--name", BRAIN).succeeded()
@@ -98,12 +100,13 @@ def test_what_a_user_mounts_over_keras_ends_with_verified_files_in_it(
 
 
 @pytest.mark.parametrize("mount", ["true", "mount -t tmpfs tmpfs $ANTSCACHE_DIR"])
-def test_nothing_is_fetched_to_where_it_is_gone_with_the_container(contained: Callable[..., Ran], mount: str) -> None:
+def test_nothing_is_fetched_into_a_containers_layer(contained: Callable[..., Ran], mount: str) -> None:
+    """Nothing is fetched into a container's own layer or a tmpfs, which are lost with the container."""
     root = Path(f"/antscache-test-{os.urandom(4).hex()}")  # on the mount at /, as a container's own layer is
     if not os.access("/", os.W_OK):
         cannot("/ cannot be written to")
-    made = subprocess.run(["findmnt", "-no", "TARGET", "-T", "/"], capture_output=True, text=True, check=False)
-    assert made.stdout.strip() == "/"
+    findmnt = subprocess.run(["findmnt", "-no", "TARGET", "-T", "/"], capture_output=True, text=True, check=False)
+    assert findmnt.stdout.strip() == "/"
     root.mkdir()
     try:
         ran = contained(mount, "prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_DIR=str(root))
@@ -119,9 +122,10 @@ def test_nothing_is_fetched_to_where_it_is_gone_with_the_container(contained: Ca
 
 
 @pytest.mark.parametrize("writable", ["", "mount -o remount,bind,ro $HOME/.keras"])
-def test_what_a_user_has_mounted_and_is_whole_is_used_where_nothing_can_be_fetched(
+def test_offline_whole_files_in_a_mount_are_used(
     contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path, writable: str
 ) -> None:
+    """If nothing can be fetched, a whole file in a user's mount is used, and a cut one is not."""
     mount = f"mount --bind $DIR $HOME/.keras; {writable}"
     upstream = make(tmp_path / "upstream", "0.3.2")
 
@@ -137,13 +141,12 @@ def test_what_a_user_has_mounted_and_is_whole_is_used_where_nothing_can_be_fetch
     theirs.write_bytes(content)
     ran = ask().succeeded()
     path = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
-    assert [(each["path"], each["size"]) for each in ran.json] == [(str(path), SIZE)]
+    assert [(row["path"], row["size"]) for row in ran.json] == [(str(path), SIZE)]
     assert f"note: {path} is used as it is" in ran.err
 
 
-def test_what_a_user_has_mounted_is_not_used_for_other_bytes_than_are_recorded(
-    contained: Callable[..., Ran], figshare: StandIn, tmp_path: Path
-) -> None:
+def test_other_bytes_in_a_mount_are_not_used(contained: Callable[..., Ran], figshare: StandIn, tmp_path: Path) -> None:
+    """A file in a user's mount is not used if its bytes differ from the recorded ones."""
     lower, upstream = tmp_path / "lower", make(tmp_path / "upstream", "0.3.2")
     cache = Cache.open(lower, origins=figshare.origins.split())
     cache.prefetch(cache.plan("0.3.2", names=[BRAIN]))
@@ -158,7 +161,7 @@ def test_what_a_user_has_mounted_is_not_used_for_other_bytes_than_are_recorded(
         assert ran.code == code, ran.err
 
 
-def test_outside_a_container_only_what_antscache_has_verified_is_used(
+def test_outside_containers_only_verified_files_are_used(
     antscache: AntsCache, figshare: StandIn, tmp_path: Path
 ) -> None:
     theirs = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"

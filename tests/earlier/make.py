@@ -1,22 +1,22 @@
-"""Make what an earlier version of antscache leaves on disks, for `tests/test_earlier.py`.
+"""Make the files of an earlier version of antscache that `tests/earlier/test_earlier.py` uses.
 
     python tests/earlier/make.py [COMMIT]       as root on Linux, where `make test` has set up .venv
 
 The archives beside this file were made by `python tests/earlier/make.py efe6bcb`: it takes that commit's tree out of
 git, gives it an interpreter of its own, runs its command line (as several users and in a mount namespace too) against
-its own stand-in in Figshare's place, and packs what is on the disk then, with modes, owners and links.
+its own stand-in in Figshare's place, and packs the files on the disk, with modes, owners and links.
 
-    full.tar.gz      a root with everything in it, the lower cache below it, and the rest of a file that was cut
-    full.json        what that version said of it
+    full.tar.gz      a root with everything in it, the lower cache below it, and the whole file of the root's partial
+    full.json        the listings that that version printed of it
     shared.tar.gz    a root that a group shares, with files of three users
-    mounted.tar.gz   what a container's user has mounted over ~/.keras
-    record.tar.gz    what `antscache run --record` wrote, and the bytes that were used
-    script.pth       what `antscache hook enable` wrote, called as a script
+    mounted.tar.gz   a directory that a container's user had mounted over ~/.keras
+    record.tar.gz    a record that `antscache run --record` wrote, and the bytes that were used
+    script.pth       the file that `antscache hook enable` wrote, called as a script
     module.pth       the same, called as a module
-    settings.json    what antscache.toml, which was written by hand, says
+    settings.json    the settings that it read in antscache.toml, which was written by hand
 
-Where the paths of this host would be, there is a name between two `@`. Everything but times and random names is the
-same each time.
+In place of the paths of this host there are names between two `@`. Everything but times and random names is the same
+each time.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 COMMIT = "efe6bcb"
 PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"
-ENOUGH = 60  # seconds after which a process hangs
+TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
 GROUP, ANN, BOB = 12000, 12001, 12002  # numbers that no group and no user of this host has
 
 BRAIN, LUNG, DEEP = "brainExtractionRobustT1", "xrayLungExtraction", "DeepAtroposHcpT1Weights"
 TEMPLATE, TRANSFORM = "S_template3", "magetCerebellumxTemplate0GenericAffine"
 CUT, CONDEMNED, GARBAGE = "ixi", "kirby", "croppedMni152"
-CUT_NUMBER, CUT_SIZE = "25516358", 1_200_000  # smaller ones are not gone on from
+CUT_NUMBER, CUT_SIZE = "25516358", 1_200_000  # bytes; partials of smaller files are not resumed
 
-# The earlier stand-in as Figshare itself, until its stdin ends. One file is cut in its middle. Its voxels are zeros in
+# The earlier stand-in in Figshare's place, until its stdin ends. One file stalls in its middle. Its voxels are zeros in
 # stored blocks, so that an archive of it is small.
 FIGSHARE = f"""
 import gzip, json, sys
@@ -119,7 +119,7 @@ class Earlier:
         return self.environment / "bin/antscache"
 
     def run(self, *command: str | Path, **environ: str | Path) -> str:
-        """Run a command in its environment, and return what is printed."""
+        """Run a command in its environment, and return its output."""
         done = subprocess.run(
             [str(part) for part in command],
             env=self.variables(**environ),
@@ -127,7 +127,7 @@ class Earlier:
             capture_output=True,
             text=True,
             check=False,
-            timeout=ENOUGH,
+            timeout=TIMEOUT_SECONDS,
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
@@ -151,7 +151,7 @@ class Earlier:
 
 
 def main() -> None:
-    """Make all of it anew."""
+    """Make all files anew."""
     commit = sys.argv[1] if len(sys.argv) > 1 else COMMIT
     with tempfile.TemporaryDirectory(prefix="antscache-earlier-", dir="/tmp") as name:
         place = Path(name)
@@ -173,15 +173,15 @@ def take_out(commit: str, place: Path) -> Earlier:
     archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as files:
         files.extraction_filter = lambda member, _: member
-        files.extractall(earlier.tree)  # noqa: S202  it is ours
+        files.extractall(earlier.tree)  # noqa: S202  our own archive
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", earlier.environment], check=True)
     [packages] = earlier.environment.glob("lib/python*/site-packages")
     dependencies = sysconfig.get_path("purelib")
     (packages / "earlier.pth").write_text(f"{earlier.tree}\n{earlier.tree / 'tests'}\n{dependencies}\n")
     earlier.script.write_text(f"#!{earlier.python}\nimport sys\nfrom antscache.cli import main\nsys.exit(main())\n")
     earlier.script.chmod(0o755)
-    found = earlier.run(earlier.python, "-c", "import antscache; print(antscache.__file__)").strip()
-    assert found == str(earlier.tree / "antscache/__init__.py"), f"{found} is another antscache"
+    imported = earlier.run(earlier.python, "-c", "import antscache; print(antscache.__file__)").strip()
+    assert imported == str(earlier.tree / "antscache/__init__.py"), f"{imported} is another antscache"
     return earlier
 
 
@@ -202,7 +202,7 @@ def figshare(earlier: Earlier) -> Iterator[Earlier]:
 
 
 def write_hooks(earlier: Earlier) -> None:
-    """Keep what enabling the hook writes, in both ways in which antscache can be called."""
+    """Keep the file that enabling the hook writes, for both ways of calling antscache."""
     write_hook(earlier, "script", earlier.script)
     away = earlier.script.rename(earlier.place / "antscache")
     write_hook(earlier, "module", earlier.python)
@@ -210,7 +210,7 @@ def write_hooks(earlier: Earlier) -> None:
 
 
 def write_hook(earlier: Earlier, name: str, command: Path) -> None:
-    """Keep what enabling the hook writes where antscache is called by `command`."""
+    """Keep the file that enabling the hook writes if `command` calls antscache."""
     [packages] = earlier.environment.glob("lib/python*/site-packages")
     earlier.run(earlier.python, "-m", "antscache", "hook", "enable", "--python", earlier.python)
     hook = packages / "antscache_hook.pth"
@@ -222,13 +222,13 @@ def write_hook(earlier: Earlier, name: str, command: Path) -> None:
 
 
 def write_settings(earlier: Earlier) -> None:
-    """Keep what the earlier version reads in antscache.toml."""
+    """Keep the settings that the earlier version reads in antscache.toml."""
     home = earlier.place / "configured"
     (home / ".config/antscache").mkdir(parents=True)
-    (home / "antscache").mkdir()  # in a container a root that is named counts only if it is there
+    (home / "antscache").mkdir()  # in a container a named root counts only if it exists
     shutil.copy(HERE / "antscache.toml", home / ".config/antscache")
-    said = earlier.run(earlier.python, "-c", SETTINGS, HOME=home, XDG_CONFIG_DIRS=home / "none")
-    (HERE / "settings.json").write_text(said.replace(str(home), HOME))
+    output = earlier.run(earlier.python, "-c", SETTINGS, HOME=home, XDG_CONFIG_DIRS=home / "none")
+    (HERE / "settings.json").write_text(output.replace(str(home), HOME))
 
 
 def write_full(earlier: Earlier) -> None:
@@ -253,21 +253,21 @@ def write_full(earlier: Earlier) -> None:
     full("prefetch", "0.2.8", *named(GARBAGE))
     full("rm", "0.2.8")
     own = f"antspynet=={next((root / 'catalog').iterdir()).stem.removeprefix('antspynet-')}"
-    asked = {
+    outputs = {
         "list": full("list", "--json"),
         "list OWN": full("list", own, "--json"),
         "status": full("status", "--json"),
         "verify": full("verify", "--json"),
         "gc -n --grace 0": full("gc", "-n", "--grace", "0", "--json"),
     }
-    said: dict[str, Any] = {words: json.loads(out.replace(str(place), PLACE)) for words, out in asked.items()}
-    del said["status"]["free"]
-    (HERE / "full.json").write_text(json.dumps(said, indent=1) + "\n")
+    listings: dict[str, Any] = {words: json.loads(out.replace(str(place), PLACE)) for words, out in outputs.items()}
+    del listings["status"]["free"]
+    (HERE / "full.json").write_text(json.dumps(listings, indent=1) + "\n")
     pack("full", place, "root", "lower", "origin")
 
 
 def kill_midway(full: Earlier, *arguments: str) -> None:
-    """Kill a fetch once all has come that comes."""
+    """Kill a fetch after it has received everything that the stalled origin sends."""
     half = (full.place / "origin" / CUT_NUMBER).stat().st_size // 2
     with subprocess.Popen(
         [full.script, *arguments],
@@ -277,7 +277,7 @@ def kill_midway(full: Earlier, *arguments: str) -> None:
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            deadline = time.monotonic() + ENOUGH
+            deadline = time.monotonic() + TIMEOUT_SECONDS
             while largest_in(full.place / "root/ingest") < half:
                 assert time.monotonic() < deadline, "nothing was cut"
                 time.sleep(0.01)
@@ -321,15 +321,15 @@ def write_shared(earlier: Earlier) -> None:
 
 
 def write_mounted(earlier: Earlier) -> None:
-    """Keep what is in a directory that was mounted over ~/.keras, where a file of the user's own was before."""
+    """Keep a directory that was mounted over ~/.keras and had a file of the user's own before."""
     host, home = earlier.place / "mounted/host", earlier.place / "mounted/home"
     (host / "ANTsXNet").mkdir(parents=True)
     (home / ".keras").mkdir(parents=True)
     (host / f"ANTsXNet/{LUNG}.h5").write_bytes(b"of the user's own")
     mounted = ("unshare", "--mount", "sh", "-ec", f'mount --bind {host} {home}/.keras\nexec "$@"', "sh")
     words = ("prefetch", "0.3.2", *named(BRAIN))
-    said = earlier.run(*mounted, earlier.script, *words, HOME=home, ANTSCACHE_MOUNTED="1")
-    assert said.strip() == f"{home}/.keras/antscache/views/antspynet-0.3.2"
+    output = earlier.run(*mounted, earlier.script, *words, HOME=home, ANTSCACHE_MOUNTED="1")
+    assert output.strip() == f"{home}/.keras/antscache/views/antspynet-0.3.2"
     pack("mounted", host.parent, "host")
 
 
@@ -355,7 +355,7 @@ def named(*names: str) -> list[str]:
 
 
 def pack(name: str, place: Path, *parts: str) -> None:
-    """Write an archive of what is in `place` under these names: as it is, but for who has them by name."""
+    """Write an archive of these parts of `place`, with modes and owners, but without the owners' names."""
     paths = [path for part in parts for path in (place / part, *(place / part).rglob("*"))]
     with (
         (HERE / f"{name}.tar.gz").open("wb") as file,

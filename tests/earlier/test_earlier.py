@@ -1,6 +1,7 @@
-"""What an earlier version left on disks is used as it is: roots, settings, hooks and records that it has written.
+"""Roots, settings, hooks and records that an earlier version wrote still work.
 
-`earlier/make.py` made them, by that version. Only what people use is used here: the command line, `load` and files.
+`earlier/make.py` made them, by that version. The tests use the public interface alone: the command line, `load` and
+files.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     Run = Callable[..., Ran]
 
 EARLIER = REPOSITORY / "tests/earlier"
-SAID: dict[str, Any] = json.loads((EARLIER / "full.json").read_text())
-PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"  # stand for paths of where it was made
-OWN = next(each["release"] for each in SAID["list"] if "+" in each["release"])  # an installation's own release
+LISTINGS: dict[str, Any] = json.loads((EARLIER / "full.json").read_text())
+PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"  # in place of the earlier host's paths
+OWN = next(usage["release"] for usage in LISTINGS["list"] if "+" in usage["release"])  # an installation's own release
 DEEP, CUT, CONDEMNED = "DeepAtroposHcpT1Weights", "ixi", "kirby"
 CUT_NUMBER, LUNG_NUMBER, TEMPLATE_NUMBER, BRAIN_NUMBER = "25516358", "41965818", "22597175", "34821874"
 SELECTED = [
@@ -48,7 +49,7 @@ SELECTED = [
 ]
 DAY = 24 * 60 * 60
 VIEW = "views/antspynet-0.3.2/.keras/ANTsXNet"
-ENOUGH = 60  # seconds after which a process hangs
+TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
 
 
 def unpack(name: str, place: Path) -> None:
@@ -66,7 +67,7 @@ def named(*names: str) -> list[str]:
 
 
 def listing(root: Path) -> dict[str, tuple[int, ...]]:
-    """Every name below `root` with its mode, owners, size and time of change; but for locks, which hold nothing."""
+    """Return every name below `root` with mode, owners, size and time of change; but for locks, which hold nothing."""
     found: dict[str, tuple[int, ...]] = {}
     for path in [root, *root.rglob("*")]:
         if "locks" not in path.relative_to(root).parts:
@@ -84,16 +85,16 @@ def record_of(root: Path, number: str) -> Any:
     return json.loads((root / f"identifiers/figshare/{number}.json").read_bytes())
 
 
-def says(ran: Ran, place: Path) -> Any:
-    """Return what was printed as the earlier version's output is kept."""
-    said = json.loads(ran.succeeded().out.replace(str(place), PLACE))
-    if isinstance(said, dict):
-        said.pop("free", None)
-    return said
+def listed(ran: Ran, place: Path) -> Any:
+    """Return the printed JSON in the form of `LISTINGS`: without this host's paths and free space."""
+    facts = json.loads(ran.succeeded().out.replace(str(place), PLACE))
+    if isinstance(facts, dict):
+        facts.pop("free", None)
+    return facts
 
 
 def by_digest(garbage: list[Any]) -> list[Any]:
-    return sorted(garbage, key=lambda each: str(each["digest"]))
+    return sorted(garbage, key=lambda blob: str(blob["digest"]))
 
 
 # A root with everything in it
@@ -113,11 +114,11 @@ class Full(AntsCache):
 
     @property
     def partial(self) -> Path:
-        """The beginning of a file whose fetch was killed."""
+        """The partial of a file whose fetch was killed."""
         return max((self.root / "ingest").iterdir(), key=lambda path: path.stat().st_size)
 
     def age_partials(self, seconds: int) -> None:
-        """Let the last write to what a killed fetch has left be so long ago."""
+        """Set the last write to all files of the killed fetch to `seconds` ago."""
         for path in (self.root / "ingest").iterdir():
             os.utime(path, (time.time() - seconds,) * 2)
 
@@ -132,18 +133,17 @@ def full(tmp_path: Path, figshare: StandIn) -> Full:
     return found
 
 
-@pytest.mark.parametrize("words", [words for words in SAID if not words.startswith("gc")])
-def test_a_full_root_says_what_it_said(full: Full, words: str) -> None:
+@pytest.mark.parametrize("words", [words for words in LISTINGS if not words.startswith("gc")])
+def test_full_root_has_the_same_listings(full: Full, words: str) -> None:
+    """As the earlier version printed them."""
     before = listing(full.place)
     ran = full(*words.replace("OWN", OWN).split(), "--json")
-    assert says(ran, full.place) == SAID[words]
+    assert listed(ran, full.place) == LISTINGS[words]
     assert listing(full.place) == before
 
 
 @pytest.mark.parametrize(("release", "names"), SELECTED)
-def test_what_is_there_is_prefetched_without_writing(
-    full: Full, figshare: StandIn, release: str, names: list[str]
-) -> None:
+def test_prefetch_of_held_files_writes_nothing(full: Full, figshare: StandIn, release: str, names: list[str]) -> None:
     before, asked = listing(full.place), len(figshare.requests)
     ran = full("prefetch", release, *named(*names)).succeeded()
     assert ran.out == full("path", release).succeeded().out
@@ -159,7 +159,7 @@ def test_a_condemned_blob_comes_back_without_a_download(full: Full) -> None:
     full("verify").succeeded()
 
 
-def test_a_partial_is_gone_on_from(full: Full) -> None:
+def test_partial_is_resumed(full: Full) -> None:
     whole, held = full.place / "origin" / CUT_NUMBER, full.partial.stat().st_size
     with StandIn({CUT_NUMBER: f"{CUT}.nii.gz"}, contents={CUT_NUMBER: whole}) as standin:
         ran = full("prefetch", "0.3.1", *named(CUT), ANTSCACHE_ORIGINS=standin.origins).succeeded()
@@ -169,16 +169,16 @@ def test_a_partial_is_gone_on_from(full: Full) -> None:
     assert list((full.root / "ingest").iterdir()) == []
 
 
-def test_a_partial_that_nobody_wanted_is_removed(full: Full) -> None:
+def test_stale_partial_is_removed(full: Full) -> None:
     left = sorted(map(str, (full.root / "ingest").iterdir()))
-    assert len(left) == 2  # with its notes
+    assert len(left) == 2  # the partial and its notes
     full.age_partials(2 * DAY)
     assert sorted(full("gc", "--json").succeeded().json["abandoned"]) == left
     assert list((full.root / "ingest").iterdir()) == []
 
 
-def test_an_adopted_file_counts_while_it_is_there(full: Full, figshare: StandIn) -> None:
-    """No origin is asked about it, and it is not passed on."""
+def test_adopted_file_counts_while_it_exists(full: Full, figshare: StandIn) -> None:
+    """No origin is asked about it, and it is exported with --adopted only."""
     before, asked = record_of(full.root, LUNG_NUMBER), len(figshare.requests)
     assert before["trust"] == "adopted"
     full("prefetch", "0.3.2", *named(LUNG)).succeeded()
@@ -198,16 +198,16 @@ def test_an_origin_replaces_a_lost_adopted_file(full: Full, figshare: StandIn) -
     assert digest_of(path) == record["digest"]
 
 
-def test_two_collections_free_what_nothing_needs(full: Full) -> None:
+def test_two_collections_delete_all_garbage(full: Full) -> None:
     first = full("gc", "--grace", "0", "--json").succeeded().json
-    planned = SAID["gc -n --grace 0"]
-    for each in first, planned:
-        each.update(deleted=by_digest(each["deleted"]), condemned=by_digest(each["condemned"]))
+    planned = LISTINGS["gc -n --grace 0"]
+    for facts in first, planned:
+        facts.update(deleted=by_digest(facts["deleted"]), condemned=by_digest(facts["condemned"]))
     assert first == planned
     second = full("gc", "--grace", "0", "--json").succeeded().json
     assert (by_digest(second["deleted"]), second["condemned"]) == (first["condemned"], [])
     assert list((full.root / "trash").iterdir()) == []
-    assert says(full("list", "--json"), full.place) == SAID["list"]
+    assert listed(full("list", "--json"), full.place) == LISTINGS["list"]
     full("verify").succeeded()
 
 
@@ -223,53 +223,53 @@ def test_a_lower_cache_elsewhere_is_linked_to_again(full: Full) -> None:
 # The same root, read-only
 
 
-MOUNT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
+MOUNT_SCRIPT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
 
 
 @pytest.fixture
 def read_only(full: Full) -> Run:
-    """antscache as a process to which all of the earlier version's is read-only, even if it is root's."""
+    """Run antscache as a process to which all files of the earlier version are read-only, even if root runs it."""
     apart = [require("unshare"), "-m" if os.geteuid() == 0 else "-rm", "sh", "-ec"]
-    probe = f'{MOUNT}; ! touch "$0/file"'
+    probe = f'{MOUNT_SCRIPT}; ! touch "$0/file"'
     if subprocess.run([*apart, probe, full.place], check=False, capture_output=True).returncode:
         cannot("no read-only mount can be made here")
 
     def run(*words: str | Path) -> Ran:
-        command = [*apart, f'{MOUNT}; exec "$@"', str(full.place), *full.command(*words)]
-        return ended(command, full.environment(), full.home)
+        command = [*apart, f'{MOUNT_SCRIPT}; exec "$@"', str(full.place), *full.command(*words)]
+        return run_command(command, full.environment(), full.home)
 
     return run
 
 
-def ended(command: Sequence[str | Path], environ: dict[str, str], directory: Path) -> Ran:
+def run_command(command: Sequence[str | Path], environ: dict[str, str], directory: Path) -> Ran:
     done = subprocess.run(
-        command, env=environ, cwd=directory, capture_output=True, text=True, check=False, timeout=ENOUGH
+        command, env=environ, cwd=directory, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def test_a_read_only_root_is_used_as_it_is(full: Full, read_only: Run) -> None:
+def test_read_only_root_is_used_unchanged(full: Full, read_only: Run) -> None:
     before, home = listing(full.place), f"{full.root}/views/antspynet-0.3.2\n"
     assert read_only("path", "0.3.2").succeeded().out == home
     names = named(BRAIN, DEEP, LUNG, TRANSFORM)
     assert read_only("prefetch", "0.3.2", *names, "--offline").succeeded().out == home
     for words in "list", "list OWN", "status", "verify":
-        assert says(read_only(*words.replace("OWN", OWN).split(), "--json"), full.place) == SAID[words]
+        assert listed(read_only(*words.replace("OWN", OWN).split(), "--json"), full.place) == LISTINGS[words]
     assert listing(full.place) == before
 
 
-# A root that a group shares
+# The shared root of a group
 
 
 GROUP, ANN, BOB, CAROL, OUTSIDER = range(12000, 12005)  # the first three as in earlier/make.py
-OTHERS = 12009
-EVERYBODYS = {"index.json", "locks/identifiers", "locks/pace"}  # written to by every member, in place
+OTHER_GROUP = 12009
+WRITTEN_BY_ALL = {"index.json", "locks/identifiers", "locks/pace"}  # every member writes these in place
 
 
 @dataclass
 class Lab:
-    """A root of three users (ANN, BOB and root), with BOB, with CAROL, who is new, and with somebody of no group."""
+    """A root with files of ANN, BOB and root, and three users: BOB, CAROL, who is new, and one outside the group."""
 
     root: Path
     bob: User
@@ -277,11 +277,11 @@ class Lab:
     outsider: User
 
     def of_others(self, user: User) -> dict[str, object]:
-        """Everything that is not the user's: who has it, its mode, and its content."""
+        """Return the mode, owners and content of everything that does not belong to the user."""
         found: dict[str, object] = {}
         for path in self.root.rglob("*"):
             status, name = path.lstat(), str(path.relative_to(self.root))
-            if status.st_uid != user.number and name not in EVERYBODYS:
+            if status.st_uid != user.number and name not in WRITTEN_BY_ALL:
                 content: object = None
                 if not S_ISDIR(status.st_mode):
                     content = str(path.readlink()) if path.is_symlink() else (path.read_bytes(), status.st_mtime_ns)
@@ -291,7 +291,7 @@ class Lab:
 
 @pytest.fixture
 def lab(forked: Forks, figshare: StandIn) -> Iterator[Lab]:
-    place = Path(tempfile.mkdtemp(prefix="antscache-lab-", dir="/tmp"))  # where all users come
+    place = Path(tempfile.mkdtemp(prefix="antscache-lab-", dir="/tmp"))  # all users can reach it
     place.chmod(0o755)
     unpack("shared", place)
     environ = {
@@ -307,7 +307,7 @@ def lab(forked: Forks, figshare: StandIn) -> Iterator[Lab]:
         os.chown(home, number, groups[0])
         return User(forked, number, groups, 0o077, home, environ)
 
-    yield Lab(place / "root", user(BOB, GROUP), user(CAROL, OTHERS, GROUP), user(OUTSIDER, OTHERS))
+    yield Lab(place / "root", user(BOB, GROUP), user(CAROL, OTHER_GROUP, GROUP), user(OUTSIDER, OTHER_GROUP))
     shutil.rmtree(place)
 
 
@@ -319,14 +319,14 @@ def test_a_new_member_adds_to_a_shared_root(lab: Lab, figshare: StandIn) -> None
     assert lab.of_others(lab.carol) == before
     for user in lab.bob, lab.carol, lab.outsider:
         user("verify").succeeded()
-        usages = {each["release"]: each for each in user("list", "--json").succeeded().json}
-        assert {release: each["present"] for release, each in usages.items()} == {
+        usages = user("list", "--json").succeeded().json
+        assert {usage["release"]: usage["present"] for usage in usages} == {
             "antspynet==0.2.9": 1,
             "antspynet==0.3.2": 4,
         }
 
 
-def test_a_member_has_back_what_another_condemned(lab: Lab) -> None:
+def test_member_gets_back_anothers_condemned_blob(lab: Lab) -> None:
     before = lab.of_others(lab.carol)
     lab.carol("prefetch", "0.3.0", *named(CONDEMNED), "--offline").succeeded()
     assert lab.of_others(lab.carol) == before
@@ -344,7 +344,7 @@ def test_a_member_removes_only_their_own(lab: Lab) -> None:
     assert list(trash.iterdir()) == []
     assert lab.of_others(lab.bob) == before
     lab.bob("verify").succeeded()
-    releases = {each["release"]: each["entries"] for each in lab.carol("list", "--json").succeeded().json}
+    releases = {usage["release"]: usage["entries"] for usage in lab.carol("list", "--json").succeeded().json}
     assert releases == {"antspynet==0.2.9": 1, "antspynet==0.3.2": 2}
 
 
@@ -355,12 +355,12 @@ def test_garbage_of_other_members_is_left(lab: Lab) -> None:
     assert lab.of_others(lab.carol) == before
 
 
-# What a container's user has mounted over ~/.keras
+# A directory that a container's user has mounted over ~/.keras
 
 
 @pytest.fixture
 def contained(antscache: AntsCache, tmp_path: Path) -> Run:
-    """antscache as in a container, with the earlier version's directory mounted over ~/.keras."""
+    """Run antscache as in a container, with the earlier version's directory mounted over ~/.keras."""
     if os.geteuid() != 0 or subprocess.run([require("unshare"), "--mount", "true"], check=False).returncode:
         cannot("no mount namespace can be made here")
     unpack("mounted", tmp_path)
@@ -371,12 +371,12 @@ def contained(antscache: AntsCache, tmp_path: Path) -> Run:
 
     def run(*arguments: str | Path) -> Ran:
         command = ["unshare", "--mount", "sh", "-ec", script, "sh", *antscache.command(*arguments)]
-        return ended(command, environ, antscache.home)
+        return run_command(command, environ, antscache.home)
 
     return run
 
 
-def test_a_mounted_cache_is_used_as_it_is(contained: Run, antscache: AntsCache, tmp_path: Path) -> None:
+def test_mounted_cache_is_used_unchanged(contained: Run, antscache: AntsCache, tmp_path: Path) -> None:
     before = listing(tmp_path / "host")
     home = f"{antscache.home}/.keras/antscache/views/antspynet-0.3.2\n"
     assert contained("path", "0.3.2").succeeded().out == home
@@ -394,7 +394,7 @@ def test_a_mounted_cache_takes_further_files(contained: Run, figshare: StandIn, 
     contained("verify").succeeded()
 
 
-# Records of what was used
+# Records of used entries
 
 
 def test_a_record_gets_the_bytes_that_were_used(antscache: AntsCache, tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ def test_a_record_refuses_other_bytes(antscache: AntsCache, tmp_path: Path) -> N
 
 
 def test_settings_are_read_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every key of antscache.toml means what it meant; there may be others."""
+    """Every key of antscache.toml has its earlier meaning; there may be new keys."""
     if sys.platform != "linux":
         cannot("the file was written for Linux")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -434,8 +434,8 @@ def test_settings_are_read_as_they_were(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "antscache").mkdir()  # in a container a root that is named counts only if it is there
     shutil.copy(EARLIER / "antscache.toml", tmp_path / ".config/antscache")
     expected = json.loads((EARLIER / "settings.json").read_text().replace(HOME, str(tmp_path)))
-    found = json.loads(msgspec.json.encode(load({}, {})))
-    assert {key: found[key] for key in expected} == expected
+    settings = json.loads(msgspec.json.encode(load({}, {})))
+    assert {key: settings[key] for key in expected} == expected
 
 
 # Environments where the hook is enabled
@@ -443,16 +443,16 @@ def test_settings_are_read_as_they_were(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("called", ["script", "module"])
 def test_an_enabled_hook_stays_on(antscache: AntsCache, figshare: StandIn, tmp_path: Path, called: str) -> None:
-    """What is in site-packages leads an unmodified antspynet to its view, is known as on, and can be removed."""
+    """Its file in site-packages leads an unmodified antspynet to its view. Its status is on, and it can be disabled."""
     upstream = upstreams.make(tmp_path / "upstream", "0.3.2")
     environment = tmp_path / "environment"
-    subprocess.run([upstreams.PYTHON, "-m", "venv", "--without-pip", environment], check=True, timeout=ENOUGH)
+    subprocess.run([upstreams.PYTHON, "-m", "venv", "--without-pip", environment], check=True, timeout=TIMEOUT_SECONDS)
     [packages] = environment.glob("lib/python*/site-packages")
     (packages / "antspynet.pth").write_text(f"{upstream.directory}\n{upstream.beside}\n")
     hook, python = packages / "antscache_hook.pth", environment / "bin/python"
     hook.write_text(hook_from(called))
     ask = f"import antspynet; print(antspynet.get_pretrained_network('{BRAIN}'))"
-    path = Path(ended([python, "-c", ask], antscache.environment(), antscache.home).succeeded().out.strip())
+    path = Path(run_command([python, "-c", ask], antscache.environment(), antscache.home).succeeded().out.strip())
     assert path.parent == antscache.root / f"views/{OWN.replace('==', '-')}/.keras/ANTsXNet"
     assert path.read_bytes() == figshare.content(BRAIN_NUMBER)
     assert antscache("hook", "status", "--python", python).succeeded().out == f"on for {python}: {hook}\n"

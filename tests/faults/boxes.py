@@ -1,9 +1,9 @@
-"""A box: one directory with everything that a command can touch, taken up from the disk and put down on it.
+"""A box: one directory with everything that a command can touch, read from a disk and written to one.
 
 <box>/root/     the root
-<box>/home/     HOME, and where the command is started
-<box>/out/      where `link` makes a home
-<box>/old/      what `adopt` takes over
+<box>/home/     HOME, and the working directory
+<box>/out/      the home that `link` makes
+<box>/old/      the directory that `adopt` takes over
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def take_up(box: Path) -> tuple[Tree, dict[str, int]]:
-    """What is in `box`, and the inode of each path; that of `box` itself is under the empty path."""
+    """Return the contents of `box`, and the inode of each path; the empty path is `box` itself."""
     tree: Tree = {}
     inodes = {"": box.stat().st_ino}
     for path in sorted(box.rglob("*")):
@@ -34,7 +34,7 @@ def take_up(box: Path) -> tuple[Tree, dict[str, int]]:
 
 
 def put_down(tree: Tree, box: Path) -> None:
-    """`box`, which is made, has what `tree` has."""
+    """Make `box` with the contents of `tree`."""
     box.mkdir()
     made: dict[int, str] = {}
     for name, each in tree.items():

@@ -1,4 +1,4 @@
-"""What must be true of a box at any time, and of one whose command is through: pure, and told without antscache."""
+"""The conditions on a box at any time, and after its command has succeeded. Pure, and without antscache's code."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from faults.scenes import Scene
 
 BLOBS, RECORDS, TRASH = "root/blobs/sha256", "root/identifiers/figshare", "root/trash"
-_BEING_MADE = re.compile("[0-9a-f]{32}")
+_TEMPORARY_NAME = re.compile("[0-9a-f]{32}")
 
 
 def sha256(content: bytes) -> str:
-    """The digest of `content`, as blobs are named."""
+    """Return the digest of `content`, as in the names of blobs."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _below(tree: Tree, directory: str) -> Iterator[tuple[str, File]]:
-    """The files of a directory, by name."""
+    """Yield the name and the file of each file in a directory."""
     for path, each in tree.items():
         if isinstance(each, File) and str(PurePosixPath(path).parent) == directory:
             yield PurePosixPath(path).name, each
 
 
 def whole(tree: Tree) -> set[str]:
-    """The digests of the blobs that are what their names say, condemned ones included."""
+    """Return the digests of the undamaged blobs, condemned ones included."""
     named = [*_below(tree, BLOBS), *((name.partition(".")[0], file) for name, file in _below(tree, TRASH))]
     return {name for name, file in named if sha256(file.content) == name}
 
 
 def _resolved(tree: Tree, path: str) -> File | None:
-    """The file that a name leads to, over a relative symlink; None where it leads nowhere."""
+    """Return the file at `path`, through a relative symlink if it is one; None if there is none."""
     each = tree.get(path)
     if isinstance(each, Symlink):
         parts: list[str] = []
@@ -52,33 +52,35 @@ def _resolved(tree: Tree, path: str) -> File | None:
 
 
 def recorded(tree: Tree) -> set[str]:
-    """The digests that records name, as far as they can be read."""
-    found = set()
+    """Return the digests in all records that can be read."""
+    digests = set()
     for _, file in _below(tree, RECORDS):
         with suppress(ValueError):
-            found.add(_named_by(file))
-    return found
+            digests.add(_named_by(file))
+    return digests
 
 
 def _named_by(record: File) -> str:
     return str(json.loads(record.content)["digest"]).removeprefix("sha256:")
 
 
-def broken(tree: Tree, scene: Scene, sizes: Mapping[str, int], durable: Collection[str], *, cut: bool) -> list[str]:
-    """What is not as it must be, whenever the command ended.
+def check_always(
+    tree: Tree, scene: Scene, sizes: Mapping[str, int], durable: Collection[str], *, cut: bool
+) -> list[str]:
+    """Check the conditions that hold whenever the command ended, and return the problems.
 
     Args:
         tree: the box.
-        scene: whose command it was; what it starts from may be damaged on purpose.
+        scene: the scene of the command. Its starting point may be damaged on purpose.
         sizes: of blobs, by digest.
         durable: the digests of blobs that have been durable at some time.
-        cut: the power went: a blob may be there with another size, because that tells it is none.
+        cut: True after a power cut: a blob may exist with another size, by which antscache recognizes it as damaged.
     """
     return [
         *_wrong_blobs(tree, scene, sizes, cut=cut),
         *_wrong_records(tree, scene, {*durable, *whole(tree)}),
         *_wrong_names(tree, scene),
-        *_no_json(tree, scene),
+        *_unreadable_json(tree, scene),
         *(f"the bytes of {FILES[name]} are lost" for name in scene.keeps if not _is_somewhere(tree, FILES[name])),
     ]
 
@@ -87,8 +89,8 @@ def _wrong_blobs(tree: Tree, scene: Scene, sizes: Mapping[str, int], *, cut: boo
     damaged = {sha256(CONTENTS[file]) for file in scene.damaged if file in CONTENTS}
     for name, file in _below(tree, BLOBS):
         right = sha256(file.content) == name or (name in damaged and set(file.content) == set(b"?"))
-        told = cut and len(file.content) != sizes.get(name, len(file.content))
-        if not right and not told:
+        recognizable = cut and len(file.content) != sizes.get(name, len(file.content))
+        if not right and not recognizable:
             yield f"the blob {name} has other bytes"
 
 
@@ -101,18 +103,18 @@ def _wrong_records(tree: Tree, scene: Scene, durable: Collection[str]) -> Iterat
                 yield f"the record {name} cannot be read"
             continue
         if digest not in durable:
-            yield f"the record {name} names a blob that never was durable"
+            yield f"the record {name} names a blob that was never durable"
 
 
 def _wrong_names(tree: Tree, scene: Scene) -> Iterator[str]:
     for path in tree:
         name, file = PurePosixPath(path).name, _resolved(tree, path)
-        in_view = path.startswith(("root/views/", "out/")) and not _BEING_MADE.fullmatch(name)
+        in_view = path.startswith(("root/views/", "out/")) and not _TEMPORARY_NAME.fullmatch(name)
         if in_view and file is not None and name not in scene.damaged and file.content != CONTENTS[name]:
             yield f"{path} leads to other bytes"
 
 
-def _no_json(tree: Tree, scene: Scene) -> Iterator[str]:
+def _unreadable_json(tree: Tree, scene: Scene) -> Iterator[str]:
     for path, each in tree.items():
         if path.endswith(".json") and isinstance(each, File) and PurePosixPath(path).name not in scene.damaged:
             try:
@@ -122,7 +124,7 @@ def _no_json(tree: Tree, scene: Scene) -> Iterator[str]:
 
 
 def _is_somewhere(tree: Tree, file: str) -> bool:
-    """Whether the bytes are in the store, or where they are to be adopted from."""
+    """Return True if the bytes of `file` are in the store, or in the directory to adopt."""
     digest = sha256(CONTENTS[file])
     return digest in whole(tree) or any(
         sha256(each.content) == digest
@@ -131,19 +133,19 @@ def _is_somewhere(tree: Tree, file: str) -> bool:
     )
 
 
-def incomplete(tree: Tree, scene: Scene) -> list[str]:
-    """What is not as it must be once the command is through."""
+def check_complete(tree: Tree, scene: Scene) -> list[str]:
+    """Check the conditions that hold after the command has succeeded, and return the problems."""
     missing = [
-        f"{directory}/{FILES[name]} is not there"
+        f"{directory}/{FILES[name]} is missing"
         for directory, names in scene.made.items()
         for name in names
         if (file := _resolved(tree, f"{directory}/{FILES[name]}")) is None or file.content != CONTENTS[FILES[name]]
     ]
-    return missing + [f"{path} is still there" for path in scene.gone if path in tree]
+    return missing + [f"{path} still exists" for path in scene.gone if path in tree]
 
 
-def fleeting(durable: Tree, scene: Scene) -> list[str]:
-    """What a power cut would take away that must be durable once the command is through."""
+def check_durable(durable: Tree, scene: Scene) -> list[str]:
+    """Check that everything is durable that must be after the command has succeeded, and return the problems."""
     held = whole(durable) & {name for name, _ in _below(durable, BLOBS)}
     lost = [f"the blob of {FILES[name]}" for name in scene.durable if sha256(CONTENTS[FILES[name]]) not in held]
     lost += [
@@ -151,9 +153,9 @@ def fleeting(durable: Tree, scene: Scene) -> list[str]:
     ]
     if scene.durable and not any(path.startswith("root/refs/antspynet/0.3.2/") for path in durable):
         lost.append("the selection")
-    return [f"{each} is not durable when the command is through" for each in lost]
+    return [f"{thing} is not durable after the command" for thing in lost]
 
 
 def blobs(tree: Tree) -> list[tuple[str, File]]:
-    """The blobs that are what their names say, by digest."""
+    """Return the digests and the files of all undamaged blobs."""
     return [(name, file) for name, file in _below(tree, BLOBS) if sha256(file.content) == name]

@@ -1,8 +1,8 @@
-"""A disk that keeps what was synced and no more, and what it may hold after a power cut: pure.
+"""A simulated disk that keeps synced changes only, and the contents that it may have after a power cut. Pure.
 
-POSIX promises that little: the bytes of a file are there once the file was synced, a name once its directory was. Of
-what was changed since, anything may be there or not: each name and each file's bytes for themselves. Filesystems with a
-journal keep more; what holds here holds on them too.
+POSIX promises no more: the bytes of a file are kept once the file was synced, and a name once its directory was. Each
+later change, of a name or of a file's bytes, may be kept or lost, independently of the others. Filesystems with a
+journal keep more; a command that survives the cuts here survives theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-ROOT = 0  # the node that everything is below
+ROOT = 0  # the number of the box's own node
 
 Verb = Literal[
     "create", "mkdir", "symlink", "write", "truncate", "sync", "link", "rename", "unlink", "rmdir", "chmod", "utime"
@@ -27,10 +27,10 @@ class Operation:
     """A change to the disk, or a sync of it, that a process made.
 
     Attributes:
-        path: relative to the box; of an open file the one it was opened by.
+        path: relative to the box; for an open file the path by which it was opened.
         other: the new name of a link or rename, the target of a symlink.
-        inode: the file's number, where it is told by an open file or was made.
-        at: where the content is written, or the length that a file is cut to.
+        inode: the file's number, if the call was on an open file or made the file; else 0.
+        at: the offset of a write, or the new length of a truncated file.
     """
 
     verb: Verb
@@ -48,7 +48,7 @@ class File(NamedTuple):
     content: bytes
     mode: int
     node: int
-    changed: int | None = None  # nanoseconds since 1970; None is whenever it is put down
+    changed: int | None = None  # nanoseconds since 1970; None means the time of writing
 
 
 class Directory(NamedTuple):
@@ -68,7 +68,7 @@ Tree: TypeAlias = "dict[str, File | Directory | Symlink]"  # by path relative to
 
 @dataclass(slots=True)
 class _Node:
-    """What is there, and what of it was synced; of a symlink and a directory's mode no less than is there."""
+    """A file, directory or symlink, and its synced content. Modes and a symlink's target count as synced at once."""
 
     kind: Literal["file", "directory", "symlink"]
     mode: int = 0
@@ -82,18 +82,18 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of what may be there is there; nodes that are not named are as they are, without the power cut."""
+    """One of the contents that are possible after a power cut, by node; other nodes are as without the cut."""
 
     content: Mapping[int, bytes] = field(default_factory=dict)
     entries: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Disk:
-    """A box's disk from `tree` on, which was synced, as operations change it."""
+    """The disk of a box: starts with `tree`, all of it synced, and changes by operations."""
 
     def __init__(self, tree: Tree, inodes: Mapping[str, int]) -> None:
         self._nodes = {ROOT: _Node("directory", 0o755)}
-        self._at: dict[int, int] = {}  # what a real inode's number stands for now: numbers are used again
+        self._at: dict[int, int] = {}  # the node of each real inode now: inode numbers are used again
         nodes: dict[int, int] = {}
         for path, each in tree.items():
             known = nodes.get(each.node) if isinstance(each, File) else None
@@ -124,7 +124,7 @@ class Disk:
         return self._nodes[self._at[operation.inode] if operation.inode else self._find(operation.path)]
 
     def apply(self, operation: Operation) -> None:
-        """`operation` has happened; nothing else than a sync makes it durable."""
+        """Carry out `operation`. Only a sync makes changes durable."""
         name, verb = PurePosixPath(operation.path).name, operation.verb
         if verb in {"create", "mkdir", "symlink"}:
             self._make(operation, name)
@@ -164,7 +164,7 @@ class Disk:
         entries[target] = node
 
     def tree(self, choice: Choice | None = None) -> Tree:
-        """What is there, if of what may be there `choice` is."""
+        """Return the contents of the disk; with `choice`, those after a power cut that left it."""
         found: Tree = {}
         self._walk(ROOT, "", choice or Choice(), found)
         return found
@@ -182,7 +182,7 @@ class Disk:
                 self._walk(number, f"{path}/", choice, found)
 
     def durable(self) -> Tree:
-        """What is there whatever happens: what was synced."""
+        """Return the contents that no power cut takes away: the synced ones."""
         return self.tree(self._durable())
 
     def _durable(self) -> Choice:
@@ -190,13 +190,13 @@ class Disk:
         return Choice({n: node.synced for n, node in nodes}, {n: node.synced_entries for n, node in nodes})
 
     def after_power_cut(self, mixtures: int, seed: int) -> Iterator[Tree]:
-        """Some of what may be there: the extremes, each directory for itself, and `mixtures` taken by chance."""
+        """Yield possible contents after a power cut: the extremes, each directory alone, and `mixtures` random ones."""
         durable, files, directories = self._durable(), self._dirty_files(), self._dirty_directories()
         yield self.tree()
         yield self.tree(durable)
         lost = [{number: _lost(self._nodes[number], how) for number in files} for how in range(_WAYS)]
-        for each in lost if files else ():
-            yield self.tree(Choice(each))
+        for contents in lost if files else ():
+            yield self.tree(Choice(contents))
         zeros = lost[_ZEROS]
         for number in directories if len(directories) > 1 else ():
             old = self._nodes[number].synced_entries
@@ -216,7 +216,7 @@ class Disk:
 
     @staticmethod
     def _mixed(node: _Node, chance: random.Random) -> dict[str, int]:
-        """Each name that was changed since the last sync as it was then, or as it is."""
+        """Return the names of a directory; a random part of those changed since its last sync is as it was then."""
         entries = dict(node.synced_entries)
         for name in sorted(node.entries.keys() | node.synced_entries.keys()):
             if node.entries.get(name) != node.synced_entries.get(name) and chance.random() < 1 / 2:
@@ -230,7 +230,7 @@ _WAYS, _ZEROS = 3, 1
 
 
 def _lost(node: _Node, how: int) -> bytes:
-    """A file's bytes when what was not synced is lost: as synced, with zeros in its place, or cut; else as they are."""
+    """Return a file's bytes after a loss of those not synced: the synced ones, zeros, or half; else as they are."""
     if how == 0:
         return node.synced
     if how == _ZEROS:
@@ -248,22 +248,22 @@ def _made(each: File | Directory | Symlink) -> _Node:
 
 
 def likeness(tree: Tree) -> tuple[object, ...]:
-    """What is equal for two trees that are equal: links are numbered in the order of the names."""
+    """Return a value that is equal for equal trees: nodes are numbered in the order of the names."""
     nodes: dict[int, int] = {}
-    told: list[object] = []
-    for path, each in tree.items():
-        if isinstance(each, File):
-            told.append((path, each._replace(node=nodes.setdefault(each.node, len(nodes)))))
+    entries: list[object] = []
+    for path, entry in tree.items():
+        if isinstance(entry, File):
+            entries.append((path, entry._replace(node=nodes.setdefault(entry.node, len(nodes)))))
         else:
-            told.append((path, each))
-    return tuple(told)
+            entries.append((path, entry))
+    return tuple(entries)
 
 
 class State(NamedTuple):
-    """What a disk may hold after a power cut.
+    """Possible contents of a disk after a power cut.
 
     Attributes:
-        done: behind how many operations the power went.
+        done: the number of operations before the cut.
     """
 
     done: int
@@ -271,26 +271,26 @@ class State(NamedTuple):
 
 
 def states(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operation], mixtures: int) -> Iterator[State]:
-    """What a disk may hold after a power cut behind each of `operations`, each only once."""
+    """Yield the possible states after a power cut behind each of `operations`, each state once."""
     disk, seen = Disk(tree, inodes), {hash(likeness(tree))}
     for done, operation in enumerate(operations, 1):
         disk.apply(operation)
-        for each in disk.after_power_cut(mixtures, done):
-            if (like := hash(likeness(each))) not in seen:
+        for left in disk.after_power_cut(mixtures, done):
+            if (like := hash(likeness(left))) not in seen:
                 seen.add(like)
-                yield State(done, each)
+                yield State(done, left)
 
 
-def followed(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operation]) -> Iterator[tuple[Tree, Tree]]:
-    """What there is, and what of it is durable, behind each of `operations`."""
+def follow_disk(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operation]) -> Iterator[tuple[Tree, Tree]]:
+    """Yield the contents of the disk, and the durable ones, behind each of `operations`."""
     disk = Disk(tree, inodes)
     for operation in operations:
         disk.apply(operation)
         yield disk.tree(), disk.durable()
 
 
-def simulated(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operation]) -> Tree:
-    """What there is behind all `operations`."""
+def simulate(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operation]) -> Tree:
+    """Return the contents of the disk behind all `operations`."""
     disk = Disk(tree, inodes)
     for operation in operations:
         disk.apply(operation)
@@ -298,7 +298,7 @@ def simulated(tree: Tree, inodes: Mapping[str, int], operations: Sequence[Operat
 
 
 def shape(tree: Tree) -> dict[str, object]:
-    """What a simulated disk and a real one agree on: each path's content, or where it leads."""
+    """Return the facts on which a simulated disk and a real one agree: each path's content, or a symlink's target."""
     return {
         path: (each.content, each.mode)
         if isinstance(each, File)

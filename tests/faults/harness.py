@@ -1,7 +1,7 @@
-"""All put together: a scene's command killed at each of its calls, and the power cut behind each of them.
+"""Kill a scene's command at each of its calls, cut the power behind each of them, and check what is left.
 
-A command runs in a fork of this process, where antscache is imported already: what it does to the disk is the same, and
-it starts ten times as fast.
+A command runs in a fork of this process, where antscache is imported already: its calls that change the disk are the
+same, and it starts ten times as fast.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import antscache
 from antscache.testing import StandIn
 from faults import checks, scenes
 from faults.boxes import put_down, take_up
-from faults.disk import Tree, followed, shape, simulated, states
-from faults.tracing import Followed, follow
+from faults.disk import Tree, follow_disk, shape, simulate, states
+from faults.tracing import TracedRun, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,36 +39,36 @@ if TYPE_CHECKING:
 
 Filesystem = Literal["ext4", "tmpfs"]
 MEMORY = Path("/dev/shm")  # noqa: S108  a tmpfs on every Linux
-MIDDLE = 300_000  # bytes of a file that are there when it is interrupted
-FAILED = 70  # how a command ends that antscache did not end: EX_SOFTWARE
-BOXES = 96 << 20  # bytes of a filesystem with all boxes on it that there are at one time
+INTERRUPTED_BYTES = 300_000  # of a large file, before its fetch is killed
+CRASH_EXIT_CODE = 70  # EX_SOFTWARE: of a command that ended without antscache's own exit code
+FILESYSTEM_BYTES = 96 << 20  # enough for all boxes of one time
 
 
-class Impossible(Exception):  # noqa: N818  told as a reason
+class Impossible(Exception):  # noqa: N818  printed as a reason
     """This machine cannot do that; `str()` says why."""
 
 
-class Broke(Exception):  # noqa: N818  what is looked for
-    """Something is not as it must be."""
+class Broken(Exception):  # noqa: N818  the expected finding of the harness
+    """A check has failed; `str()` says which."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedCommand:
     """A command that has ended; `code` is None if it was killed."""
 
     code: int | None
-    said: str
+    output: str
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a scene.
+    """The counts and the problems of a scene.
 
     Attributes:
-        calls: how many calls of the command change the disk or sync it.
-        kills: how many of them it was killed at.
-        cuts: how many different states of the disk a power cut may leave.
-        broken: what was not as it must be, in words.
+        calls: the number of the command's calls that change the disk or sync it.
+        kills: the number of calls at which it was killed.
+        cuts: the number of different states that a power cut may leave.
+        problems: the failed checks, in words.
     """
 
     scene: str
@@ -77,36 +77,36 @@ class Outcome:
     kills: int = 0
     cuts: int = 0
     seconds: float = 0.0
-    broken: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def _nothing() -> None:
-    """antscache as it is."""
+def _no_plant() -> None:
+    """Leave antscache as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where commands are tried, and whom they fetch from.
+    """A place for the boxes of commands, and an origin for them.
 
     Attributes:
-        place: a directory on a filesystem whose boxes are made there.
+        place: a directory on the filesystem to try.
         jobs: processes at once.
-        plant: breaks antscache in the process of a command before it starts: what the checks must find.
+        plant: breaks antscache in the process of a command before it starts, so that the checks must fail.
     """
 
     place: Path
     origins: str
     jobs: int = 2
-    plant: Callable[[], object] = _nothing
+    plant: Callable[[], object] = _no_plant
 
     # Commands
 
-    def start(self, box: Path, arguments: Sequence[str], said: int, *, rebooted: bool = False) -> NoReturn:
-        """Be antscache in `box`: called in a process that was just forked for it, which ends with it."""
-        code: object = FAILED
+    def start(self, box: Path, arguments: Sequence[str], output: int, *, rebooted: bool = False) -> NoReturn:
+        """Run antscache in `box`, in a process just forked for it, and end the process with it."""
+        code: object = CRASH_EXIT_CODE
         try:
-            os.dup2(said, 1)
-            os.dup2(said, 2)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
             environment = self._environment(box)
             os.environ.clear()
             os.environ.update(environment)
@@ -137,27 +137,27 @@ class Bench:
             "no_proxy": "*",
         }
 
-    def run(self, box: Path, arguments: Sequence[str], *, rebooted: bool = False) -> Ended:
-        """antscache with `arguments`, to its end."""
-        with tempfile.TemporaryFile(dir=MEMORY) as said:
+    def run(self, box: Path, arguments: Sequence[str], *, rebooted: bool = False) -> EndedCommand:
+        """Run antscache with `arguments` to its end."""
+        with tempfile.TemporaryFile(dir=MEMORY) as output:
             sys.stdout.flush()
             if not (pid := os.fork()):
-                self.start(box, arguments, said.fileno(), rebooted=rebooted)
+                self.start(box, arguments, output.fileno(), rebooted=rebooted)
             _, status = os.waitpid(pid, 0)
-            said.seek(0)
-            return Ended(os.waitstatus_to_exitcode(status), said.read().decode())
+            output.seek(0)
+            return EndedCommand(os.waitstatus_to_exitcode(status), output.read().decode())
 
-    def follow(self, box: Path, arguments: Sequence[str], kill_at: int | None = None) -> tuple[Followed, Ended]:
-        """antscache with `arguments`, call by call; to its end, or until it enters its call `kill_at` on the disk."""
-        with tempfile.TemporaryFile(dir=MEMORY) as said:
+    def follow(self, box: Path, arguments: Sequence[str], kill_at: int | None = None) -> tuple[TracedRun, EndedCommand]:
+        """Run antscache call by call to its end, or kill it when it enters its call number `kill_at` on the disk."""
+        with tempfile.TemporaryFile(dir=MEMORY) as output:
             sys.stdout.flush()
-            traced = follow(partial(self.start, box, arguments, said.fileno()), box, kill_at)
-            said.seek(0)
-            return traced, Ended(traced.code, said.read().decode())
+            traced = follow(partial(self.start, box, arguments, output.fileno()), box, kill_at)
+            output.seek(0)
+            return traced, EndedCommand(traced.code, output.read().decode())
 
     @contextmanager
     def box(self, tree: Tree) -> Iterator[Path]:
-        """A box with what is in `tree`, which is gone afterwards."""
+        """Make a box with the contents of `tree`, and remove it afterwards."""
         box = Path(tempfile.mkdtemp(dir=self.place)) / "box"
         put_down(tree, box)
         try:
@@ -167,15 +167,15 @@ class Bench:
 
     # Scenes
 
-    def prepared(self, scene: Scene) -> Tree:
-        """What the command of `scene` starts from."""
+    def prepare(self, scene: Scene) -> Tree:
+        """Return the starting point of the command of `scene`."""
         with self.box({}) as box:
             (box / "home").mkdir()
-            scene.prepare(box, self._to_the_end)
+            scene.prepare(box, self._run_preparation)
             return take_up(box)[0]
 
-    def _to_the_end(self, box: Path, arguments: Sequence[str]) -> None:
-        """As scenes prepare: a file that is larger than others is left in the middle."""
+    def _run_preparation(self, box: Path, arguments: Sequence[str]) -> None:
+        """Run a command that prepares a scene; kill it in the middle of a large file, if it fetches one."""
         long = scenes.LONG in arguments
         with self.box(take_up(box)[0]) as rehearsal:
             traced = self.follow(rehearsal, arguments)[0] if long else None
@@ -183,7 +183,7 @@ class Bench:
             [
                 number
                 for number, operation in zip(traced.entered, traced.operations, strict=True)
-                if operation.verb == "write" and operation.at >= MIDDLE
+                if operation.verb == "write" and operation.at >= INTERRUPTED_BYTES
             ]
             if traced
             else []
@@ -193,34 +193,34 @@ class Bench:
             return
         ended = self.run(box, arguments)
         if ended.code != 0:
-            raise Broke(f"antscache {' '.join(arguments)}: {ended.said}")
+            raise Broken(f"antscache {' '.join(arguments)}: {ended.output}")
 
     def try_scene(self, scene: Scene, filesystem: Filesystem, *, mixtures: int, every: int = 1) -> Outcome:
-        """The command of `scene`, killed at every call, and with the power cut behind each.
+        """Kill the command of `scene` at every call, and cut the power behind each.
 
         Args:
             scene: to try.
             filesystem: of `place`.
-            mixtures: of what may be left of each state, taken by chance; -1 cuts no power.
-            every: only so manieth of both are tried.
+            mixtures: random states behind each call; -1 means no power cuts.
+            every: 2 means every second kill and power cut, and so on.
         """
         outcome, began = Outcome(scene.name, filesystem), time.monotonic()
         try:
             self._try(scene, outcome, mixtures, every)
-        except Broke as broke:
-            outcome.broken.append(str(broke))
+        except Broken as broken:
+            outcome.problems.append(str(broken))
         outcome.seconds = time.monotonic() - began
         return outcome
 
     def _try(self, scene: Scene, outcome: Outcome, mixtures: int, every: int) -> None:
-        sound = replace(self, plant=_nothing)
-        with self.box(sound.prepared(scene)) as box:
+        sound = replace(self, plant=_no_plant)
+        with self.box(sound.prepare(scene)) as box:
             start, inodes = take_up(box)
             traced, ended = self.follow(box, scenes.command_in(scene, box))
             if ended.code != 0:
-                raise Broke(f"{scene.name} ends with {ended.code}: {ended.said}")
+                raise Broken(f"{scene.name} ends with {ended.code}: {ended.output}")
             _check_simulation(start, inodes, traced, box)
-            outcome.broken += self._through(scene, box, checks.recorded(start))
+            outcome.problems += self._check_finished(scene, box, checks.recorded(start))
         outcome.calls = len(traced.entered)
         kills = list(traced.entered)[::every]
         outcome.kills = len(kills)
@@ -228,89 +228,89 @@ class Bench:
         if mixtures >= 0:
             sizes: dict[str, int] = {}
             durables, end = [], start
-            durable = checks.recorded(start)  # by commands that went through
-            for now, end in followed(start, inodes, traced.operations):
+            durable = checks.recorded(start)  # by commands that succeeded
+            for now, end in follow_disk(start, inodes, traced.operations):
                 sizes |= {digest: len(file.content) for digest, file in checks.blobs(now)}
                 durable = durable | checks.whole(end)
                 durables.append(durable)
-            outcome.broken += checks.fleeting(end, scene)
+            outcome.problems += checks.check_durable(end, scene)
             cuts = list(states(start, inodes, traced.operations, mixtures))[::every]
             outcome.cuts = len(cuts)
             works += [partial(self.cut, scene, state, sizes, durables[state.done - 1]) for state in cuts]
-        outcome.broken += _in_parallel(works, self.jobs)
+        outcome.problems += _run_in_parallel(works, self.jobs)
 
     def kill(self, scene: Scene, tree: Tree, number: int) -> list[str]:
-        """What is not as it must be after the command was killed at that call, and run again.
+        """Kill the command at its call `number`, run it again, and return the problems.
 
-        And if a power cut comes then: what one process has not synced before it was killed, another may build on.
+        Also cut the power during the second run: it may build on changes that the killed process has not synced.
         """
         with self.box(tree) as box:
             (start, inodes), durable = take_up(box), checks.recorded(tree)
             command = scenes.command_in(scene, box)
             killed, _ = self.follow(box, command, number)
             left = take_up(box)[0]
-            found = checks.broken(left, scene, {}, durable, cut=False)
-            if not found:
+            problems = checks.check_always(left, scene, {}, durable, cut=False)
+            if not problems:
                 again, ended = self.follow(box, command)
-                found = _not_ended(scene, ended) or self._through(scene, box, durable)
-                if shape(left) == shape(simulated(start, inodes, killed.operations)):  # no thread did more unseen
-                    found += _unsynced(scene, start, inodes, (*killed.operations, *again.operations))
-        return [f"{scene.name}, killed at call {number}: {each}" for each in found]
+                problems = _check_exit_code(scene, ended) or self._check_finished(scene, box, durable)
+                if shape(left) == shape(simulate(start, inodes, killed.operations)):  # no thread made another change
+                    problems += _check_synced(scene, start, inodes, (*killed.operations, *again.operations))
+        return [f"{scene.name}, killed at call {number}: {problem}" for problem in problems]
 
     def cut(self, scene: Scene, state: State, sizes: dict[str, int], durable: set[str]) -> list[str]:
-        """What is not as it must be when a power cut has left that."""
-        found = checks.broken(state.tree, scene, sizes, durable, cut=True)
-        if not found:
+        """Run the command on the state that a power cut has left, and return the problems."""
+        problems = checks.check_always(state.tree, scene, sizes, durable, cut=True)
+        if not problems:
             with self.box(state.tree) as box:
                 (box / "home").mkdir(exist_ok=True)
                 ended = self.run(box, scenes.command_in(scene, box), rebooted=True)
-                found = _not_ended(scene, ended) or self._through(scene, box, durable)
-        return [f"{scene.name}, power cut behind operation {state.done}: {each}" for each in found]
+                problems = _check_exit_code(scene, ended) or self._check_finished(scene, box, durable)
+        return [f"{scene.name}, power cut behind operation {state.done}: {problem}" for problem in problems]
 
-    def _through(self, scene: Scene, box: Path, durable: set[str]) -> list[str]:
-        """What is not as it must be in a box whose command is through."""
+    def _check_finished(self, scene: Scene, box: Path, durable: set[str]) -> list[str]:
+        """Check a box whose command has succeeded, by `antscache verify` too, and return the problems."""
         verified = self.run(box, ("verify", "-j1"))
         if verified.code != 0:
-            return [f"verify ends with {verified.code} then: {verified.said.strip()}"]
+            return [f"verify ends with {verified.code} then: {verified.output.strip()}"]
         left = take_up(box)[0]
-        return checks.broken(left, scene, {}, durable, cut=False) + checks.incomplete(left, scene)
+        return checks.check_always(left, scene, {}, durable, cut=False) + checks.check_complete(left, scene)
 
 
-def _not_ended(scene: Scene, ended: Ended) -> list[str]:
-    """Why the same command, run again, is not through."""
+def _check_exit_code(scene: Scene, ended: EndedCommand) -> list[str]:
+    """Check that the same command, run again, has succeeded, and return the problems."""
     if ended.code in scene.codes:
         return []
-    return [f"the same command ends with {ended.code}: {ended.said.strip()}"]
+    return [f"the same command ends with {ended.code}: {ended.output.strip()}"]
 
 
-def _check_simulation(start: Tree, inodes: dict[str, int], traced: Followed, box: Path) -> None:
-    """The simulated disk holds what the real one does.
+def _check_simulation(start: Tree, inodes: dict[str, int], traced: TracedRun, box: Path) -> None:
+    """Check that the simulated disk has the contents of the real one.
 
     Raises:
-        Broke: it does not, so nothing that it says is worth anything.
+        Broken: it has others, so its power cuts would prove nothing.
     """
-    real, told = shape(take_up(box)[0]), shape(simulated(start, inodes, traced.operations))
-    if real != told:
-        raise Broke(f"the simulated disk is wrong: {set(real.items()) ^ set(told.items())}")
+    real, simulated = shape(take_up(box)[0]), shape(simulate(start, inodes, traced.operations))
+    if real != simulated:
+        raise Broken(f"the simulated disk is wrong: {set(real.items()) ^ set(simulated.items())}")
 
 
-def _unsynced(scene: Scene, start: Tree, inodes: dict[str, int], operations: Sequence[Operation]) -> list[str]:
-    """What is not as it must be of what is durable behind any of `operations`, those of two processes."""
+def _check_synced(scene: Scene, start: Tree, inodes: dict[str, int], operations: Sequence[Operation]) -> list[str]:
+    """Check the durable contents behind each sync of `operations`, those of two processes; return the problems."""
     durable, sizes = checks.recorded(start), dict[str, int]()
-    for operation, (now, synced) in zip(operations, followed(start, inodes, operations), strict=True):
+    for operation, (now, synced) in zip(operations, follow_disk(start, inodes, operations), strict=True):
         sizes |= {digest: len(file.content) for digest, file in checks.blobs(now)}
         if operation.verb == "sync":
             durable |= checks.whole(synced)
-            if found := checks.broken(synced, scene, sizes, durable, cut=True):
-                return [f"then power cut after {operation.path} was synced: {each}" for each in found]
+            if problems := checks.check_always(synced, scene, sizes, durable, cut=True):
+                return [f"then power cut after {operation.path} was synced: {problem}" for problem in problems]
     return []
 
 
 def _reboot() -> None:
-    """The system of this process is another than the one that wrote what is there."""
+    """Make this process believe that the system has been restarted since the files were written."""
     from antscache.fetch import transfer
 
-    transfer.boot = lambda: "after the power cut"  # type: ignore[assignment]
+    transfer.boot_id = lambda: "after the power cut"  # type: ignore[assignment]
 
 
 _works: Sequence[Callable[[], list[str]]] = ()
@@ -320,37 +320,40 @@ def _work(number: int) -> list[str]:
     return _works[number]()
 
 
-def _in_parallel(works: Sequence[Callable[[], list[str]]], jobs: int) -> list[str]:
-    """What all `works` tell, done in forks of this process."""
-    global _works  # noqa: PLW0603  forks have it without its being sent
+def _run_in_parallel(works: Sequence[Callable[[], list[str]]], jobs: int) -> list[str]:
+    """Call all `works` in forks of this process, and return all their problems."""
+    global _works  # noqa: PLW0603  forks inherit it
     _works = works
     with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        return [each for told in pool.imap_unordered(_work, range(len(works)), 4) for each in told]
+        return [problem for problems in pool.imap_unordered(_work, range(len(works)), 4) for problem in problems]
 
 
-def imported() -> None:
-    """All of antscache is imported, so that no command has to do it, and stays as it is in memory."""
+def import_all() -> None:
+    """Import all of antscache, so that no forked command has to, and keep it in shared memory."""
     for module in pkgutil.walk_packages(antscache.__path__, "antscache."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    gc.freeze()  # so that forks do not copy what they only count
+    gc.freeze()  # so that a fork's garbage collection does not touch, and so copy, these objects
 
 
 @contextmanager
-def origin() -> Iterator[str]:
-    """A stand-in in a process of its own, for this one must have no threads: it forks. Where it is."""
-    told, tell = os.pipe()
+def serve_origin() -> Iterator[str]:
+    """Run a stand-in for Figshare and yield its origins.
+
+    It has a process of its own: this one forks, and must have no threads.
+    """
+    reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         files = {number: scenes.FILES[name] for name, number in scenes.NUMBERS.items()}
         with StandIn(files, size=scenes.SIZE, sizes=scenes.SIZES) as standin:
-            os.write(tell, standin.origins.encode())
-            os.close(tell)
+            os.write(writer, standin.origins.encode())
+            os.close(writer)
             signal.sigwait([signal.SIGTERM])
         os._exit(0)
-    os.close(tell)
-    with open(told) as where:  # noqa: PTH123
-        origins = where.read()
+    os.close(writer)
+    with open(reader) as pipe:  # noqa: PTH123
+        origins = pipe.read()
     try:
         yield origins
     finally:
@@ -359,11 +362,13 @@ def origin() -> Iterator[str]:
 
 
 @contextmanager
-def place(filesystem: Filesystem) -> Iterator[Path]:
-    """An empty directory on a small filesystem of that kind: in memory, so that a sync costs nothing but its call.
+def make_place(filesystem: Filesystem) -> Iterator[Path]:
+    """Make a small filesystem of that kind, and yield an empty directory on it.
+
+    It is in memory, so that a sync takes no time.
 
     Raises:
-        Impossible: this machine cannot make one here.
+        Impossible: this machine cannot make one.
     """
     if not MEMORY.is_dir():
         raise Impossible(f"no {MEMORY}")
@@ -376,16 +381,16 @@ def place(filesystem: Filesystem) -> Iterator[Path]:
         image, mounted = Path(scratch) / "image", Path(scratch) / "mounted"
         mounted.mkdir()
         with image.open("wb") as file:
-            file.truncate(BOXES)
-        _work_here("mkfs.ext4", "-q", str(image))
-        _work_here("mount", "-o", "loop", str(image), str(mounted))
+            file.truncate(FILESYSTEM_BYTES)
+        _run_system_command("mkfs.ext4", "-q", str(image))
+        _run_system_command("mount", "-o", "loop", str(image), str(mounted))
         try:
             yield mounted
         finally:
             subprocess.run(["umount", mounted], check=True)
 
 
-def _work_here(*command: str) -> None:
+def _run_system_command(*command: str) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:

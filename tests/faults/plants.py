@@ -1,4 +1,4 @@
-"""Defects to plant in antscache, each of which the harness must find: so that its silence means something."""
+"""Defects to plant in antscache. The harness must find each of them, else its silence would prove nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antscache.core.record import Record
 from antscache.disk import files
 from antscache.fetch.transfer import Transfer
 from antscache.store import ingest
-from antscache.store.oci import EMPTY
+from antscache.store.oci import EMPTY_BLOB
 from antscache.store.store import Store
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ def _plant(place: object, name: str, defect: object) -> None:
 
 
 def nothing() -> None:
-    """antscache is as it is."""
+    """Leave antscache as it is."""
 
 
 def no_sync_of_directories() -> None:
-    """Names are never made durable."""
+    """Never sync a directory, so that no name is durable."""
     for place in disk, files:
         _plant(place, "sync_directory", lambda _: None)
 
 
 def no_sync_of_blobs() -> None:
-    """The bytes of blobs are never made durable."""
+    """Never sync the bytes of a blob."""
 
     class Unsynced:
         def __getattr__(self, name: str) -> Any:
@@ -47,7 +47,7 @@ def no_sync_of_blobs() -> None:
 
 
 def written_in_place() -> None:
-    """Small files are written under their own names."""
+    """Write small files under their final names."""
 
     def publish(path: Path, content: bytes, staging: Staging, *, mode: int = 0) -> bool:
         del staging, mode
@@ -60,8 +60,8 @@ def written_in_place() -> None:
 
 
 def record_first() -> None:
-    """A record is written before its blob is there."""
-    finish = Transfer._finish  # noqa: SLF001  a defect gets in where it likes
+    """Write a record before its blob is published."""
+    finish = Transfer._finish  # noqa: SLF001  a planted defect
 
     def too_early(self: Transfer, draft: Draft, origin: Origin) -> None:
         blob = draft.ingest.descriptor
@@ -74,7 +74,7 @@ def record_first() -> None:
 
 
 def moved_too_early() -> None:
-    """What is adopted is taken away from where it was before it is a blob."""
+    """Remove an adopted file from its directory before its blob is published."""
     take = ingest.Ingest.take
 
     def and_away(self: ingest.Ingest, path: Path, **how: Any) -> Any:
@@ -86,8 +86,8 @@ def moved_too_early() -> None:
 
 
 def nothing_reached() -> None:
-    """A garbage collection does not know what refs reach."""
-    _plant(Store, "reachable", lambda _: {EMPTY})
+    """Make a garbage collection ignore the refs."""
+    _plant(Store, "reachable", lambda _: {EMPTY_BLOB})
 
 
 PLANTS: dict[str, Callable[[], None]] = {

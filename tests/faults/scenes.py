@@ -1,6 +1,6 @@
-"""The commands that are tried, what they start from, and what is there once they are through.
+"""The commands that are tried, their starting points, and their results.
 
-All on a few small files that are no networks: those are looked through by another process, which writes nothing.
+They use a few small files and no networks: another process looks those through, and writes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from antscache.testing import content
 TEMPLATE, AFFINE, MNI, LONG = "S_template3", "magetCerebellumxTemplate0GenericAffine", "mni152", "adni"
 NUMBERS = {TEMPLATE: "22597175", AFFINE: "41052575", MNI: "25516349", LONG: "25516361"}
 FILES = {name: f"{name}.mat" if name == AFFINE else f"{name}.nii.gz" for name in NUMBERS}
-SIZE, SIZES = 3_000, {NUMBERS[LONG]: 1_200_000}  # bytes; what is longer than a megabyte is kept when it is cut
+SIZE, SIZES = 3_000, {NUMBERS[LONG]: 1_200_000}  # bytes; the partial of a file above a megabyte is kept
 CONTENTS = {FILES[name]: content(number, FILES[name], SIZES.get(number, SIZE)) for name, number in NUMBERS.items()}
 
 VIEW = "root/views/antspynet-{}/.keras/ANTsXNet"
@@ -34,14 +34,14 @@ class Scene:
 
     Attributes:
         command: `{}` stands for the box.
-        prepare: makes what the command starts from.
-        made: the directories of names that are whole once it is through, with their files.
-        gone: what is not there then.
-        codes: with which the same command may end when it is run again.
-        keeps: the files whose bytes are somewhere in the box at all times.
-        damaged: files that are damaged at the beginning, on purpose.
-        durable: the entries of 0.3.2 whose bytes and records no power cut takes away once it is through.
-        quick: in a quick run as well.
+        prepare: makes the starting point.
+        made: the directories with links after the command, and the entries in each.
+        gone: paths that no longer exist then.
+        codes: allowed exit codes of the same command, run again.
+        keeps: the entries whose bytes are somewhere in the box at all times.
+        damaged: files that are damaged in the starting point, on purpose.
+        durable: the entries of 0.3.2 whose bytes and records no power cut takes away after the command.
+        quick: True if a quick run tries it as well.
     """
 
     name: str
@@ -61,7 +61,7 @@ def _prefetch(*names: str, release: str = "0.3.2") -> tuple[str, ...]:
 
 
 def _nothing(_box: Path, _run: Run) -> None:
-    """A home that antscache was never used in."""
+    """Leave the home without a trace of antscache."""
 
 
 def _held(box: Path, run: Run) -> None:
@@ -70,7 +70,7 @@ def _held(box: Path, run: Run) -> None:
 
 
 def _interrupted(box: Path, run: Run) -> None:
-    """Killed in the middle of a file: the harness does it, once it has seen where that is."""
+    """Start a fetch that the harness kills in the middle of the file."""
     run(box, _prefetch(LONG))
 
 
@@ -88,7 +88,7 @@ def _used_before(box: Path, run: Run) -> None:
     run(box, _prefetch(TEMPLATE, release="0.2.9"))
     old = box / OLD
     old.mkdir(parents=True)
-    (old / "template.nii.gz").write_bytes(CONTENTS[FILES[TEMPLATE]])  # known by its bytes
+    (old / "template.nii.gz").write_bytes(CONTENTS[FILES[TEMPLATE]])  # recognized by its bytes
     for name in (AFFINE, MNI):
         (old / FILES[name]).write_bytes(CONTENTS[FILES[name]])
     (old / "notes.txt").write_text("of nobody's business")
@@ -195,5 +195,5 @@ SCENES = (
 
 
 def command_in(scene: Scene, box: Path) -> list[str]:
-    """The arguments of the command, in `box`."""
+    """Return the arguments of the scene's command, for `box`."""
     return [word.format(box) for word in scene.command]

@@ -1,4 +1,4 @@
-"""Killed anywhere, or cut off from its power anywhere, a command leaves what the same command makes whole again."""
+"""A command that is killed, or loses its power, at any step leaves a box that the same command completes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import REPOSITORY, Ran, cannot
 
-from faults.__main__ import IMPOSSIBLE
+from faults.__main__ import IMPOSSIBLE_EXIT_CODE
 from faults.disk import Directory, Disk, File, Operation, Tree, shape
 from faults.scenes import SCENES
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def faults(*arguments: str) -> Ran:
-    """The harness, as a program of its own: it forks, and must have no threads."""
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}  # its forks just end
+    """Run the harness as a program of its own: it forks, and must have no threads."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}  # forks are killed
     done = subprocess.run(
         [sys.executable, "-m", "faults", *arguments],
         env={**environ, "PYTHONPATH": str(REPOSITORY / "tests")},
@@ -31,7 +31,7 @@ def faults(*arguments: str) -> Ran:
         text=True,
         check=False,
     )
-    if done.returncode == IMPOSSIBLE:
+    if done.returncode == IMPOSSIBLE_EXIT_CODE:
         cannot(done.stderr)
     return Ran(done.returncode, done.stdout, done.stderr)
 
@@ -39,15 +39,15 @@ def faults(*arguments: str) -> Ran:
 # Real commands
 
 
-def test_a_prefetch_that_ends_anywhere_leaves_no_lie_and_the_next_one_mends_it() -> None:
+def test_interrupted_prefetch_is_completed_by_the_next() -> None:
+    """Killed or without power at any step, it leaves nothing that is not as it must be."""
     faults("--quick", "--every", "9", "--", "prefetch").succeeded()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", [scene.name for scene in SCENES if scene.quick])
-def test_a_command_that_ends_anywhere_leaves_no_lie_and_the_next_one_mends_it(
-    scene: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupted_command_is_completed_by_the_next(scene: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed or without power at any step, it leaves nothing that is not as it must be."""
     ran = faults("--quick", "--", scene)
     with capsys.disabled():
         sys.stdout.write(f"\n{ran.err.strip()}\n")
@@ -60,12 +60,12 @@ def test_a_command_that_ends_anywhere_leaves_no_lie_and_the_next_one_mends_it(
         ("no-sync-of-blobs", "adopt", "has other bytes"),
         pytest.param("no-sync-of-directories", "prefetch", "is not durable", marks=pytest.mark.slow),
         pytest.param("written-in-place", "prefetch", "cannot be read", marks=pytest.mark.slow),
-        pytest.param("record-first", "prefetch", "never was durable", marks=pytest.mark.slow),
+        pytest.param("record-first", "prefetch", "was never durable", marks=pytest.mark.slow),
         pytest.param("moved-too-early", "adopt --move", "are lost", marks=pytest.mark.slow),
-        pytest.param("nothing-reached", "gc", "not there", marks=pytest.mark.slow),
+        pytest.param("nothing-reached", "gc", "is missing", marks=pytest.mark.slow),
     ],
 )
-def test_the_harness_finds_a_defect_that_is_planted(plant: str, scene: str, finding: str) -> None:
+def test_harness_finds_planted_defects(plant: str, scene: str, finding: str) -> None:
     ran = faults("--quick", "--every", "5", "--plant", plant, "--", scene)
     assert ran.code == 1
     assert finding in ran.err
@@ -81,7 +81,7 @@ SYNCED_DIRECTORY = Operation("sync", "d", inode=11)
 
 
 def cuts(*operations: Operation) -> list[dict[str, object]]:
-    """What may be left by a power cut behind `operations`: content by path."""
+    """Return the contents that a power cut behind `operations` may leave: each by path."""
     disk = after(operations)
     return [contents(tree) for tree in disk.after_power_cut(200, seed=1)]
 
@@ -97,11 +97,13 @@ def contents(tree: Tree) -> dict[str, object]:
     return {path: each.content for path, each in tree.items() if isinstance(each, File)}
 
 
-def test_what_was_not_synced_may_be_there_be_gone_be_empty_be_zeros_or_be_cut() -> None:
+def test_unsynced_file_may_be_lost_or_damaged() -> None:
+    """It may be complete, missing, empty, of zeros or cut."""
     assert {left.get("d/b") for left in cuts(*WRITTEN)} == {None, b"", b"\0" * 7, b"con", b"content"}
 
 
-def test_a_synced_file_has_its_bytes_under_whatever_names_are_left() -> None:
+def test_synced_file_keeps_its_bytes() -> None:
+    """Under each name that is left."""
     assert {left.get("d/b") for left in cuts(*WRITTEN, SYNCED_FILE)} == {None, b"content"}
 
 
@@ -109,12 +111,13 @@ def test_a_name_stays_once_its_directory_was_synced() -> None:
     assert {left.get("d/b") for left in cuts(*WRITTEN, SYNCED_FILE, SYNCED_DIRECTORY)} == {b"content"}
 
 
-def test_a_file_that_is_moved_may_be_left_in_one_place_in_both_or_in_none() -> None:
+def test_moved_file_may_have_any_names() -> None:
+    """It may be in one place, in both or in none."""
     left = {("d/a" in each, "e/a" in each) for each in cuts(Operation("rename", "d/a", "e/a"))}
     assert left == {(True, False), (False, True), (True, True), (False, False)}
 
 
-def test_what_replaces_a_file_leaves_the_old_or_the_new_one() -> None:
+def test_replaced_file_is_the_old_or_new() -> None:
     replaced = [*WRITTEN, SYNCED_FILE, Operation("rename", "d/b", "d/a")]
     assert {left.get("d/a") for left in cuts(*replaced)} == {b"old", b"content"}
 
@@ -135,7 +138,7 @@ operations = st.lists(
 
 
 @given(done=operations, seed=st.integers(0, 1000))
-def test_a_power_cut_never_takes_away_what_was_synced(done: list[Operation], seed: int) -> None:
+def test_power_cut_keeps_all_synced_files(done: list[Operation], seed: int) -> None:
     everything = [Operation("sync", path, inode=inode) for path, inode in INODES.items()]
     disk = after([*done, *everything])
     assert {str(shape(tree)) for tree in disk.after_power_cut(20, seed)} == {str(shape(disk.tree()))}

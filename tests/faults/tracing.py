@@ -1,9 +1,8 @@
-"""A command in a process of its own, whose calls that change a box are told one by one; killed at the one named.
+"""Run a command in a process of its own, list its calls that change a box, and kill it at a given one.
 
-By ptrace(2), as strace does it, and not by strace: that counts the calls of each thread and of each name for
-themselves, so that no number reaches what a thread does early when another has done as much before it
-(`-e inject=fsync:when=3` ends at the main thread's third fsync, and a fetch happens in another). Here all calls of all
-threads are one sequence.
+This uses ptrace(2), as strace does. strace itself does not serve: it counts calls by thread and by name
+(`-e inject=fsync:when=3` is the main thread's third fsync, and a fetch happens in another thread). Here all calls of
+all threads are one sequence.
 
 A process is killed when it enters a call, before the call does anything.
 """
@@ -27,7 +26,7 @@ from faults.disk import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64"  # the numbers below are of its calls
+POSSIBLE = sys.platform == "linux" and platform.machine() == "x86_64"  # the numbers of system calls below are its own
 
 # sys/ptrace.h, linux/ptrace.h
 _TRACEME, _SETOPTIONS, _SYSCALL, _GET_SYSCALL_INFO = 0, 0x4200, 24, 0x420E
@@ -78,7 +77,7 @@ _CALLS = {
 
 
 class _Info(ctypes.Structure):
-    """ptrace_syscall_info; at an exit the result is where the number is at an entry."""
+    """ptrace_syscall_info; at an exit, `number` is the result of the call."""
 
     _fields_ = (
         ("op", ctypes.c_uint8),
@@ -91,12 +90,12 @@ class _Info(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
-    """What a process did.
+class TracedRun:
+    """The calls of an ended process.
 
     Attributes:
-        operations: the changes to the box that happened.
-        entered: where in the sequence of calls entered each of them is, from one; others failed.
+        operations: its successful changes to the box.
+        entered: the number of each of them in the sequence of all entered calls, from one; the others failed.
         code: its exit code; None if it was killed.
     """
 
@@ -113,7 +112,7 @@ class _Follower:
     kill_at: int | None
     pid: int
     entered: int = 0
-    done: list[tuple[int, Operation]] = field(default_factory=list)
+    finished: list[tuple[int, Operation]] = field(default_factory=list)
     _pending: dict[int, tuple[int, Operation]] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
     _info: _Info = field(default_factory=_Info)
@@ -129,7 +128,7 @@ class _Follower:
             thread, status = os.waitpid(-1, _WALL)
             if os.WIFSTOPPED(status):
                 self._stopped(thread, os.WSTOPSIG(status), status >> 16)
-            elif thread == self.pid:  # told last of all its threads
+            elif thread == self.pid:  # reported after all other threads
                 return os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
 
     def _stopped(self, thread: int, why: int, event: int) -> None:
@@ -137,7 +136,7 @@ class _Follower:
         if why == _SYSCALL_STOP:
             self._call(thread)
         elif why == signal.SIGSTOP and thread not in self._known:
-            self._known.add(thread)  # how a new thread begins to be followed
+            self._known.add(thread)  # a new thread begins with this signal
         elif not event:
             deliver = why
         with suppress(ProcessLookupError):  # it was killed
@@ -159,7 +158,7 @@ class _Follower:
         elif self._info.op == _EXIT and thread in self._pending:
             number, operation = self._pending.pop(thread)
             if self._info.number >= 0:
-                self.done.append((number, _finished(operation, thread, self._info.number, self.box)))
+                self.finished.append((number, _finished(operation, thread, self._info.number, self.box)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +171,10 @@ class _Call:
     box: str
 
     def operation(self) -> Operation | None:
-        """What it does to the box; None if it does nothing to it.
+        """Return the change that the call makes to the box; None if it makes none.
 
         Raises:
-            NotImplementedError: nobody has thought of it.
+            NotImplementedError: the simulated disk does not know the call.
         """
         return getattr(self, f"_{self.name}", self._unknown)()
 
@@ -188,7 +187,7 @@ class _Call:
     # Open files
 
     def _open_file(self, index: int) -> tuple[str, int] | None:
-        """The path in the box that a file was opened by, and its inode."""
+        """Return the path in the box by which a file was opened, and its inode; None for a file outside."""
         link = f"/proc/{self.thread}/fd/{_signed(self.arguments[index])}"
         try:
             path = os.readlink(link)  # noqa: PTH115
@@ -227,7 +226,7 @@ class _Call:
         return Operation("chmod", file[0], inode=file[1], mode=self.arguments[1]) if file else None
 
     def _ioctl(self) -> Operation | None:
-        """A clone is the bytes of its source, written at once."""
+        """Return a clone as one write of all bytes of its source."""
         file = self._open_file(0) if self.arguments[1] == _FICLONE else None
         if file is None:
             return None
@@ -237,7 +236,7 @@ class _Call:
     # Paths
 
     def _path(self, index: int, directory: int | None = None) -> str | None:
-        """The path in the box that the argument at `index` is, below the directory open as the argument `directory`."""
+        """Return the path in the box that an argument names, relative to the directory that another one has open."""
         path = self._text(self.arguments[index])
         if not path.startswith("/"):
             number = _AT_FDCWD if directory is None else _signed(self.arguments[directory])
@@ -335,15 +334,15 @@ class _Call:
             os.close(memory)
 
     def _text(self, address: int) -> str:
-        """The string at `address`, up to its zero; read page by page, for the next page need not be there."""
-        found = b""
-        while b"\0" not in found:
-            found += self._memory(address + len(found), 4096 - (address + len(found)) % 4096)
-        return os.fsdecode(found.partition(b"\0")[0])
+        """Return the string at `address`, up to its zero. Pages are read one by one: the next one may not exist."""
+        text = b""
+        while b"\0" not in text:
+            text += self._memory(address + len(text), 4096 - (address + len(text)) % 4096)
+        return os.fsdecode(text.partition(b"\0")[0])
 
 
 def _finished(operation: Operation, thread: int, result: int, box: str) -> Operation:
-    """`operation`, with what is known once it has happened."""
+    """Return `operation` with the facts that are known only after it: inode, mode, bytes written."""
     if operation.verb == "create":
         status = os.stat(f"/proc/{thread}/fd/{result}")  # noqa: PTH116
         return replace(operation, inode=status.st_ino, mode=stat.S_IMODE(status.st_mode))
@@ -356,7 +355,7 @@ def _finished(operation: Operation, thread: int, result: int, box: str) -> Opera
 
 
 def _signed(argument: int) -> int:
-    """An argument that is an int."""
+    """Return an argument as the signed int that it is."""
     return ctypes.c_int32(argument & 0xFFFFFFFF).value
 
 
@@ -371,13 +370,13 @@ def _ptrace(request: int, pid: int, address: int, data: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def follow(start: Callable[[], NoReturn], box: Path, kill_at: int | None = None) -> Followed:
+def follow(start: Callable[[], NoReturn], box: Path, kill_at: int | None = None) -> TracedRun:
     """Run `start` in a process of its own, and kill it when it enters its call number `kill_at` that changes `box`.
 
     All its threads have ended afterwards. Other children of the caller must not end meanwhile.
 
     Raises:
-        PermissionError: nothing may be followed here.
+        PermissionError: this system refuses ptrace(2).
     """
     pid = os.fork()
     if not pid:
@@ -389,4 +388,5 @@ def follow(start: Callable[[], NoReturn], box: Path, kill_at: int | None = None)
             os._exit(1)
     follower = _Follower(str(box), kill_at, pid)
     code = follower.follow()
-    return Followed(tuple(each for _, each in follower.done), tuple(number for number, _ in follower.done), code)
+    finished = follower.finished
+    return TracedRun(tuple(operation for _, operation in finished), tuple(number for number, _ in finished), code)

@@ -1,4 +1,4 @@
-"""Going on from bytes that are there: when, and what is asked for then."""
+"""Resuming a partial file: when that is allowed, and the request for the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.record import Partial
 from antscache.fetch.draft import resume_request
-from antscache.fetch.protocol import RangeRequest, md5_of, strong
+from antscache.fetch.protocol import RangeRequest, md5_of, strong_etag
 
 SIZE = 1000
 HERE, OTHER = "ndownloader.figshare.com", "mirror.org"
@@ -40,9 +40,7 @@ def partial(etag: str = STRONG, size: int = SIZE) -> Partial:
         (NONE, OTHER, ""),
     ],
 )
-def test_where_the_digest_is_known_any_bytes_are_gone_on_from(
-    etag: str, origin: str, if_range: str, same_boot: bool
-) -> None:
+def test_known_digest_resumes_any_partial(etag: str, origin: str, if_range: str, same_boot: bool) -> None:
     assert resume_request(partial(etag), 400, origin, KNOWN, same_boot=same_boot) == RangeRequest(
         400, None, SIZE, if_range
     )
@@ -69,15 +67,15 @@ def test_where_the_digest_is_known_any_bytes_are_gone_on_from(
         (NONE, OTHER, False, False),
     ],
 )
-def test_where_no_digest_is_known_the_etag_decides(etag: str, origin: str, same_boot: bool, goes_on: bool) -> None:
-    found = resume_request(partial(etag), 400, origin, None, same_boot=same_boot)
-    assert found == (RangeRequest(400, None, SIZE, etag) if goes_on else None)
+def test_without_a_digest_the_etag_decides(etag: str, origin: str, same_boot: bool, goes_on: bool) -> None:
+    request = resume_request(partial(etag), 400, origin, None, same_boot=same_boot)
+    assert request == (RangeRequest(400, None, SIZE, etag) if goes_on else None)
 
 
 @booleans
 @pytest.mark.parametrize("etag", [MD5, STRONG, WEAK, NONE])
 @pytest.mark.parametrize("size", [SIZE - 1, SIZE + 1, 0])
-def test_the_beginning_of_a_file_of_another_size_is_of_no_use(etag: str, size: int, same_boot: bool) -> None:
+def test_partial_of_another_size_is_not_resumed(etag: str, size: int, same_boot: bool) -> None:
     assert resume_request(partial(etag, size), 400, HERE, KNOWN, same_boot=same_boot) is None
 
 
@@ -85,13 +83,13 @@ def test_the_beginning_of_a_file_of_another_size_is_of_no_use(etag: str, size: i
     ("held", "start"), [(0, None), (1, 1), (998, 998), (999, 999), (1000, 999), (1001, 999), (10**30, 999)]
 )
 def test_the_last_byte_is_always_asked_for(held: int, start: int | None) -> None:
-    found = resume_request(partial(), held, HERE, None, same_boot=True)
-    assert (found.start if found else None) == start
+    request = resume_request(partial(), held, HERE, None, same_boot=True)
+    assert (request.start if request else None) == start
 
 
 @pytest.mark.parametrize("size", [0, 1])
 @pytest.mark.parametrize("held", [0, 1, 5])
-def test_a_file_of_at_most_one_byte_is_begun_anew(size: int, held: int) -> None:
+def test_file_of_one_byte_begins_anew(size: int, held: int) -> None:
     assert resume_request(partial(MD5, size), held, HERE, None, same_boot=True) is None
 
 
@@ -112,7 +110,7 @@ anything = given(
 )
 
 
-def asked_for(
+def request_for(
     left: Partial, held: int, origin: str, known: Descriptor | str | None, same_boot: bool
 ) -> RangeRequest | None:
     return resume_request(left, held, origin, described(known, left), same_boot=same_boot)
@@ -123,47 +121,51 @@ def described(known: Descriptor | str | None, left: Partial) -> Descriptor | Non
 
 
 @anything
-def test_what_is_asked_for_is_within_the_file_and_no_further_than_what_is_held(
+def test_request_begins_within_the_held_bytes(
     left: Partial, held: int, origin: str, known: Descriptor | str | None, same_boot: bool
 ) -> None:
-    asked = asked_for(left, held, origin, known, same_boot)
-    if asked:
-        assert 0 < asked.start < left.size
-        assert asked.start <= held
-        assert (asked.stop, asked.size) == (None, left.size)
+    """The requested range also ends where the file ends."""
+    request = request_for(left, held, origin, known, same_boot)
+    if request:
+        assert 0 < request.start < left.size
+        assert request.start <= held
+        assert (request.stop, request.size) == (None, left.size)
 
 
 @anything
 @example(left=partial(MD5), held=400, origin=OTHER, known=None, same_boot=False)
 @example(left=partial(STRONG), held=400, origin=HERE, known=None, same_boot=True)
-def test_bytes_of_two_answers_never_meet_unless_something_says_that_they_belong_together(
+def test_bytes_of_two_answers_join_only_with_proof(
     left: Partial, held: int, origin: str, known: Descriptor | str | None, same_boot: bool
 ) -> None:
-    asked, known = asked_for(left, held, origin, known, same_boot), described(known, left)
-    if asked is None:
+    """The proof is a comparison of the whole file, or one origin's strong ETag within one boot."""
+    request, known = request_for(left, held, origin, known, same_boot), described(known, left)
+    if request is None:
         return
     whole_is_compared = md5_of(left.etag) is not None or (known is not None and known.size == left.size)
-    same_state = left.origin == origin and same_boot and bool(strong(left.etag))
+    same_state = left.origin == origin and same_boot and bool(strong_etag(left.etag))
     assert whole_is_compared or same_state
     if known is None:
-        assert asked.etag == left.etag, "the origin is to say once more that the state is the same"
+        assert request.etag == left.etag, "the origin is to say once more that the state is the same"
 
 
 @anything
-def test_no_etag_of_a_file_that_others_write_to_gets_into_a_request_unless_it_is_a_strong_one(
+def test_only_a_strong_etag_gets_into_a_request(
     left: Partial, held: int, origin: str, known: Descriptor | str | None, same_boot: bool
 ) -> None:
-    asked = asked_for(left, held, origin, known, same_boot)
-    if asked:
-        assert asked.etag in {"", left.etag}
-        assert asked.etag == strong(asked.etag)
-        assert all(value.isascii() and value.isprintable() for value in asked.headers().values())
+    """Others may write to the note that the ETag is read from."""
+    request = request_for(left, held, origin, known, same_boot)
+    if request:
+        assert request.etag in {"", left.etag}
+        assert request.etag == strong_etag(request.etag)
+        assert all(value.isascii() and value.isprintable() for value in request.headers().values())
 
 
 @anything
-def test_a_state_that_only_one_origin_knows_is_never_asked_of_another(
+def test_no_origin_gets_an_etag_of_another(
     left: Partial, held: int, origin: str, known: Descriptor | str | None, same_boot: bool
 ) -> None:
-    asked = asked_for(left, held, origin, known, same_boot)
-    if asked and left.origin != origin:
-        assert not asked.etag or md5_of(asked.etag)
+    """Only an ETag that is an MD5 means the same at every origin."""
+    request = request_for(left, held, origin, known, same_boot)
+    if request and left.origin != origin:
+        assert not request.etag or md5_of(request.etag)

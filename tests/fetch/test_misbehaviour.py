@@ -1,6 +1,6 @@
-"""Every way in which an origin goes wrong: it ends in the right bytes or in a clear error, and never in a wrong blob.
+"""Every misbehaviour of an origin ends in the right bytes or in a clear error, and never in a wrong blob.
 
-docs/fetching.md prints the table that is here.
+The table here is also in docs/fetching.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NUMBER, IMAGE = "34821874", "22597175"
 SIZE = 2_500_000
 RIGHT = "the right bytes"
 
-# What becomes of a file of which every answer is wrong in this way, or how the error begins.
+# The end of a fetch in which every answer shows this misbehaviour: the right bytes, or the beginning of the error.
 ENDS: dict[Misbehaviour, str] = {
     Misbehaviour.CHALLENGE: "202 bot challenge (no file)",
     Misbehaviour.UNAUTHORIZED: "401 Unauthorized",
@@ -59,7 +59,7 @@ ENDS: dict[Misbehaviour, str] = {
     Misbehaviour.MULTIPART_ETAG: RIGHT,
     Misbehaviour.WEAK_ETAG: RIGHT,
     Misbehaviour.NO_ETAG: RIGHT,
-    Misbehaviour.RANGE_UNASKED: "206 with a part, where the whole was asked for",
+    Misbehaviour.RANGE_UNASKED: "206 with a part instead of the whole file",
     **{how: RIGHT for how in Misbehaviour if how.value.startswith("range-") and how.value != "range-unasked"},
     Misbehaviour.CHUNKED: RIGHT,
     Misbehaviour.UNANNOUNCED: RIGHT,
@@ -80,9 +80,9 @@ ENDS: dict[Misbehaviour, str] = {
     Misbehaviour.LONG: RIGHT,
     Misbehaviour.SHORT_ANNOUNCED: "damaged: the MD5",
     Misbehaviour.LONG_ANNOUNCED: "cut: ",
-    Misbehaviour.STALL: "silence",
-    Misbehaviour.STALL_HALF: "silence",
-    Misbehaviour.STALL_HEADERS: "silence",
+    Misbehaviour.STALL: "no data in time",
+    Misbehaviour.STALL_HALF: "no data in time",
+    Misbehaviour.STALL_HEADERS: "no data in time",
     Misbehaviour.RESET: "broken off: Connection reset by peer",
 }
 SILENT = {Misbehaviour.STALL, Misbehaviour.STALL_HALF, Misbehaviour.STALL_HEADERS}
@@ -108,16 +108,17 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def fetch(
+def fetch(  # noqa: PLR0913  all but two by name
     store: Store,
     standin: StandIn,
     *origins: str,
     number: str = NUMBER,
     known: Descriptor | None = None,
     how: Misbehaviour | None = None,
+    silence: float = 0.2,
 ) -> tuple[list[Failure], list[Event]]:
-    """Return failures and events. Wait long for bytes unless `how` is silent: a busy machine is slow to send them."""
-    timeout = 0.2 if how in SILENT else 20.0
+    """Return failures and events. Wait long for bytes, but only `silence` seconds if `how` is silent."""
+    timeout = silence if how in SILENT else 60.0
     wanted = [Wanted(f"figshare:{number}", standin.files[number], Release("antspynet", "0.3.2"), known)]
     # Two rounds show what six do.
     result, events = run(fetcher(store, parse_origins([], origins), jobs=1, timeout=timeout, rounds=2), wanted)
@@ -125,7 +126,7 @@ def fetch(
 
 
 def held(store: Store) -> set[bytes]:
-    """Everything that is in the store, but for the empty configuration of the OCI layout."""
+    """Return the contents of all blobs, but for the empty configuration of the OCI layout."""
     return {path.read_bytes() for path in store.layout.blobs.iterdir()} - {b"{}"}
 
 
@@ -133,11 +134,11 @@ def first(origins: str) -> str:
     return origins.split(maxsplit=1)[0]
 
 
-def test_every_way_to_go_wrong_is_in_the_table() -> None:
+def test_every_misbehaviour_is_in_the_table() -> None:
     assert set(ENDS) == set(Misbehaviour)
 
 
-def test_the_table_is_printed_in_the_docs() -> None:
+def test_table_is_in_the_docs() -> None:
     _, _, table = (REPOSITORY / "docs/fetching.md").read_text().partition("## Every way to go wrong")
     printed = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*?) \|$", table, re.MULTILINE))
     assert printed == {
@@ -156,7 +157,7 @@ def test_the_table_is_printed_in_the_docs() -> None:
     ],
     ids=lambda each: getattr(each, "value", each),
 )
-def test_an_answer_that_is_always_wrong_ends_in_the_right_bytes_or_a_clear_error(
+def test_wrong_answers_end_in_right_bytes_or_error(
     standin: StandIn, store: Store, how: Misbehaviour, number: str
 ) -> None:
     failures, _ = fetch(store, standin, first(standin.misbehaving_origins(how)), number=number, how=how)
@@ -170,19 +171,20 @@ def test_an_answer_that_is_always_wrong_ends_in_the_right_bytes_or_a_clear_error
 
 
 @pytest.mark.parametrize("how", Misbehaviour, ids=lambda how: how.value)
-def test_what_one_origin_gets_wrong_the_next_one_puts_right(standin: StandIn, store: Store, how: Misbehaviour) -> None:
-    known = descriptor_of(standin.content(NUMBER))
+def test_next_origin_delivers_after_a_wrong_one(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    known: Descriptor | None = descriptor_of(standin.content(NUMBER))
     origins = first(standin.misbehaving_origins(how)), first(standin.origins)
-    failures, _ = fetch(store, standin, *origins, known=known if how is Misbehaviour.OTHER else None, how=how)
+    known = known if how is Misbehaviour.OTHER else None
+    failures, _ = fetch(store, standin, *origins, known=known, how=how, silence=2.0)
     assert (failures, held(store)) == ([], {standin.content(NUMBER)})
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
 @pytest.mark.parametrize("how", Misbehaviour, ids=lambda how: how.value)
-def test_a_transfer_that_was_cut_never_goes_on_with_wrong_bytes(
+def test_cut_transfer_never_continues_with_wrong_bytes(
     standin: StandIn, store: Store, how: Misbehaviour, known: bool
 ) -> None:
-    """Half a file, then this answer to the question for the rest, then good ones."""
+    """Half a file comes, then this answer to the request for the rest, then good ones."""
     standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, how])
     right = descriptor_of(standin.content(NUMBER)) if known else None
     failures, _ = fetch(store, standin, first(standin.origins), known=right, how=how)
@@ -201,9 +203,7 @@ def other(standin: StandIn) -> bytes:
     [how for how in Misbehaviour if how.value.startswith("range-") and how.value not in {"range-lying", "range-short"}],
     ids=lambda how: how.value,
 )
-def test_an_origin_that_cannot_or_will_not_send_the_rest_is_asked_for_all_of_it(
-    standin: StandIn, store: Store, how: Misbehaviour
-) -> None:
+def test_origin_without_ranges_is_asked_for_the_whole(standin: StandIn, store: Store, how: Misbehaviour) -> None:
     standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, how])
     failures, _ = fetch(store, standin, first(standin.origins))
     assert (failures, held(store)) == ([], {standin.content(NUMBER)})
@@ -214,10 +214,10 @@ def test_an_origin_that_cannot_or_will_not_send_the_rest_is_asked_for_all_of_it(
     [Misbehaviour.CUT, Misbehaviour.CUT_AT_LAST, Misbehaviour.CUT_CHUNKED, Misbehaviour.STALL_HALF, Misbehaviour.RESET],
     ids=lambda how: how.value,
 )
-def test_a_transfer_that_was_cut_goes_on_where_it_was(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+def test_cut_transfer_resumes(standin: StandIn, store: Store, how: Misbehaviour) -> None:
     before = standin.sent(NUMBER)
     standin.misbehave(NUMBER, how, times=1)
-    _, events = fetch(store, standin, first(standin.origins), how=how)
+    _, events = fetch(store, standin, first(standin.origins), how=how, silence=2.0)
     assert held(store) == {standin.content(NUMBER)}
     if how is not Misbehaviour.CUT_CHUNKED:  # which announces no size
         assert standin.sent(NUMBER) - before <= SIZE + (SIZE // 2 if how is Misbehaviour.RESET else 1)
@@ -225,7 +225,7 @@ def test_a_transfer_that_was_cut_goes_on_where_it_was(standin: StandIn, store: S
         assert resumed[-1] > 0
 
 
-def test_an_origin_that_cuts_every_answer_delivers_in_the_end_as_long_as_it_delivers_something(store: Store) -> None:
+def test_origin_that_cuts_every_answer_still_delivers(store: Store) -> None:
     with StandIn({NUMBER: f"{BRAIN}.h5"}, size=SIZE) as standin:
         standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT] * 3)
         _, events = fetch(store, standin, first(standin.origins))
@@ -235,9 +235,8 @@ def test_an_origin_that_cuts_every_answer_delivers_in_the_end_as_long_as_it_deli
     assert kinds == [Refused, Refused, Refused, Fetched]
 
 
-def test_bytes_that_changed_between_two_answers_are_fetched_anew_and_never_mixed(
-    standin: StandIn, store: Store
-) -> None:
+def test_bytes_of_a_changed_file_are_never_mixed(standin: StandIn, store: Store) -> None:
+    """The file changes between two answers, and is fetched anew."""
     standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT, Misbehaviour.OTHER])
     fetch(store, standin, first(standin.origins))
     assert held(store) == {other(standin)}

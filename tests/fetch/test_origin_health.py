@@ -1,4 +1,4 @@
-"""Standing: when an origin is set aside, and when it is left alone for a while."""
+"""The health of an origin: when it is set aside, and when it is not asked for a while."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antscache.fetch.origin_health import LONGEST, TROUBLED, TURNED_AWAY, OriginHealth
+from antscache.fetch.origin_health import (
+    MAX_ORIGIN_REFUSALS,
+    MAX_RETRY_AFTER_SECONDS,
+    MAX_TRANSIENT_REFUSALS,
+    OriginHealth,
+)
 from antscache.fetch.protocol import Refusal
 
 NOW = 5_000.0
@@ -25,12 +30,12 @@ REFUSALS: dict[Answer, Refusal] = {
 }
 
 
-def hear(standing: OriginHealth, answer: Answer, times: int = 1, now: float = NOW) -> None:
+def hear(health: OriginHealth, answer: Answer, times: int = 1, now: float = NOW) -> None:
     for _ in range(times):
         if answer == "file":
-            standing.answered()
+            health.note_delivery()
         else:
-            standing.refused(REFUSALS[answer], now, progress=answer == "trouble after bytes")
+            health.note_refusal(REFUSALS[answer], now, progress=answer == "trouble after bytes")
 
 
 def asked_to_wait(seconds: float) -> Refusal:
@@ -41,55 +46,56 @@ def asked_to_wait(seconds: float) -> Refusal:
 
 
 @pytest.mark.parametrize("answer", ["turned away", "nobody there"])
-def test_an_origin_is_set_aside_after_three_answers_in_a_row_about_the_origin_as_a_whole(answer: Answer) -> None:
-    standing = OriginHealth()
-    hear(standing, answer, 2)
-    assert standing.set_aside == ""
-    hear(standing, answer)
-    assert standing.set_aside == f"set aside after 3 answers in a row: {REFUSALS[answer]}"
+def test_three_refusals_of_all_files_set_aside(answer: Answer) -> None:
+    health = OriginHealth()
+    hear(health, answer, 2)
+    assert health.set_aside == ""
+    hear(health, answer)
+    assert health.set_aside == f"set aside after 3 answers in a row: {REFUSALS[answer]}"
 
 
-def test_an_origin_is_set_aside_after_thirty_answers_in_a_row_that_did_not_pass() -> None:
-    standing = OriginHealth()
-    hear(standing, "trouble", 29)
-    assert standing.set_aside == ""
-    hear(standing, "trouble")
-    assert standing.set_aside == "set aside after 30 answers in a row: 503 Service Unavailable"
+def test_thirty_transient_refusals_set_aside() -> None:
+    health = OriginHealth()
+    hear(health, "trouble", 29)
+    assert health.set_aside == ""
+    hear(health, "trouble")
+    assert health.set_aside == "set aside after 30 answers in a row: 503 Service Unavailable"
 
 
 @pytest.mark.parametrize(("answer", "times"), [("turned away", 2), ("nobody there", 2), ("trouble", 29)])
-def test_a_file_that_is_delivered_begins_the_row_anew(answer: Answer, times: int) -> None:
-    standing = OriginHealth()
+def test_delivered_file_ends_the_row(answer: Answer, times: int) -> None:
+    health = OriginHealth()
     for _ in range(5):
-        hear(standing, answer, times)
-        hear(standing, "file")
-    assert standing.set_aside == ""
+        hear(health, answer, times)
+        hear(health, "file")
+    assert health.set_aside == ""
 
 
 @pytest.mark.parametrize("answer", ["trouble after bytes", "not this file"])
-def test_an_origin_that_gets_somewhere_or_lacks_a_file_is_never_set_aside(answer: Answer) -> None:
-    standing = OriginHealth()
-    hear(standing, answer, 500)
-    assert standing.set_aside == ""
+def test_progress_or_a_missing_file_never_sets_aside(answer: Answer) -> None:
+    health = OriginHealth()
+    hear(health, answer, 500)
+    assert health.set_aside == ""
 
 
-def test_bytes_between_two_troubles_begin_the_row_anew() -> None:
-    standing = OriginHealth()
+def test_bytes_between_two_refusals_end_the_row() -> None:
+    health = OriginHealth()
     for _ in range(5):
-        hear(standing, "trouble", 29)
-        hear(standing, "trouble after bytes")
-    assert standing.set_aside == ""
+        hear(health, "trouble", 29)
+        hear(health, "trouble after bytes")
+    assert health.set_aside == ""
 
 
-def test_an_origin_that_was_set_aside_stays_so_whatever_else_it_had_under_way() -> None:
-    standing = OriginHealth()
-    hear(standing, "turned away", 3)
-    hear(standing, "file", 5)
-    assert standing.set_aside
+def test_origin_stays_set_aside() -> None:
+    """Files that it delivers later, from requests under way, change nothing."""
+    health = OriginHealth()
+    hear(health, "turned away", 3)
+    hear(health, "file", 5)
+    assert health.set_aside
 
 
 def rows(answers: list[tuple[Answer, int]], kinds: set[Answer]) -> int:
-    """The longest row of answers of these kinds."""
+    """Return the length of the longest row of answers of these kinds."""
     longest = row = 0
     for answer, times in answers:
         row = row + times if answer in kinds else 0
@@ -102,83 +108,94 @@ answers = st.lists(st.tuples(st.sampled_from(["file", *REFUSALS]), st.integers(1
 
 @given(answers)
 @example([("trouble", 15), ("nobody there", 2), ("trouble", 13)])
-def test_an_origin_is_never_set_aside_without_a_row_and_always_with_one(answers: list[tuple[Answer, int]]) -> None:
-    standing = OriginHealth()
+def test_an_origin_is_set_aside_exactly_for_rows(answers: list[tuple[Answer, int]]) -> None:
+    health = OriginHealth()
     for answer, times in answers:
-        hear(standing, answer, times)
-    turned_away = rows(answers, {"turned away", "nobody there"}) >= TURNED_AWAY
-    troubled = rows(answers, {"nobody there", "trouble"}) >= TROUBLED
-    assert bool(standing.set_aside) == (turned_away or troubled)
+        hear(health, answer, times)
+    turned_away = rows(answers, {"turned away", "nobody there"}) >= MAX_ORIGIN_REFUSALS
+    troubled = rows(answers, {"nobody there", "trouble"}) >= MAX_TRANSIENT_REFUSALS
+    assert bool(health.set_aside) == (turned_away or troubled)
 
 
-def test_answers_that_several_threads_hear_at_once_all_count() -> None:
+def test_refusals_in_several_threads_all_count() -> None:
     for _ in range(20):
-        standing = OriginHealth()
-        threads = [threading.Thread(target=hear, args=(standing, "trouble", 3)) for _ in range(TROUBLED // 3)]
+        health = OriginHealth()
+        threads = [
+            threading.Thread(target=hear, args=(health, "trouble", 3)) for _ in range(MAX_TRANSIENT_REFUSALS // 3)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert standing.set_aside
+        assert health.set_aside
 
 
-# Rest
+# Waits
 
 
-def test_an_origin_that_nobody_asked_needs_no_rest() -> None:
-    assert OriginHealth().rest(0.0) == OriginHealth().rest(NOW) == 0
+def test_origin_not_yet_asked_needs_no_wait() -> None:
+    assert OriginHealth().seconds_to_wait(0.0) == OriginHealth().seconds_to_wait(NOW) == 0
 
 
-def test_an_origin_that_asks_for_a_wait_is_left_alone_until_it_is_over() -> None:
-    standing = OriginHealth()
-    standing.refused(asked_to_wait(20), NOW, progress=False)
-    assert [standing.rest(NOW + passed) for passed in (0, 5, 20, 500)] == [20, 15, 0, 0]
-    assert standing.set_aside == ""
+def test_retry_after_is_waited_for() -> None:
+    health = OriginHealth()
+    health.note_refusal(asked_to_wait(20), NOW, progress=False)
+    assert [health.seconds_to_wait(NOW + passed) for passed in (0, 5, 20, 500)] == [20, 15, 0, 0]
+    assert health.set_aside == ""
 
 
-def test_of_several_waits_the_one_that_ends_last_counts() -> None:
-    standing = OriginHealth()
+def test_the_longest_of_several_waits_counts() -> None:
+    health = OriginHealth()
     for seconds in 20, 60, 5, 0:
-        standing.refused(asked_to_wait(seconds), NOW, progress=False)
-    assert standing.rest(NOW) == 60
+        health.note_refusal(asked_to_wait(seconds), NOW, progress=False)
+    assert health.seconds_to_wait(NOW) == 60
 
 
-def test_an_answer_that_asks_for_no_wait_needs_none() -> None:
-    standing = OriginHealth()
-    hear(standing, "trouble", 5)
-    assert standing.rest(NOW) == 0
+def test_refusal_without_retry_after_needs_no_wait() -> None:
+    health = OriginHealth()
+    hear(health, "trouble", 5)
+    assert health.seconds_to_wait(NOW) == 0
 
 
-def test_an_origin_that_asks_for_as_long_as_we_wait_is_waited_for() -> None:
-    standing = OriginHealth()
-    standing.refused(asked_to_wait(LONGEST), NOW, progress=False)
-    assert (standing.rest(NOW), standing.set_aside) == (LONGEST, "")
+def test_the_longest_allowed_wait_is_waited_for() -> None:
+    health = OriginHealth()
+    health.note_refusal(asked_to_wait(MAX_RETRY_AFTER_SECONDS), NOW, progress=False)
+    assert (health.seconds_to_wait(NOW), health.set_aside) == (MAX_RETRY_AFTER_SECONDS, "")
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(LONGEST + 1, "121 s"), (86_400.0, "86400 s"), (math.inf, "inf s")])
+@pytest.mark.parametrize(
+    ("seconds", "wait"), [(MAX_RETRY_AFTER_SECONDS + 1, "121 s"), (86_400.0, "86400 s"), (math.inf, "inf s")]
+)
 @pytest.mark.parametrize("progress", [True, False])
-def test_an_origin_that_asks_for_longer_is_set_aside_at_once(seconds: float, told: str, progress: bool) -> None:
-    standing = OriginHealth()
-    standing.refused(asked_to_wait(seconds), NOW, progress=progress)
-    assert standing.set_aside == f"set aside: 429 Too Many Requests, and asks to wait {told}"
-    assert standing.rest(NOW) == 0
+def test_too_long_a_wait_sets_aside_at_once(seconds: float, wait: str, progress: bool) -> None:
+    health = OriginHealth()
+    health.note_refusal(asked_to_wait(seconds), NOW, progress=progress)
+    assert health.set_aside == f"set aside: 429 Too Many Requests, and asks to wait {wait}"
+    assert health.seconds_to_wait(NOW) == 0
 
 
-def test_an_origin_that_is_set_aside_is_not_waited_for() -> None:
-    standing = OriginHealth()
-    standing.refused(asked_to_wait(100), NOW, progress=False)
-    hear(standing, "turned away", 3)
-    assert standing.set_aside
-    assert standing.rest(NOW) == 0
+def test_origin_set_aside_is_not_waited_for() -> None:
+    health = OriginHealth()
+    health.note_refusal(asked_to_wait(100), NOW, progress=False)
+    hear(health, "turned away", 3)
+    assert health.set_aside
+    assert health.seconds_to_wait(NOW) == 0
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 1000), st.sampled_from([0.0, 0.5, 20.0, LONGEST, LONGEST + 1])), max_size=6),
+    st.lists(
+        st.tuples(
+            st.integers(0, 1000),
+            st.sampled_from([0.0, 0.5, 20.0, MAX_RETRY_AFTER_SECONDS, MAX_RETRY_AFTER_SECONDS + 1]),
+        ),
+        max_size=6,
+    ),
     st.integers(0, 2000),
 )
-def test_no_rest_is_longer_than_the_longest_or_goes_on_for_ever(waits: list[tuple[int, float]], now: int) -> None:
-    standing = OriginHealth()
+def test_no_wait_is_longer_than_allowed(waits: list[tuple[int, float]], now: int) -> None:
+    """Every wait ends, too."""
+    health = OriginHealth()
     for moment, seconds in sorted(waits):
-        standing.refused(asked_to_wait(seconds), moment, progress=False)
-        assert 0 <= standing.rest(moment) <= LONGEST
-    assert 0 <= standing.rest(1000 + now) <= max(0.0, LONGEST - now)
+        health.note_refusal(asked_to_wait(seconds), moment, progress=False)
+        assert 0 <= health.seconds_to_wait(moment) <= MAX_RETRY_AFTER_SECONDS
+    assert 0 <= health.seconds_to_wait(1000 + now) <= max(0.0, MAX_RETRY_AFTER_SECONDS - now)

@@ -1,4 +1,4 @@
-"""Origins: what is a template, and where it leads."""
+"""Origins: valid templates, and the URLs that they lead to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antscache.errors import ConfigError
 from antscache.fetch.origins import Origin, parse_origins
 
 
-def test_figshares_three_routes_are_asked_in_their_order_after_the_mirrors() -> None:
+def test_figshare_routes_follow_the_mirrors() -> None:
     origins = parse_origins(["https://mirror.org/{digest}"], FIGSHARE_ROUTES)
     assert [origin.trust for origin in origins] == ["mirror", "origin", "origin", "origin"]
     assert [origin.url("figshare:34821874", "x.h5", None) for origin in origins] == [
@@ -20,7 +20,7 @@ def test_figshares_three_routes_are_asked_in_their_order_after_the_mirrors() -> 
     ]
 
 
-def test_a_mirror_may_go_by_identifier_digest_and_file() -> None:
+def test_mirror_url_has_identifier_digest_and_file() -> None:
     [mirror] = parse_origins(["http://host:8080/{file}?d={digest}&i={id}"], [])
     digest = "sha256:" + "0" * 64
     assert mirror.url("figshare:7", "a.h5", digest) == f"http://host:8080/a.h5?d={'0' * 64}&i=7"
@@ -45,13 +45,13 @@ def test_a_mirror_may_go_by_identifier_digest_and_file() -> None:
         "https://host:port/{id}",
     ],
 )
-def test_what_is_no_template_is_an_error_with_a_hint(template: str) -> None:
+def test_invalid_template_is_an_error_with_a_hint(template: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_origins([template], [])
     assert "{id}" in caught.value.hint
 
 
-def test_a_secret_in_a_template_is_not_in_the_error_about_it() -> None:
+def test_error_about_a_template_hides_secrets() -> None:
     for template in "https://user:secret@host/path?token=secret", "https://user:secret@host:port/{id}?token=secret":
         with pytest.raises(ConfigError) as caught:
             parse_origins([template], [])
@@ -59,22 +59,22 @@ def test_a_secret_in_a_template_is_not_in_the_error_about_it() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_the_routes_that_replace_figshares_go_by_identifier_alone() -> None:
+def test_routes_may_contain_only_the_identifier() -> None:
     with pytest.raises(ConfigError):
         parse_origins([], ["https://host/{digest}"])
 
 
-def test_a_token_in_a_template_is_never_in_the_origins_name() -> None:
+def test_name_of_an_origin_hides_secrets() -> None:
     assert Origin("https://user:secret@host/{id}?token=secret", "mirror").name == "host"
 
 
-def test_a_mirror_may_be_a_directory_of_this_host_and_an_origin_may_not() -> None:
+def test_only_a_mirror_may_be_a_directory() -> None:
     [mirror] = parse_origins(["file:///data/mirror/{id}"], [])
     assert (mirror.url("figshare:7", "a.h5", None), mirror.name) == ("file:///data/mirror/7", "/data/mirror")
     with pytest.raises(ConfigError):
         parse_origins([], ["file:///data/{id}"])
 
 
-def test_only_figshares_own_route_for_programs_is_paced() -> None:
+def test_only_the_figshare_api_is_paced() -> None:
     own = parse_origins(["https://mirror.org/{id}"], FIGSHARE_ROUTES)
     assert [origin.paced for origin in own] == [False, True, False, False]

@@ -1,4 +1,4 @@
-"""Pace: starts at an origin, one each so many seconds, whoever asks."""
+"""The pace: starts at an origin are one interval apart, in all threads and processes on one root."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from hypothesis import strategies as st
 from support.limits import no_file_beyond
 
 from antscache.fetch import pacer
-from antscache.fetch.pacer import AHEAD, Pacer, next_start
+from antscache.fetch.pacer import MAX_QUEUED_STARTS, Pacer, next_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 NOW = 1_800_000_000.0
-INTERVAL = 100.0  # seconds: so long that no delay of this machine is taken for one
+INTERVAL = 100.0  # seconds: so long that no delay of the machine is mistaken for one
 
 moments = st.floats(0, 4e9)
 intervals = st.floats(0.001, 3600)
 
 
 def starts(path: Path, count: int) -> list[float]:
-    """When `count` starts are, told by the clock."""
+    """Reserve `count` starts, and return their times by the clock."""
     return starts_of(Pacer(path, INTERVAL), count)
 
 
@@ -43,12 +43,12 @@ def starts_of(pacer: Pacer, count: int) -> list[float]:
     return [time.time() + pacer.reserve_start() for _ in range(count)]
 
 
-def assert_one_each_interval(found: list[float]) -> None:
-    numbered = sorted((start - min(found)) / INTERVAL for start in found)
-    assert numbered == pytest.approx(range(len(found)), abs=0.5)
+def assert_one_each_interval(times: list[float]) -> None:
+    numbered = sorted((start - min(times)) / INTERVAL for start in times)
+    assert numbered == pytest.approx(range(len(times)), abs=0.5)
 
 
-# When
+# The time of the next start
 
 
 @given(now=moments, passed=st.lists(st.floats(0, 10_000), max_size=30), interval=intervals)
@@ -61,7 +61,7 @@ def test_starts_of_a_queue_are_the_interval_apart(now: float, passed: list[float
         before = start
 
 
-@given(now=moments, waiting=st.integers(0, AHEAD - 1), interval=intervals)
+@given(now=moments, waiting=st.integers(0, MAX_QUEUED_STARTS - 1), interval=intervals)
 def test_a_long_queue_is_waited_for(now: float, waiting: int, interval: float) -> None:
     assert next_start(now, now + waiting * interval, interval) == now + waiting * interval
 
@@ -72,21 +72,21 @@ def test_a_long_queue_is_waited_for(now: float, waiting: int, interval: float) -
 @example(now=NOW, free=math.inf, interval=1.0)
 @example(now=NOW, free=-math.inf, interval=1.0)
 def test_no_time_is_waited_for_beyond_a_queue(now: float, free: float, interval: float) -> None:
-    """Neither what another clock has written nor nonsense makes anybody wait longer than a queue can be."""
-    assert now <= next_start(now, free, interval) <= now + AHEAD * interval
+    """Neither nonsense nor the time of another clock is waited for longer than for a full queue."""
+    assert now <= next_start(now, free, interval) <= now + MAX_QUEUED_STARTS * interval
 
 
 def test_a_start_without_a_queue_is_now() -> None:
     assert next_start(NOW, 0.0, 1.0) == next_start(NOW, NOW - 5, 1.0) == next_start(NOW, NOW, 1.0) == NOW
 
 
-# Who
+# Threads and processes
 
 
 def test_each_start_is_an_interval_after_the_last(tmp_path: Path) -> None:
-    found = starts(tmp_path / "pace", 5)
-    assert found[0] == pytest.approx(time.time(), abs=INTERVAL / 2)
-    assert_one_each_interval(found)
+    times = starts(tmp_path / "pace", 5)
+    assert times[0] == pytest.approx(time.time(), abs=INTERVAL / 2)
+    assert_one_each_interval(times)
 
 
 def test_no_two_threads_have_the_same_start(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_no_two_threads_have_the_same_start(tmp_path: Path) -> None:
 
 
 def starts_of_threads(path: Path) -> list[float]:
-    """The starts that eight threads reserve at once."""
+    """Reserve starts in eight threads at once, and return their times."""
     shared, together = Pacer(path, INTERVAL), Barrier(8)
 
     def work() -> list[float]:
-        together.wait(30)
+        together.wait(60)
         return starts_of(shared, 40)
 
     with ThreadPoolExecutor(8) as pool:
@@ -123,9 +123,9 @@ def test_no_two_processes_have_the_same_start(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [process.communicate()[0] for process in processes]
+    outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
-    assert_one_each_interval([float(start) for each in told for start in each.split()])
+    assert_one_each_interval([float(start) for output in outputs for start in output.split()])
 
 
 def test_a_start_after_the_queue_is_at_once(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ with Locks(path.parent, shared=False).attempt(path.name) as ours:
 
 @contextmanager
 def another_process_reserving(path: Path) -> Iterator[IO[str]]:
-    """Another process has the lock until it is told when the next start is free."""
+    """Let another process hold the lock until it is sent the time from which the next start is free."""
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -158,11 +158,11 @@ def another_process_reserving(path: Path) -> Iterator[IO[str]]:
 
 def test_a_reservation_under_way_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacer, "LOCK_WAIT_SECONDS", 50.0)
-    with another_process_reserving(tmp_path / "pace") as told:
+    with another_process_reserving(tmp_path / "pace") as stdin:
 
         def end() -> None:
-            told.write(f"{time.time() + 5 * INTERVAL}\n")
-            told.flush()
+            stdin.write(f"{time.time() + 5 * INTERVAL}\n")
+            stdin.flush()
 
         ending = Timer(0.1, end)
         ending.start()
@@ -177,7 +177,7 @@ def test_a_lock_that_never_ends_stops_nobody(tmp_path: Path, monkeypatch: pytest
 
 
 def test_refused_locks_leave_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where locks do not work, all go by the time in the file; and threads are kept apart."""
+    """The time in the file still counts, and threads still keep apart."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -199,7 +199,7 @@ def test_members_share_the_pace_whatever_their_umask(tmp_path: Path) -> None:
     assert modes == {"False/pace": 0o600, "False/pace.lock": 0o600, "True/pace": 0o664, "True/pace.lock": 0o664}
 
 
-# What cannot go wrong
+# Errors that stop nobody
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_members_share_the_pace_whatever_their_umask(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_is_mended(tmp_path: Path, content: bytes) -> None:
-    """It says nothing, and the next reservation puts it right."""
+    """It reads as no time, and the next reservation writes it anew."""
     (tmp_path / "pace").write_bytes(content)
     shared = Pacer(tmp_path / "pace", INTERVAL)
     assert shared.reserve_start() == 0
@@ -232,7 +232,7 @@ def test_a_damaged_file_is_mended(tmp_path: Path, content: bytes) -> None:
 def test_no_content_of_the_file_is_an_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "pace"
     path.write_bytes(content)
-    assert 0 <= Pacer(path, INTERVAL).reserve_start() <= AHEAD * INTERVAL
+    assert 0 <= Pacer(path, INTERVAL).reserve_start() <= MAX_QUEUED_STARTS * INTERVAL
 
 
 def test_without_a_file_the_interval_is_waited(tmp_path: Path) -> None:
@@ -246,14 +246,14 @@ def test_without_a_file_the_interval_is_waited(tmp_path: Path) -> None:
 
 
 @pytest.mark.hard_links
-def test_a_file_with_a_second_name_is_left_alone(tmp_path: Path) -> None:
+def test_hard_linked_file_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "pace").hardlink_to(tmp_path / "victim")
     assert Pacer(tmp_path / "pace", INTERVAL).reserve_start() == INTERVAL
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_a_pipe_in_place_of_the_file_is_no_error(tmp_path: Path) -> None:
+def test_pipe_instead_of_the_file_is_no_error(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pace")
     assert Pacer(tmp_path / "pace", INTERVAL).reserve_start() == INTERVAL
 

@@ -1,4 +1,4 @@
-"""Replies: what an origin's status and headers are worth, and where its redirects lead."""
+"""The protocol: answers that are accepted or refused by status and headers, and the targets of redirects."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
 from antscache.fetch.protocol import (
-    LONGEST_ETAG,
+    MAX_ETAG_CHARACTERS,
     AnswerHead,
     RangeRequest,
     Refusal,
     md5_of,
     next_hop,
+    parse_retry_after,
     read_head,
-    retry_after,
-    strong,
+    strong_etag,
 )
 
 if TYPE_CHECKING:
@@ -41,27 +41,27 @@ NOW = 1_800_000_000.0
 Answer = AnswerHead | Refusal
 
 
-def answer(status: int, asked: RangeRequest = WHOLE, /, **labels: str) -> Answer:
-    """What comes of an answer with these headers; `_` stands for `-` in a header's name."""
-    return read({name.replace("_", "-"): value for name, value in labels.items()}, status, asked)
+def answer(status: int, wanted_range: RangeRequest = WHOLE, /, **headers: str) -> Answer:
+    """Read an answer with these headers; `_` stands for `-` in the name of a header."""
+    return read({name.replace("_", "-"): value for name, value in headers.items()}, status, wanted_range)
 
 
-def read(labels: Mapping[str, str], status: int, asked: RangeRequest) -> Answer:
+def read(headers: Mapping[str, str], status: int, wanted_range: RangeRequest) -> Answer:
     try:
-        return read_head(status, HTTPHeaderDict(labels), asked)
+        return read_head(status, HTTPHeaderDict(headers), wanted_range)
     except Refusal as refusal:
         return refusal
 
 
-def refused(status: int, asked: RangeRequest = WHOLE, /, **labels: str) -> Refusal:
-    found = answer(status, asked, **labels)
-    assert isinstance(found, Refusal)
-    return found
+def refused(status: int, wanted_range: RangeRequest = WHOLE, /, **headers: str) -> Refusal:
+    result = answer(status, wanted_range, **headers)
+    assert isinstance(result, Refusal)
+    return result
 
 
 @st.composite
-def asked_for(draw: st.DrawFn) -> RangeRequest:
-    """Draw a part of a file, as a transfer that goes on asks for it: at least one byte, within the file."""
+def range_requests(draw: st.DrawFn) -> RangeRequest:
+    """Draw the request for a part of a file: at least one byte, within the file."""
     size = draw(st.integers(2, 200))
     start = draw(st.integers(0, size - 1))
     stop = draw(st.integers(start + 1, size) | st.none() if start else st.integers(1, size))
@@ -77,105 +77,109 @@ numbers = st.one_of(
 hostile = numbers | st.text(max_size=30) | st.text("\x00\r\n\t\x7f\xff 0/-,bytes", max_size=30)
 
 
-def as_told(asked: RangeRequest) -> str:
-    stop = asked.size if asked.stop is None else asked.stop
+def exact_range(wanted_range: RangeRequest) -> str:
+    stop = wanted_range.size if wanted_range.stop is None else wanted_range.stop
     assert stop is not None
-    return f"bytes {asked.start}-{stop - 1}/{asked.size}"
+    return f"bytes {wanted_range.start}-{stop - 1}/{wanted_range.size}"
 
 
 @st.composite
-def content_ranges(draw: st.DrawFn, asked: RangeRequest) -> str:
-    """Nonsense, what is nearly a Content-Range, and what is nearly the one that was `asked` for."""
-    exact = as_told(asked)
+def content_ranges(draw: st.DrawFn, wanted_range: RangeRequest) -> str:
+    """Draw the Content-Range of `wanted_range`, or one that is nearly it, or nonsense."""
+    exact = exact_range(wanted_range)
     numbered = "{}{} {}-{}/{}".format(
         draw(st.sampled_from(["", "", " ", "x-"])),
         draw(st.sampled_from(["bytes", "bytes", "Bytes", "items", ""])),
         *(draw(numbers) for _ in range(3)),
     )
-    off_by_one = re.sub(r"\d+", lambda found: str(max(0, int(found[0]) + draw(st.integers(-1, 1)))), exact)
+    off_by_one = re.sub(r"\d+", lambda match: str(max(0, int(match[0]) + draw(st.integers(-1, 1)))), exact)
     return draw(st.sampled_from([numbered, off_by_one, exact, exact.replace("bytes ", "bytes=")]) | hostile)
 
 
 # Statuses
 
 
-def test_of_all_statuses_only_200_is_a_whole_file() -> None:
-    told = as_told(REST)
-    answers = {status: answer(status, Content_Length="100", Content_Range=told, ETag=MD5) for status in EVERY_STATUS}
+def test_only_status_200_is_a_whole_file() -> None:
+    content_range = exact_range(REST)
+    answers = {
+        status: answer(status, Content_Length="100", Content_Range=content_range, ETag=MD5) for status in EVERY_STATUS
+    }
     assert {status: reply for status, reply in answers.items() if isinstance(reply, AnswerHead)} == {
         200: AnswerHead(0, 100, 100, MD5)
     }
 
 
-def test_where_the_rest_is_asked_for_only_206_is_the_rest_and_200_is_the_whole_anew() -> None:
-    answers = {status: answer(status, REST, Content_Range=as_told(REST), ETag=MD5) for status in EVERY_STATUS}
+def test_request_for_the_rest_accepts_206_and_200() -> None:
+    """206 is the rest, and 200 is the whole file from the beginning."""
+    answers = {status: answer(status, REST, Content_Range=exact_range(REST), ETag=MD5) for status in EVERY_STATUS}
     assert {status: reply for status, reply in answers.items() if isinstance(reply, AnswerHead)} == {
         200: AnswerHead(0, None, None, MD5),
         206: AnswerHead(40, 60, 100, MD5),
     }
 
 
-def test_where_a_piece_is_asked_for_only_206_is_it_and_nothing_else_will_do() -> None:
-    answers = {status: answer(status, PIECE, Content_Range=as_told(PIECE), ETag=MD5) for status in EVERY_STATUS}
+def test_request_for_a_segment_accepts_only_206() -> None:
+    answers = {status: answer(status, PIECE, Content_Range=exact_range(PIECE), ETag=MD5) for status in EVERY_STATUS}
     assert {status: reply for status, reply in answers.items() if isinstance(reply, AnswerHead)} == {
         206: AnswerHead(40, 20, 100, MD5)
     }
 
 
-@pytest.mark.parametrize("asked", [WHOLE, REST, PIECE])
-def test_of_the_statuses_only_those_that_say_later_may_pass(asked: RangeRequest) -> None:
+@pytest.mark.parametrize("wanted_range", [WHOLE, REST, PIECE])
+def test_transient_statuses(wanted_range: RangeRequest) -> None:
+    """408, 425, 429 and all from 500 on may get better; so may 416 to a request for a part."""
     passing = {
-        status for status in EVERY_STATUS if status != 206 and getattr(answer(status, asked), "transient", False)
+        status for status in EVERY_STATUS if status != 206 and getattr(answer(status, wanted_range), "transient", False)
     }
-    assert passing == {408, 425, 429, *range(500, 1000)} | ({416} if asked.partial else set())
+    assert passing == {408, 425, 429, *range(500, 1000)} | ({416} if wanted_range.partial else set())
 
 
-@pytest.mark.parametrize("asked", [WHOLE, REST, PIECE])
-def test_of_the_statuses_only_those_that_turn_programs_away_are_about_the_whole_origin(asked: RangeRequest) -> None:
-    about = {status for status in EVERY_STATUS if getattr(answer(status, asked), "affects_origin", False)}
+@pytest.mark.parametrize("wanted_range", [WHOLE, REST, PIECE])
+def test_statuses_that_affect_the_whole_origin(wanted_range: RangeRequest) -> None:
+    about = {status for status in EVERY_STATUS if getattr(answer(status, wanted_range), "affects_origin", False)}
     assert about == {202, 401, 403, 407}
 
 
 @pytest.mark.parametrize(
-    ("status", "asked", "told"),
+    ("status", "wanted_range", "outcome"),
     [
         (202, WHOLE, "202 bot challenge (no file)"),
-        (206, WHOLE, "206 with a part, where the whole was asked for"),
+        (206, WHOLE, "206 with a part instead of the whole file"),
         (403, WHOLE, "403 Forbidden"),
         (404, WHOLE, "404 Not Found"),
         (416, WHOLE, "416 Requested Range Not Satisfiable"),
         (499, WHOLE, "499"),
         (503, WHOLE, "503 Service Unavailable"),
         (200, PIECE, "ranges are not served"),
-        (206, PIECE, "206 without a Content-Range that says which part"),
+        (206, PIECE, "206 without a usable Content-Range"),
     ],
 )
-def test_a_refused_status_is_told_in_our_words(status: int, asked: RangeRequest, told: str) -> None:
-    assert str(refused(status, asked)) == told
+def test_refused_status_has_the_standard_phrase(status: int, wanted_range: RangeRequest, outcome: str) -> None:
+    assert str(refused(status, wanted_range)) == outcome
 
 
-@pytest.mark.parametrize("asked", [REST, PIECE])
-def test_a_range_that_does_not_exist_at_the_origin_says_that_what_came_before_is_not_to_be_built_on(
-    asked: RangeRequest,
+@pytest.mark.parametrize("wanted_range", [REST, PIECE])
+def test_status_416_discards_the_partial(
+    wanted_range: RangeRequest,
 ) -> None:
-    assert refused(416, asked, Content_Range="bytes */100").discard_partial
+    assert refused(416, wanted_range, Content_Range="bytes */100").discard_partial
     assert not refused(416).discard_partial
 
 
 @pytest.mark.parametrize("status", [200, 206, 405, 503])
-def test_a_challenge_of_the_firewall_is_one_whatever_its_status(status: int) -> None:
-    found = refused(status, x_amzn_waf_action="challenge")
-    assert ("bot challenge" in str(found), found.affects_origin, found.transient) == (True, True, False)
+def test_firewall_challenge_counts_with_any_status(status: int) -> None:
+    result = refused(status, x_amzn_waf_action="challenge")
+    assert ("bot challenge" in str(result), result.affects_origin, result.transient) == (True, True, False)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_origin_that_is_busy_may_say_for_how_long(status: int) -> None:
+def test_busy_origin_may_send_retry_after(status: int) -> None:
     assert refused(status, Retry_After="7").retry_after == 7
     assert refused(status).retry_after == 0
 
 
 @pytest.mark.parametrize("status", [301, 403, 404])
-def test_an_answer_that_does_not_pass_is_not_waited_for(status: int) -> None:
+def test_permanent_refusal_is_not_waited_for(status: int) -> None:
     assert refused(status, Retry_After="7").retry_after == 0
 
 
@@ -184,22 +188,22 @@ def test_an_answer_that_does_not_pass_is_not_waited_for(status: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 206])
 @pytest.mark.parametrize("kind", ["text/html", "TEXT/HTML; charset=utf-8", " text/html ;x", "application/xhtml+xml"])
-def test_a_page_for_people_is_no_file(status: int, kind: str) -> None:
-    assert "HTML" in str(refused(status, REST, Content_Type=kind, Content_Range=as_told(REST)))
+def test_html_page_is_refused(status: int, kind: str) -> None:
+    assert "HTML" in str(refused(status, REST, Content_Type=kind, Content_Range=exact_range(REST)))
 
 
 @pytest.mark.parametrize("status", [200, 206])
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "identity, gzip", "br"])
-def test_bytes_in_an_encoding_that_was_not_asked_for_are_refused(status: int, encoding: str) -> None:
-    assert "Content-Encoding" in str(refused(status, REST, Content_Encoding=encoding, Content_Range=as_told(REST)))
+def test_unrequested_content_encoding_is_refused(status: int, encoding: str) -> None:
+    assert "Content-Encoding" in str(refused(status, REST, Content_Encoding=encoding, Content_Range=exact_range(REST)))
 
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", " identity "])
-def test_identity_is_no_encoding(encoding: str) -> None:
+def test_content_encoding_identity_is_accepted(encoding: str) -> None:
     assert answer(200, Content_Encoding=encoding, Content_Length="5") == AnswerHead(0, 5, 5, "")
 
 
-def test_a_body_that_is_said_to_be_empty_is_no_file() -> None:
+def test_empty_body_is_refused() -> None:
     assert "empty body" in str(refused(200, Content_Length="0"))
 
 
@@ -207,7 +211,7 @@ def test_a_body_that_is_said_to_be_empty_is_no_file() -> None:
     "length",
     ["", "5, 6", "-5", "+5", "5.0", "5_0", "1e3", "0x10", "\u0665", "²", "five", "5\x00", "9" * 20, "9" * 5000],
 )
-def test_a_length_that_is_no_plain_number_is_none(length: str) -> None:
+def test_length_that_is_no_number_is_ignored(length: str) -> None:
     assert answer(200, Content_Length=length) == AnswerHead(0, None, None, "")
 
 
@@ -215,61 +219,65 @@ def test_a_length_that_is_no_plain_number_is_none(length: str) -> None:
 
 
 @given(st.data())
-def test_a_part_is_exactly_what_was_asked_for_or_refused(data: st.DataObject) -> None:
-    asked = data.draw(asked_for())
-    told = data.draw(content_ranges(asked))
-    found = answer(206, asked, Content_Range=told, ETag=asked.etag)
-    stop = asked.size if asked.stop is None else asked.stop
+def test_part_is_exactly_as_requested_or_refused(data: st.DataObject) -> None:
+    wanted_range = data.draw(range_requests())
+    content_range = data.draw(content_ranges(wanted_range))
+    result = answer(206, wanted_range, Content_Range=content_range, ETag=wanted_range.etag)
+    stop = wanted_range.size if wanted_range.stop is None else wanted_range.stop
     assert stop is not None
-    if isinstance(found, AnswerHead):
-        assert found == AnswerHead(asked.start, stop - asked.start, asked.size, asked.etag)
-        assert [int(number) for number in re.findall("[0-9]+", told)] == [asked.start, stop - 1, asked.size]
+    if isinstance(result, AnswerHead):
+        assert result == AnswerHead(wanted_range.start, stop - wanted_range.start, wanted_range.size, wanted_range.etag)
+        assert [int(number) for number in re.findall("[0-9]+", content_range)] == [
+            wanted_range.start,
+            stop - 1,
+            wanted_range.size,
+        ]
     else:
-        assert (found.transient, found.discard_partial, found.affects_origin) == (True, True, False)
+        assert (result.transient, result.discard_partial, result.affects_origin) == (True, True, False)
 
 
-@given(asked_for())
-def test_a_part_that_is_exactly_what_was_asked_for_is_taken(asked: RangeRequest) -> None:
-    found = answer(206, asked, Content_Range=as_told(asked), ETag=asked.etag)
-    assert isinstance(found, AnswerHead)
-    assert (found.start, found.size, found.etag) == (asked.start, asked.size, asked.etag)
+@given(range_requests())
+def test_part_exactly_as_requested_is_accepted(wanted_range: RangeRequest) -> None:
+    result = answer(206, wanted_range, Content_Range=exact_range(wanted_range), ETag=wanted_range.etag)
+    assert isinstance(result, AnswerHead)
+    assert (result.start, result.size, result.etag) == (wanted_range.start, wanted_range.size, wanted_range.etag)
 
 
-@pytest.mark.parametrize("asked", [REST, PIECE])
+@pytest.mark.parametrize("wanted_range", [REST, PIECE])
 @pytest.mark.parametrize("off", [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1), (-40, 0, 0)])
-def test_a_part_that_is_a_byte_off_is_another(asked: RangeRequest, off: tuple[int, int, int]) -> None:
-    exact = (asked.start, (asked.stop or SIZE) - 1, SIZE)
-    told = "bytes {}-{}/{}".format(*(number + more for number, more in zip(exact, off, strict=True)))
-    found = refused(206, asked, Content_Range=told, ETag=MD5)
-    assert (str(found), found.transient, found.discard_partial) == (
-        "206 with another part than was asked for",
+def test_part_that_is_one_byte_off_is_refused(wanted_range: RangeRequest, off: tuple[int, int, int]) -> None:
+    exact = (wanted_range.start, (wanted_range.stop or SIZE) - 1, SIZE)
+    content_range = "bytes {}-{}/{}".format(*(number + more for number, more in zip(exact, off, strict=True)))
+    result = refused(206, wanted_range, Content_Range=content_range, ETag=MD5)
+    assert (str(result), result.transient, result.discard_partial) == (
+        "206 with another part than requested",
         True,
         True,
     )
 
 
 @pytest.mark.parametrize(
-    "told", ["bytes 40-99/*", "bytes */100", "bytes 40-99/100, bytes 0-39/100", "bytes \u06640-99/100"]
+    "content_range", ["bytes 40-99/*", "bytes */100", "bytes 40-99/100, bytes 0-39/100", "bytes \u06640-99/100"]
 )
-def test_a_part_that_does_not_say_which_is_refused(told: str) -> None:
-    assert "which part" in str(refused(206, REST, Content_Range=told, ETag=MD5))
+def test_part_without_its_range_is_refused(content_range: str) -> None:
+    assert "usable Content-Range" in str(refused(206, REST, Content_Range=content_range, ETag=MD5))
 
 
-def test_two_content_ranges_are_none() -> None:
+def test_two_content_ranges_are_refused() -> None:
     headers = HTTPHeaderDict({"ETag": MD5})
-    headers.add("Content-Range", as_told(REST))
-    headers.add("Content-Range", as_told(REST))
-    with pytest.raises(Refusal, match="which part"):
+    headers.add("Content-Range", exact_range(REST))
+    headers.add("Content-Range", exact_range(REST))
+    with pytest.raises(Refusal, match="usable Content-Range"):
         read_head(206, headers, REST)
 
 
 @pytest.mark.parametrize("length", ["59", "61", "100", "0"])
-def test_a_part_whose_length_contradicts_its_range_is_refused(length: str) -> None:
-    found = refused(206, REST, Content_Range=as_told(REST), Content_Length=length, ETag=MD5)
-    assert (str(found), found.discard_partial) == ("206 with another part than was asked for", True)
+def test_part_with_a_contradicting_length_is_refused(length: str) -> None:
+    result = refused(206, REST, Content_Range=exact_range(REST), Content_Length=length, ETag=MD5)
+    assert (str(result), result.discard_partial) == ("206 with another part than requested", True)
 
 
-def test_a_part_of_a_file_whose_size_is_not_known_is_refused() -> None:
+def test_part_of_unknown_file_size_is_refused() -> None:
     assert isinstance(answer(206, RangeRequest(40), Content_Range="bytes 40-99/100"), Refusal)
 
 
@@ -281,32 +289,32 @@ def test_a_part_of_a_file_whose_size_is_not_known_is_refused() -> None:
         'W/"other"',
         "other",
         MD5.upper().replace("D41", "E41"),
-        f'"{"x" * LONGEST_ETAG}"',
+        f'"{"x" * MAX_ETAG_CHARACTERS}"',
         '"a b"',
     ],
 )
-def test_a_part_with_any_other_etag_is_of_another_file(etag: str) -> None:
-    found = refused(206, REST, Content_Range=as_told(REST), ETag=etag)
-    assert (str(found), found.transient, found.discard_partial) == ("206 with a part of another file", True, True)
+def test_part_with_another_etag_is_refused(etag: str) -> None:
+    result = refused(206, REST, Content_Range=exact_range(REST), ETag=etag)
+    assert (str(result), result.transient, result.discard_partial) == ("206 with a part of another file", True, True)
 
 
-def test_a_part_without_an_etag_is_not_of_the_state_that_was_asked_for() -> None:
-    """A 206 has the ETag that a 200 would have had (RFC 9110, 15.3.7): who sends none did not look at If-Range."""
-    assert refused(206, REST, Content_Range=as_told(REST)).discard_partial
+def test_part_without_the_requested_etag_is_refused() -> None:
+    """A 206 has the ETag of a 200 (RFC 9110, 15.3.7): an origin that sends none has ignored If-Range."""
+    assert refused(206, REST, Content_Range=exact_range(REST)).discard_partial
 
 
 @pytest.mark.parametrize("etag", ["", '"other"', 'W/"other"', MD5])
-def test_where_no_state_was_asked_for_any_etag_will_do(etag: str) -> None:
-    found = answer(206, replace(REST, etag=""), Content_Range=as_told(REST), ETag=etag)
-    assert found == AnswerHead(40, 60, 100, strong(etag))
+def test_any_etag_is_accepted_if_none_was_requested(etag: str) -> None:
+    result = answer(206, replace(REST, etag=""), Content_Range=exact_range(REST), ETag=etag)
+    assert result == AnswerHead(40, 60, 100, strong_etag(etag))
 
 
-# Whatever comes
+# Any headers
 
 
 @given(
     status=st.sampled_from([200, 200, 206, 206, 429]) | st.integers(100, 999),
-    labels=st.fixed_dictionaries(
+    headers=st.fixed_dictionaries(
         {},
         optional={
             "Content-Length": hostile,
@@ -317,29 +325,33 @@ def test_where_no_state_was_asked_for_any_etag_will_do(etag: str) -> None:
             "Retry-After": hostile,
         },
     ),
-    asked=asked_for() | st.just(WHOLE),
+    wanted_range=range_requests() | st.just(WHOLE),
     exact=st.booleans(),
 )
-def test_no_headers_crash_or_make_an_absurd_length(
-    status: int, labels: dict[str, str], asked: RangeRequest, exact: bool
+def test_no_headers_crash_or_make_absurd_lengths(
+    status: int, headers: dict[str, str], wanted_range: RangeRequest, exact: bool
 ) -> None:
-    reply = read(labels | ({"Content-Range": as_told(asked)} if exact and asked.partial else {}), status, asked)
+    reply = read(
+        headers | ({"Content-Range": exact_range(wanted_range)} if exact and wanted_range.partial else {}),
+        status,
+        wanted_range,
+    )
     if isinstance(reply, Refusal):
         assert 0 <= reply.retry_after < math.inf
         assert str(reply).isprintable()
         return
-    assert reply.start in {0, asked.start}
+    assert reply.start in {0, wanted_range.start}
     assert reply.announced is None or 0 < reply.announced < 10**19
     assert reply.size is None or reply.start + (reply.announced or 0) <= reply.size < 10**19
-    assert reply.etag == strong(reply.etag)
+    assert reply.etag == strong_etag(reply.etag)
 
 
 # ETags
 
 
-@pytest.mark.parametrize("etag", ['"a"', '""', MD5, '"a-3"', '"' + "x" * (LONGEST_ETAG - 2) + '"'])
+@pytest.mark.parametrize("etag", ['"a"', '""', MD5, '"a-3"', '"' + "x" * (MAX_ETAG_CHARACTERS - 2) + '"'])
 def test_an_etag_in_quotes_is_strong(etag: str) -> None:
-    assert strong(etag) == etag
+    assert strong_etag(etag) == etag
 
 
 @pytest.mark.parametrize(
@@ -361,39 +373,39 @@ def test_an_etag_in_quotes_is_strong(etag: str) -> None:
         '"',
     ],
 )
-def test_anything_else_is_not(etag: str) -> None:
-    assert not strong(etag)
+def test_any_other_etag_is_not_strong(etag: str) -> None:
+    assert not strong_etag(etag)
 
 
 @given(st.text() | st.text('W/"abc\r\n\x00é ', max_size=12))
-def test_no_strong_etag_breaks_out_of_the_header_it_is_sent_in(etag: str) -> None:
-    assert strong(etag) in {"", etag}
-    assert strong(etag).isascii()
-    assert strong(etag).isprintable()
-    assert len(strong(etag)) <= LONGEST_ETAG
+def test_no_strong_etag_breaks_out_of_its_header(etag: str) -> None:
+    assert strong_etag(etag) in {"", etag}
+    assert strong_etag(etag).isascii()
+    assert strong_etag(etag).isprintable()
+    assert len(strong_etag(etag)) <= MAX_ETAG_CHARACTERS
 
 
 @given(st.text() | st.from_regex(r'(W/)?"?[0-9a-fA-F]{31,33}(-[0-9])?"?'))
-def test_only_32_hexadecimal_digits_in_quotes_are_an_md5(etag: str) -> None:
-    found = md5_of(etag)
-    assert found is None or (f'"{found}"' == etag.lower() and len(found) == 32)
-    assert (found is not None) == bool(re.fullmatch('"[0-9a-fA-F]{32}"', etag))
+def test_md5_is_32_hexadecimal_digits_in_quotes(etag: str) -> None:
+    result = md5_of(etag)
+    assert result is None or (f'"{result}"' == etag.lower() and len(result) == 32)
+    assert (result is not None) == bool(re.fullmatch('"[0-9a-fA-F]{32}"', etag))
 
 
-def test_an_md5_is_told_in_small_letters() -> None:
+def test_md5_is_in_small_letters() -> None:
     assert md5_of(MD5.upper()) == md5_of(MD5) == "d41d8cd98f00b204e9800998ecf8427e"
 
 
 @pytest.mark.parametrize("etag", [MD5[1:-1], f"W/{MD5}", MD5[:-1] + '-3"', '"\u0663' + MD5[2:], MD5 + "\n", ""])
-def test_an_upload_in_parts_or_a_weak_etag_is_no_md5(etag: str) -> None:
+def test_multipart_or_weak_etag_is_no_md5(etag: str) -> None:
     assert md5_of(etag) is None
 
 
-# What is asked for
+# Requests
 
 
 @pytest.mark.parametrize(
-    ("asked", "headers"),
+    ("wanted_range", "headers"),
     [
         (RangeRequest(), {}),
         (RangeRequest(size=9, etag=MD5), {}),
@@ -403,18 +415,18 @@ def test_an_upload_in_parts_or_a_weak_etag_is_no_md5(etag: str) -> None:
         (RangeRequest(5, 6, 9, MD5), {"Range": "bytes=5-5", "If-Range": MD5}),
     ],
 )
-def test_a_part_is_asked_for_as_http_does(asked: RangeRequest, headers: dict[str, str]) -> None:
-    assert asked.headers() == headers
-    assert asked.partial == ("Range" in headers)
+def test_part_is_requested_by_range_headers(wanted_range: RangeRequest, headers: dict[str, str]) -> None:
+    assert wanted_range.headers() == headers
+    assert wanted_range.partial == ("Range" in headers)
 
 
 # Retry-After
 
 
 def wait(value: str, now: float = NOW) -> float:
-    """Return what `retry_after` says at the time `now`."""
+    """Call `parse_retry_after` at the time `now`."""
     with patch("time.time", return_value=now):
-        return retry_after(value)
+        return parse_retry_after(value)
 
 
 @given(st.integers(0, 10**19 - 1))
@@ -423,14 +435,15 @@ def test_seconds_are_seconds(seconds: int) -> None:
 
 
 @given(st.integers(-(10**9), 10**9))
-def test_a_date_is_the_seconds_until_then_and_none_when_it_has_passed(seconds: int) -> None:
+def test_date_is_the_seconds_until_then(seconds: int) -> None:
+    """A date that has passed is 0 seconds."""
     assert wait(formatdate(NOW + seconds, usegmt=True)) == max(0, seconds)
 
 
 @pytest.mark.parametrize(
     "date", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
 )
-def test_each_form_that_http_dates_have_had_is_understood(date: str) -> None:
+def test_all_formats_of_http_dates_are_understood(date: str) -> None:
     assert wait(date, 784111777.0 - 60) == 60
 
 
@@ -443,7 +456,8 @@ date_like = st.lists(
 
 
 @given(st.text() | date_like.map(" ".join) | date_like.map("".join))
-def test_no_retry_after_is_negative_or_endless_or_a_crash(value: str) -> None:
+def test_every_retry_after_is_a_finite_number(value: str) -> None:
+    """It is never negative, and nothing crashes."""
     assert 0 <= wait(value) < math.inf
 
 
@@ -470,13 +484,14 @@ locations = st.text(max_size=60) | st.text("htps:/@[]?#.\\%u1é\t\n", max_size=3
 
 
 @given(st.sampled_from(["http", "https"]), locations)
-def test_no_location_leads_anywhere_but_to_http_or_https_without_a_user(scheme: str, location: str) -> None:
-    found = hop(f"{scheme}://user:secret@host/files/1", location)
-    if isinstance(found, Refusal):
-        assert "secret" not in str(found)
-        assert not found.transient
+def test_redirects_lead_only_to_http_or_https(scheme: str, location: str) -> None:
+    """The target has no user or password, and never leads from https to http."""
+    result = hop(f"{scheme}://user:secret@host/files/1", location)
+    if isinstance(result, Refusal):
+        assert "secret" not in str(result)
+        assert not result.transient
         return
-    target = urlsplit(found)
+    target = urlsplit(result)
     assert target.scheme in {"http", "https"}
     assert target.hostname
     assert "@" not in target.netloc
@@ -497,7 +512,7 @@ def test_no_location_leads_anywhere_but_to_http_or_https_without_a_user(scheme: 
         ("http://host/files/1", "//other/1", "http://other/1"),
     ],
 )
-def test_a_redirect_is_followed_to(url: str, location: str, target: str) -> None:
+def test_redirect_leads_to(url: str, location: str, target: str) -> None:
     assert next_hop(url, location) == target
 
 
@@ -513,12 +528,12 @@ def test_a_redirect_is_followed_to(url: str, location: str, target: str) -> None
         ("https://host/1", "https://other/2@3?4@5", "https://other/2@3?4@5"),
     ],
 )
-def test_a_user_in_a_redirect_is_dropped(url: str, location: str, target: str) -> None:
+def test_user_in_a_redirect_is_dropped(url: str, location: str, target: str) -> None:
     assert next_hop(url, location) == target
 
 
 @pytest.mark.parametrize(
-    ("url", "location", "told"),
+    ("url", "location", "outcome"),
     [
         ("https://host/1", None, "nowhere"),
         ("https://host/1", "", "nowhere"),
@@ -529,12 +544,12 @@ def test_a_user_in_a_redirect_is_dropped(url: str, location: str, target: str) -
         ("https://host/1", "http://host/1", "from https to http"),
         ("HTTPS://host/1", "HTTP://host/1", "from https to http"),
         ("http://host/1", "http://user@/1", "not http(s)"),
-        ("https://host/1", "http://[broken", "not a URL"),
-        ("https://host/1", "https://user[@host]/1", "not a URL"),
+        ("https://host/1", "http://[broken", "an invalid URL"),
+        ("https://host/1", "https://user[@host]/1", "an invalid URL"),
     ],
 )
-def test_a_redirect_is_refused_to(url: str, location: str | None, told: str) -> None:
-    found = hop(url, location)
-    assert isinstance(found, Refusal)
-    assert told in str(found)
-    assert not found.transient
+def test_redirect_is_refused(url: str, location: str | None, outcome: str) -> None:
+    result = hop(url, location)
+    assert isinstance(result, Refusal)
+    assert outcome in str(result)
+    assert not result.transient

@@ -1,4 +1,4 @@
-"""The tests' own proxy leads to the stand-in under Figshare's names, with TLS and without, and remembers."""
+"""The proxy of the tests leads to the stand-in under Figshare's names, with TLS and without, and records requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NUMBER = "34821874"
 FILES = {NUMBER: "brainExtractionRobustT1.h5"}
 PATH = f"/v2/file/download/{NUMBER}"
-SIZE, TIMEOUT = 200_000, 10.0
+SIZE, TIMEOUT_SECONDS = 200_000, 60.0
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +43,31 @@ def get(url: str, proxy: str, authority: Authority | None = None) -> requests.Re
     with requests.Session() as session:
         session.trust_env = False
         session.proxies = {"http": proxy, "https": proxy}
-        return session.get(url, timeout=TIMEOUT, verify=str(authority.ca) if authority else True)
+        return session.get(url, timeout=TIMEOUT_SECONDS, verify=str(authority.ca) if authority else True)
 
 
-def test_figshares_name_leads_to_the_stand_in_through_a_tunnel(encrypted: StandIn, authority: Authority) -> None:
+def test_figshare_name_leads_to_the_stand_in(encrypted: StandIn, authority: Authority) -> None:
+    """Through a tunnel, with TLS."""
     with Proxy(encrypted.url) as proxy:
         answer = get(f"https://api.figshare.com{PATH}", proxy.url, authority)
 
         assert answer.content == encrypted.content(NUMBER)
-        assert proxy.asked == [("CONNECT", "api.figshare.com:443"), ("CONNECT", urlsplit(encrypted.url).netloc)]
+        assert proxy.requests == [("CONNECT", "api.figshare.com:443"), ("CONNECT", urlsplit(encrypted.url).netloc)]
     assert [request.host for request in encrypted.requests] == ["api.figshare.com", urlsplit(encrypted.url).netloc]
 
 
-def test_a_mirrors_name_leads_to_the_stand_in_without_tls(clear: StandIn) -> None:
+def test_mirror_name_leads_to_the_stand_in(clear: StandIn) -> None:
+    """Without TLS."""
     with Proxy(clear.url) as proxy:
         answer = get(f"http://mirror.test{PATH}", proxy.url)
 
         assert answer.content == clear.content(NUMBER)
-        assert [method for method, _ in proxy.asked] == ["GET", "GET"]
-        assert proxy.asked[0] == ("GET", f"http://mirror.test{PATH}")
+        assert [method for method, _ in proxy.requests] == ["GET", "GET"]
+        assert proxy.requests[0] == ("GET", f"http://mirror.test{PATH}")
     assert clear.requests[0].host == "mirror.test"
 
 
-def test_whoever_has_the_credentials_is_let_through(encrypted: StandIn, clear: StandIn, authority: Authority) -> None:
+def test_proxy_accepts_the_right_credentials(encrypted: StandIn, clear: StandIn, authority: Authority) -> None:
     for standin, url in ((encrypted, f"https://figshare.com{PATH}"), (clear, f"http://figshare.com{PATH}")):
         with Proxy(standin.url, credentials="name:secret") as proxy:
             allowed = proxy.url.replace("//", "//name:secret@")
@@ -74,21 +76,21 @@ def test_whoever_has_the_credentials_is_let_through(encrypted: StandIn, clear: S
 
 
 @pytest.mark.parametrize("who", ["", "name:wrong@"])
-def test_whoever_has_not_is_refused_and_remembered(encrypted: StandIn, who: str) -> None:
+def test_proxy_refuses_wrong_credentials_and_records_them(encrypted: StandIn, who: str) -> None:
     with Proxy(encrypted.url, credentials="name:secret") as proxy:
         with pytest.raises(requests.exceptions.ProxyError, match="407"):
             get(f"https://figshare.com{PATH}", proxy.url.replace("//", f"//{who}"))
         assert get(f"http://figshare.com{PATH}", proxy.url.replace("//", f"//{who}")).status_code == 407
-        assert proxy.asked == [("CONNECT", "figshare.com:443"), ("GET", f"http://figshare.com{PATH}")]
+        assert proxy.requests == [("CONNECT", "figshare.com:443"), ("GET", f"http://figshare.com{PATH}")]
     assert encrypted.requests == []
 
 
-def test_it_leaves_no_thread_whatever_is_under_way(clear: StandIn) -> None:
+def test_closed_proxy_leaves_no_thread(clear: StandIn) -> None:
     before = set(threading.enumerate())
     stalled = clear.misbehaving_origins(Misbehaviour.STALL).split()[0].format(id=NUMBER)
     with Proxy(clear.url) as proxy, requests.Session() as session:
         session.trust_env = False
-        answer = session.get(stalled, proxies={"http": proxy.url}, stream=True, timeout=TIMEOUT)
+        answer = session.get(stalled, proxies={"http": proxy.url}, stream=True, timeout=TIMEOUT_SECONDS)
         assert answer.raw.read(1)
         proxy.close()
         answer.close()

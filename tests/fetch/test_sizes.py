@@ -1,4 +1,4 @@
-"""Space: what is known of sizes, what is refused before it starts, and a disk that is full in the middle."""
+"""Space: sizes that are known, fetches that are refused before they start, and a disk that fills up in the middle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def name(*names: str) -> list[str]:
 
 @pytest.fixture
 def tmpfs(antscache: AntsCache) -> Iterator[Path]:
-    """The root is a small filesystem of its own, of 8 MiB; its size can be changed."""
+    """The root as a filesystem of its own, of 8 MiB; `enlarge` changes its size."""
     antscache.root.mkdir()
     with mounted(antscache.root, "-t", "tmpfs", "-o", "size=8m", "tmpfs") as where:
         yield where
@@ -83,15 +83,15 @@ def root_of(directory: Path, *origins: str, **settings: Any) -> Root:
     return Root.open(Settings(root=str(directory), origins=origins, **{"pace": 0.0, "jobs": 4, **settings}))
 
 
-# What a fetch needs: pure
+# The room that a fetch needs: pure
 
 
-def test_what_a_fetch_needs_is_what_the_files_take_and_a_reserve() -> None:
+def test_need_is_whole_blocks_and_a_reserve() -> None:
     need = count_need([1, 4096, 4097], [0, 0, 0], free=10 * MEGABYTE, jobs=8)
     assert (need.download, need.unknown, need.room, need.short) == (8194, 0, 4 * 4096 + RESERVE_BYTES, 0)
 
 
-def test_what_is_left_over_is_no_cost_but_for_what_is_copied_at_once() -> None:
+def test_partials_cost_only_while_they_are_copied() -> None:
     held = [40 * 4096, 60 * 4096, 0]
     rooms = [count_need([100 * 4096] * 3, held, free=0, jobs=jobs).room - RESERVE_BYTES for jobs in (1, 2, 3)]
     assert rooms == [(300 - 40) * 4096, 300 * 4096, 300 * 4096]
@@ -102,7 +102,7 @@ def test_unknown_sizes_are_counted_and_refuse_nothing() -> None:
     assert (need.download, need.unknown, need.room, need.short) == (0, 2, 0, 0)
 
 
-def test_a_disk_that_does_not_say_how_much_is_free_refuses_nothing() -> None:
+def test_unknown_free_space_refuses_nothing() -> None:
     assert count_need([1 << 50], [0], free=None, jobs=8).short == 0
 
 
@@ -111,25 +111,23 @@ def test_a_disk_that_does_not_say_how_much_is_free_refuses_nothing() -> None:
     st.integers(0, 1 << 42),
     st.integers(1, 9),
 )
-def test_what_fits_with_leftovers_counted_never_needs_more_than_what_fits_without(
-    files: list[tuple[int | None, int]], there: int, jobs: int
-) -> None:
+def test_partials_never_raise_the_need(files: list[tuple[int | None, int]], there: int, jobs: int) -> None:
     sizes, held = [size for size, _ in files], [left for _, left in files]
     with_, without = count_need(sizes, held, there, jobs), count_need(sizes, [0] * len(files), there, jobs)
     assert with_.short <= without.short
     assert with_.room >= max([0, *(size for size in sizes if size is not None)])
 
 
-def test_the_disk_of_a_directory_that_is_not_there_is_that_of_its_parent(tmp_path: Path) -> None:
-    found = os.statvfs(tmp_path)
-    told = free_space(tmp_path / "a/b/c")
-    assert told is not None
-    assert abs(told - found.f_bavail * found.f_frsize) < 100 * MEGABYTE
+def test_missing_directory_has_the_disk_of_its_parent(tmp_path: Path) -> None:
+    filesystem = os.statvfs(tmp_path)
+    free = free_space(tmp_path / "a/b/c")
+    assert free is not None
+    assert abs(free - filesystem.f_bavail * filesystem.f_frsize) < 100 * MEGABYTE
     (tmp_path / "file").write_text("")
     assert free_space(tmp_path / "file/x") is not None
 
 
-# What an origin tells
+# Sizes from origins
 
 
 @pytest.mark.parametrize(
@@ -147,9 +145,7 @@ def test_the_disk_of_a_directory_that_is_not_there_is_that_of_its_parent(tmp_pat
         (416, {"Content-Range": "bytes */77"}, None),
     ],
 )
-def test_a_size_is_told_by_an_answer_with_the_file_or_by_none(
-    status: int, headers: Mapping[str, str], size: int | None
-) -> None:
+def test_size_comes_only_from_answers_with_the_file(status: int, headers: Mapping[str, str], size: int | None) -> None:
     try:
         assert read_size(status, headers) == size
     except Refusal:
@@ -157,26 +153,27 @@ def test_a_size_is_told_by_an_answer_with_the_file_or_by_none(
 
 
 def test_sizes_are_asked_for_with_one_byte_each(sized: StandIn, tmp_path: Path) -> None:
-    found = ask_sizes(root_of(tmp_path, *sized.origins.split()), [wanted(int(number)) for number in SIZES])
-    assert found == {f"figshare:{number}": size for number, size in SIZES.items()}
+    sizes = ask_sizes(root_of(tmp_path, *sized.origins.split()), [wanted(int(number)) for number in SIZES])
+    assert sizes == {f"figshare:{number}": size for number, size in SIZES.items()}
     ranges = [request.range for request in sized.requests if request.route == "storage"]
     assert ranges == ["bytes=0-0"] * 3
 
 
-def test_an_origin_that_does_not_tell_is_followed_by_the_next(sized: StandIn, tmp_path: Path) -> None:
+def test_next_origin_is_asked_for_unknown_sizes(sized: StandIn, tmp_path: Path) -> None:
     for number, how in zip(SIZES, (Misbehaviour.RANGE_IGNORED, Misbehaviour.MISSING, Misbehaviour.HTML), strict=True):
         sized.misbehave(number, how)
     with StandIn(FEW, size=4444) as second:
         root = root_of(tmp_path, sized.origins.split()[0], second.origins.split()[0])
-        found = ask_sizes(root, [wanted(int(number)) for number in SIZES])
-    assert found == {"figshare:34821874": 5 * MEGABYTE, "figshare:41965818": 4444, "figshare:22597175": 4444}
+        sizes = ask_sizes(root, [wanted(int(number)) for number in SIZES])
+    assert sizes == {"figshare:34821874": 5 * MEGABYTE, "figshare:41965818": 4444, "figshare:22597175": 4444}
 
 
-def test_nobody_who_is_out_of_reach_is_asked_for_long_and_unknown_stays_unknown(tmp_path: Path) -> None:
+def test_unreachable_origin_leaves_sizes_unknown(tmp_path: Path) -> None:
+    """It is set aside soon: 199 files do not cost 199 timeouts."""
     assert ask_sizes(root_of(tmp_path, "http://127.0.0.1:9/{id}"), [wanted(number) for number in range(1, 200)]) == {}
 
 
-def test_the_pace_holds_for_asking_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_for_sizes_keep_the_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = []
 
     class Counted(Pacer):
@@ -186,18 +183,19 @@ def test_the_pace_holds_for_asking_as_well(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("antscache.fetch.pacer.Pacer", Counted)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # so that nothing leaves this host
-    root = root_of(tmp_path, "https://api.figshare.com/v2/file/download/{id}", timeout=0.01, pace=1.0)
+    root = root_of(tmp_path, "https://api.figshare.com/v2/file/download/{id}", timeout=0.01, pace=100.0)
     root.layout.locks.mkdir()
     ask_sizes(root, [wanted(number) for number in range(1, 9)])
     turns.sort()
     assert len(turns) > 1
-    assert all(later > earlier + 0.9 for earlier, later in itertools.pairwise(turns))
+    assert all(later > earlier + 50 for earlier, later in itertools.pairwise(turns))
 
 
-# What is said
+# Sizes in the output
 
 
-def test_a_dry_run_says_what_is_unknown_and_with_sizes_how_much_it_is(roomy: AntsCache, sized: StandIn) -> None:
+def test_dry_run_shows_sizes_with_the_option(roomy: AntsCache, sized: StandIn) -> None:
+    """Without --sizes they are unknown, and no origin is asked."""
     plan = ["prefetch", "0.3.2", *name(BRAIN, LUNG, TEMPLATE), "-n"]
     assert roomy(*plan).succeeded().out.splitlines()[-1].startswith("antspynet==0.3.2: 3 to fetch (of unknown size), ")
     assert not sized.requests
@@ -209,51 +207,53 @@ def test_a_dry_run_says_what_is_unknown_and_with_sizes_how_much_it_is(roomy: Ant
     assert not roomy.root.exists()
 
 
-def test_sizes_that_nobody_tells_are_counted(roomy: AntsCache, sized: StandIn) -> None:
+def test_files_of_unknown_size_are_counted(roomy: AntsCache, sized: StandIn) -> None:
     sized.misbehave(NUMBERS[LUNG], Misbehaviour.MISSING)
     ran = roomy("prefetch", "0.3.2", *name(BRAIN, LUNG), "-n", "--sizes").succeeded()
     assert "2 to fetch (5.2 MB, and 1 of unknown size)" in ran.out
 
 
-def test_mirrors_on_this_host_and_records_tell_sizes_unasked(roomy: AntsCache, sized: StandIn, tmp_path: Path) -> None:
+def test_records_and_disk_mirrors_know_sizes(roomy: AntsCache, sized: StandIn, tmp_path: Path) -> None:
+    """No origin is asked for them."""
     roomy("prefetch", "0.3.2", *name(TEMPLATE)).succeeded()
     [blob] = [path for path in roomy.root.glob("blobs/sha256/*") if path.stat().st_size == 4000]
     blob.unlink()
     (tmp_path / "41965818").write_bytes(b"x" * 777)
-    asked = len(sized.requests)
+    requests = len(sized.requests)
     ran = roomy("prefetch", "0.3.2", *name(TEMPLATE, LUNG), "-n", "--mirror", f"file://{tmp_path}/{{id}}").succeeded()
     assert "2 to fetch (4.8 kB)" in ran.out
-    assert len(sized.requests) == asked
+    assert len(sized.requests) == requests
 
 
-def test_offline_nobody_is_asked_for_sizes(roomy: AntsCache, sized: StandIn) -> None:
+def test_offline_no_origin_is_asked_for_sizes(roomy: AntsCache, sized: StandIn) -> None:
     roomy("prefetch", "0.3.2", *name(BRAIN), "-n", "--sizes", "--offline").succeeded()
     assert not sized.requests
 
 
-def test_status_tells_what_is_free_and_what_releases_cost_alone_and_shared(antscache: AntsCache) -> None:
+def test_status_shows_free_own_and_shared_bytes(antscache: AntsCache) -> None:
     other = "DeepAtroposHcpT1Weights"  # other bytes in each of the two
     antscache("prefetch", "0.2.9", "0.3.2", *name(BRAIN, other)).succeeded()
     status = antscache("status", "--json").succeeded().json
     costs = {each["release"]: (each["size"], each["own"], each["shared"]) for each in status["releases"]}
     assert costs == dict.fromkeys(("antspynet==0.2.9", "antspynet==0.3.2"), (8000, 4000, 4000))
     assert status["free"] > 0
-    told = antscache("status").succeeded().out
-    assert " free" in told
-    assert "4.0 kB of its own  4.0 kB shared" in told
+    output = antscache("status").succeeded().out
+    assert " free" in output
+    assert "4.0 kB of its own  4.0 kB shared" in output
 
 
-# What does not fit
+# Fetches that do not fit
 
 
-def test_what_the_disk_cannot_hold_is_refused_before_it_starts(roomy: AntsCache, sized: StandIn, tmpfs: Path) -> None:
+def test_fetch_larger_than_the_disk_is_refused(roomy: AntsCache, sized: StandIn, tmpfs: Path) -> None:
+    """The refusal comes before anything is fetched or written."""
     enlarge(tmpfs, "7m")
     some = ["prefetch", "0.3.2", *name(BRAIN, LUNG), "--sizes"]
     for arguments in ([*some, "-n"], some):
         ran = roomy(*arguments)
         assert ran.code == 6
-        told = f"the disk of {tmpfs} has 7,340,032: {2 * MEGABYTE:,} bytes more are needed, and nothing was fetched"
-        assert told in ran.err
+        error = f"the disk of {tmpfs} has 7,340,032: {2 * MEGABYTE:,} bytes more are needed, and nothing was fetched"
+        assert error in ran.err
         assert "hint: free some space" in ran.err
         assert snapshot(tmpfs) == {}
     assert not [request for request in sized.requests if request.route == "storage" and request.range != "bytes=0-0"]
@@ -261,42 +261,40 @@ def test_what_the_disk_cannot_hold_is_refused_before_it_starts(roomy: AntsCache,
     roomy(*some).succeeded()
 
 
-def test_what_is_of_unknown_size_is_begun_and_a_full_disk_in_the_middle_says_how_much_is_missing(
-    roomy: AntsCache, tmpfs: Path
-) -> None:
+def test_disk_full_in_the_middle_names_missing_bytes(roomy: AntsCache, tmpfs: Path) -> None:
+    """A file of unknown size is begun; with so many bytes more the next run resumes it."""
     enlarge(tmpfs, "4m")
     roomy("prefetch", "0.3.2", *name(TEMPLATE)).succeeded()
     ran = roomy("prefetch", "0.3.2", *name(BRAIN, TEMPLATE))
     assert ran.code == 6
     assert ran.err.count("error: ") == 1
-    found = re.search(
+    match = re.search(
         r"No space left on device; 1 of 1 files .* fetched: at least ([\d,]+) bytes more are needed", ran.err
     )
-    assert found, ran.err
+    assert match, ran.err
     # Everything goes on, and room can be made.
     roomy("prefetch", "0.3.2", *name(TEMPLATE)).succeeded()
-    assert f"missing from it, such as {BRAIN}.h5" in roomy("path", "0.3.2").succeeded().err
+    assert f"missing from the view, such as {BRAIN}.h5" in roomy("path", "0.3.2").succeeded().err
     roomy("verify", "0.3.2")
-    # As much as was said is as much as is needed.
-    missing = int(found[1].replace(",", ""))
+    # The number of bytes that the error named is enough.
+    missing = int(match[1].replace(",", ""))
     enlarge(tmpfs, str(4 * MEGABYTE + missing))
     ran = roomy("prefetch", "0.3.2", *name(BRAIN)).succeeded()
     assert f"resumed {BRAIN}.h5" in ran.err
     assert not [path for path in (tmpfs / "ingest").iterdir() if path.suffix != ".notes"]
 
 
-def test_with_a_disk_that_is_still_too_small_the_next_run_refuses_before_it_starts(
-    roomy: AntsCache, sized: StandIn, tmpfs: Path
-) -> None:
+def test_second_run_on_a_full_disk_asks_nobody(roomy: AntsCache, sized: StandIn, tmpfs: Path) -> None:
+    """The size is known by then, and the fetch is refused before it starts."""
     enlarge(tmpfs, "4m")
     assert roomy("prefetch", "0.3.2", *name(BRAIN)).code == 6
-    asked = len(sized.requests)
+    requests = len(sized.requests)
     ran = roomy("prefetch", "0.3.2", *name(BRAIN))
     assert (ran.code, "bytes more are needed, and nothing was fetched" in ran.err) == (6, True)
-    assert len(sized.requests) == asked
+    assert len(sized.requests) == requests
 
 
-def test_a_full_disk_can_be_told_to_make_room(roomy: AntsCache, tmpfs: Path) -> None:
+def test_rm_and_gc_work_on_a_full_disk(roomy: AntsCache, tmpfs: Path) -> None:
     enlarge(tmpfs, "4m")
     roomy("prefetch", "0.3.2", *name(LUNG, TEMPLATE)).succeeded()
     assert roomy("prefetch", "0.2.9", *name(BRAIN)).code == 6
@@ -306,7 +304,7 @@ def test_a_full_disk_can_be_told_to_make_room(roomy: AntsCache, tmpfs: Path) -> 
     assert not [path for path in tmpfs.glob("blobs/sha256/*") if path.stat().st_size == SIZES["41965818"]]
 
 
-def test_what_was_fetched_before_the_disk_was_full_is_linked(antscache: AntsCache, tmpfs: Path) -> None:
+def test_files_fetched_before_a_full_disk_are_linked(antscache: AntsCache, tmpfs: Path) -> None:
     enlarge(tmpfs, "4m")
     with StandIn(FEW, sizes=SIZES | {NUMBERS[BRAIN]: 4000, NUMBERS[LUNG]: 5 * MEGABYTE}) as standin:
         ran = antscache("prefetch", "0.3.2", *name(BRAIN, LUNG), "-j1", ANTSCACHE_ORIGINS=standin.origins)
@@ -314,7 +312,8 @@ def test_what_was_fetched_before_the_disk_was_full_is_linked(antscache: AntsCach
     assert [path.name for path in (tmpfs / "views/antspynet-0.3.2/.keras/ANTsXNet").iterdir()] == [f"{BRAIN}.h5"]
 
 
-def test_a_partial_that_nothing_is_compared_with_is_not_kept_by_a_full_disk(roomy: AntsCache, tmpfs: Path) -> None:
+def test_full_disk_keeps_no_partial_without_digest(roomy: AntsCache, tmpfs: Path) -> None:
+    """A full disk may have lost bytes of it, and nothing would show that."""
     enlarge(tmpfs, "4m")
     with StandIn(FEW, sizes=SIZES) as standin:
         origins = standin.misbehaving_origins(Misbehaviour.MULTIPART_ETAG)
@@ -326,8 +325,8 @@ def test_a_partial_that_nothing_is_compared_with_is_not_kept_by_a_full_disk(room
 
 
 @pytest.mark.slow
-def test_a_quota_is_named_as_one(roomy: AntsCache, tmp_path: Path) -> None:
-    """A quota of btrfs's, because the kernel that tests run on need not know those of ext4 and xfs."""
+def test_exceeded_quota_is_named(roomy: AntsCache, tmp_path: Path) -> None:
+    """A quota of btrfs, because the kernel of the test machine may not know those of ext4 and xfs."""
     for program in ("mkfs.btrfs", "btrfs"):
         require(program)
     image, disk = tmp_path / "image", tmp_path / "disk"

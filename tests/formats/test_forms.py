@@ -1,4 +1,4 @@
-"""Checks of form: what is refused while the bytes pass, and what never is."""
+"""Checks of form: bytes that are refused while they arrive, and bytes that must never be refused."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def refusal(file: str, content: bytes, step: int = 700) -> str:
     return str(caught.value)
 
 
-def judged(file: str, content: bytes) -> None:
-    """Taken or refused, but nothing else."""
+def check_or_refuse(file: str, content: bytes) -> None:
+    """Check that `content` is accepted or refused, and that nothing else happens."""
     try:
         check(file, content)
     except FormError as error:
@@ -85,9 +85,8 @@ hdf5_files = st.builds(
 
 @unhurried
 @given(hdf5_files, st.binary(max_size=50), st.integers(1, 400))
-def test_an_hdf5_file_is_taken_whatever_stands_behind_it_and_however_it_arrives(
-    content: bytes, trailing: bytes, step: int
-) -> None:
+def test_hdf5_files_are_accepted_in_any_chunks(content: bytes, trailing: bytes, step: int) -> None:
+    """Bytes behind the end of the file are accepted too."""
     assert opens(content)
     check("a.h5", content + trailing, step)
 
@@ -107,7 +106,7 @@ def test_every_cut_hdf5_file_is_refused(content: bytes, data: st.DataObject) -> 
 @example(base=2**64 - 1, end=0, trailing=1)
 @example(base=2**64 - 101, end=2**64 - 1 - len(EARLIEST), trailing=100)
 @example(base=100, end=100, trailing=0)
-def test_no_superblock_is_refused_that_the_library_reads(base: int, end: int, trailing: int) -> None:
+def test_superblocks_that_the_library_reads_are_accepted(base: int, end: int, trailing: int) -> None:
     content = bytearray(EARLIEST) + bytes(trailing)
     struct.pack_into("<Q", content, 24, base)
     struct.pack_into("<Q", content, 40, len(EARLIEST) + end)
@@ -116,10 +115,10 @@ def test_no_superblock_is_refused_that_the_library_reads(base: int, end: int, tr
 
 
 @given(st.sampled_from([EARLIEST, LATEST]), st.integers(0, 127), st.integers(1, 255), st.integers(0, 3000))
-def test_a_damaged_hdf5_file_is_taken_or_refused(content: bytes, place: int, mask: int, cut: int) -> None:
+def test_a_damaged_hdf5_file_is_accepted_or_refused(content: bytes, place: int, mask: int, cut: int) -> None:
     damaged = bytearray(content)
     damaged[place] ^= mask
-    judged("a.h5", bytes(damaged[: len(damaged) - cut]))
+    check_or_refuse("a.h5", bytes(damaged[: len(damaged) - cut]))
 
 
 # gzip and NIfTI
@@ -181,9 +180,10 @@ nifti_files = st.builds(
 
 @unhurried
 @given(nifti_files, st.integers(0, 9), st.integers(0, 600), st.integers(1, 400), st.integers(0, 3))
-def test_a_compressed_nifti_is_taken_however_it_was_compressed_and_however_it_arrives(
+def test_compressed_niftis_are_accepted_in_any_chunks(
     raw: bytes, level: int, split: int, step: int, zeros: int
 ) -> None:
+    """Any compression level, number of gzip members and padding is accepted too."""
     members = gzip.compress(raw[:split], level) + gzip.compress(raw[split:], level)
     check("a.nii.gz", members + bytes(zeros), step)
 
@@ -196,7 +196,8 @@ def test_every_compressed_cut_nifti_is_refused(raw: bytes, data: st.DataObject) 
 
 
 @pytest.mark.parametrize("datatype", DATATYPES)
-def test_one_missing_byte_is_noticed_in_voxels_of_any_type(datatype: Any) -> None:
+def test_one_missing_voxel_byte_is_refused(datatype: Any) -> None:
+    """One missing byte is refused for every type of voxels."""
     raw = nifti(datatype=datatype)
     check("a.nii.gz", gzip.compress(raw))
     refusal("a.nii.gz", gzip.compress(raw[:-1]))
@@ -224,8 +225,8 @@ FIRST_FIELDS = {1: [*range(4), 40, 41, *range(344, 348)], 2: [*range(24)]}  # si
 
 @unhurried
 @given(st.sampled_from([1, 2]), st.sampled_from("<>"), st.integers(0, 539), st.integers(0, 255))
-def test_no_header_is_refused_that_nibabel_reads(version: int, order: str, place: int, value: int) -> None:
-    """But for the fields that make it a NIfTI header: nibabel guesses when they contradict each other."""
+def test_headers_that_nibabel_reads_are_accepted(version: int, order: str, place: int, value: int) -> None:
+    """Except for the fields that make it a NIfTI header: if they contradict each other, nibabel guesses."""
     raw = bytearray(nifti(version, order))
     raw[place] = value
     try:
@@ -235,7 +236,7 @@ def test_no_header_is_refused_that_nibabel_reads(version: int, order: str, place
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_nibabel_repairs_is_taken(version: int) -> None:
+def test_headers_that_nibabel_repairs_are_accepted(version: int) -> None:
     raw = bytearray(nifti(version))
     bitpix, end_of_line = {1: (72, None), 2: (14, 8)}[version]
     raw[bitpix] = 64
@@ -246,20 +247,21 @@ def test_what_nibabel_repairs_is_taken(version: int) -> None:
 
 
 @given(st.binary(max_size=700))
-def test_whatever_is_compressed_is_taken_or_refused(noise: bytes) -> None:
+def test_compressed_noise_is_accepted_or_refused(noise: bytes) -> None:
     for beginning in b"", struct.pack("<i", 348), struct.pack(">i", 540) + b"n+2\0\r\n\x1a\n":
-        judged("a.nii.gz", gzip.compress(beginning + noise))
+        check_or_refuse("a.nii.gz", gzip.compress(beginning + noise))
 
 
-def test_bytes_behind_the_end_of_a_gzip_file_are_refused() -> None:
+def test_trailing_bytes_of_a_gzip_are_refused() -> None:
     assert "damaged" in refusal("a.nii.gz", GZIP + b"<html>")
 
 
-def test_a_gzip_file_of_something_else_is_refused_at_its_first_bytes() -> None:
+def test_other_compressed_content_is_refused_at_once() -> None:
+    """The first bytes of the compressed content are enough to refuse it."""
     form = form_of("a.nii.gz")
-    started = zlib.compressobj(wbits=31)
-    with pytest.raises(FormError, match="no NIfTI file: it starts with b'<html>'"):
-        form.feed(started.compress(b"<html>") + started.flush(zlib.Z_SYNC_FLUSH))
+    compressor = zlib.compressobj(wbits=31)
+    with pytest.raises(FormError, match="not a compressed NIfTI file: its content starts with b'<html>'"):
+        form.feed(compressor.compress(b"<html>") + compressor.flush(zlib.Z_SYNC_FLUSH))
 
 
 def test_a_gzip_bomb_costs_time_and_no_memory() -> None:
@@ -307,7 +309,7 @@ MAT = stand_in("41052575", "a.mat", 0)
 
 
 @given(st.lists(transforms, min_size=1, max_size=3), st.integers(1, 100))
-def test_transforms_as_itk_writes_them_are_taken_however_they_arrive(written: list[bytes], step: int) -> None:
+def test_itk_transforms_are_accepted_in_any_chunks(written: list[bytes], step: int) -> None:
     check("a.mat", b"".join(written), step)
 
 
@@ -322,29 +324,30 @@ def test_bytes_behind_a_transform_are_refused(written: bytes, trailing: bytes) -
 
 
 @given(st.binary(max_size=300), st.integers(0, len(MAT) - 1), st.integers(1, 255))
-def test_a_damaged_transform_is_taken_or_refused(noise: bytes, place: int, mask: int) -> None:
+def test_a_damaged_transform_is_accepted_or_refused(noise: bytes, place: int, mask: int) -> None:
     damaged = bytearray(MAT)
     damaged[place] ^= mask
-    judged("a.mat", bytes(damaged))
-    judged("a.mat", noise)
-    judged("a.mat", MAT[:20] + noise)
+    check_or_refuse("a.mat", bytes(damaged))
+    check_or_refuse("a.mat", noise)
+    check_or_refuse("a.mat", MAT[:20] + noise)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "no column"),
-        (column(b"fixed", 3), "called b'fixed'"),
-        (MAT + column(b"x", 3), "called b'x'"),
-        (struct.pack("<5i", 0, 3, 3, 0, 6) + b"fixed\0", "no column"),
-        (struct.pack("<5i", 0, -1, 1, 0, 6) + b"fixed\0", "no column"),
-        (struct.pack("<5i", 0, 3, 1, 1, 6) + b"fixed\0", "no column"),
-        (struct.pack("<5i", 0, 3, 1, 0, 1 << 30), "no column"),
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "not a column"),
+        (column(b"fixed", 3), "the name b'fixed'"),
+        (MAT + column(b"x", 3), "the name b'x'"),
+        (struct.pack("<5i", 0, 3, 3, 0, 6) + b"fixed\0", "not a column"),
+        (struct.pack("<5i", 0, -1, 1, 0, 6) + b"fixed\0", "not a column"),
+        (struct.pack("<5i", 0, 3, 1, 1, 6) + b"fixed\0", "not a column"),
+        (struct.pack("<5i", 0, 3, 1, 0, 1 << 30), "not a column"),
     ],
 )
-def test_matrices_that_are_no_transform_are_refused_at_the_first_wrong_one(content: bytes, told: str) -> None:
+def test_the_first_wrong_matrix_is_refused(content: bytes, message: str) -> None:
+    """A matrix that is no column of a transform is refused before the end of the file."""
     form = form_of("a.mat")
-    with pytest.raises(FormError, match=told):
+    with pytest.raises(FormError, match=message):
         form.feed(content)
 
 
@@ -353,44 +356,45 @@ def test_matrices_that_are_no_transform_are_refused_at_the_first_wrong_one(conte
 
 @pytest.mark.parametrize("file", ["a.h5", "a.nii.gz", "a.mat", "a.jpg", "a.csv"])
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html><p>", b"\n  <HTML lang=en>"])
-def test_a_page_of_html_is_no_file_of_any_kind(file: str, page: bytes) -> None:
+def test_an_html_page_is_always_refused(file: str, page: bytes) -> None:
     assert refusal(file, page) == "an HTML page"
 
 
 @pytest.mark.parametrize("file", ["a.h5", "a.nii.gz", "a.mat", "a.jpg", "a.csv"])
-def test_nothing_is_no_file_of_any_kind(file: str) -> None:
+def test_an_empty_file_is_always_refused(file: str) -> None:
     assert refusal(file, b"") == "an empty file"
 
 
 @pytest.mark.parametrize("file", ["a.h5", "a.nii.gz", "a.mat", "a.jpg", "a.csv"])
-def test_what_stands_in_for_a_file_has_its_form(file: str) -> None:
+def test_stand_in_files_have_the_right_form(file: str) -> None:
     check(file, stand_in("1", file, 5000))
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "message"),
     [
-        ("a.h5", b"plain text", "not an HDF5 file: starts with b'plain te'"),
+        ("a.h5", b"plain text", "not an HDF5 file: it starts with b'plain te'"),
         ("a.h5", GZIP, "not an HDF5 file"),
         ("a.nii.gz", EARLIEST, "not a gzip file"),
-        ("a.nii.gz", gzip.compress(b"", mtime=0), "not a NIfTI file: only 0 bytes"),
-        ("a.nii.gz", gzip.compress(RAW[:300], mtime=0), "not a NIfTI file: only 300 bytes"),
+        ("a.nii.gz", gzip.compress(b"", mtime=0), "not a NIfTI file: it has only 0 bytes"),
+        ("a.nii.gz", gzip.compress(RAW[:300], mtime=0), "not a NIfTI file: it has only 300 bytes"),
         ("a.nii.gz", gzip.compress(RAW[:344] + b"ni1\0" + RAW[348:], mtime=0), "magic b'ni1"),
-        ("a.nii.gz", gzip.compress(RAW[:-1], mtime=0), "a cut NIfTI file, compressed: 771 of 772 bytes"),
+        ("a.nii.gz", gzip.compress(RAW[:-1], mtime=0), "a compressed NIfTI file that is cut: 771 of 772 bytes"),
         ("a.jpg", EARLIEST, "not a JPEG file"),
-        ("a.h5", EARLIEST[:8] + b"\x09" + EARLIEST[9:], "no superblock that is known"),
-        ("a.h5", EARLIEST[:13] + b"\x03" + EARLIEST[14:], "offsets of 3 bytes"),
+        ("a.h5", EARLIEST[:8] + b"\x09" + EARLIEST[9:], "its superblock is of an unknown version"),
+        ("a.h5", EARLIEST[:13] + b"\x03" + EARLIEST[14:], "its offsets have 3 bytes"),
         ("a.h5", EARLIEST[:40] + b"\xff" * 8 + EARLIEST[48:], "never closed"),
         ("a.h5", LATEST[:28] + b"\xff" * 8 + LATEST[36:], "never closed"),
         ("a.h5", EARLIEST[:40], "a cut HDF5 file: 40 bytes"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_is_refused(file: str, content: bytes, told: str) -> None:
-    assert told in refusal(file, content)
+def test_a_file_of_another_form_is_refused(file: str, content: bytes, message: str) -> None:
+    assert message in refusal(file, content)
 
 
 @pytest.mark.parametrize("content", [b"<html>", EARLIEST[:8] + b"\x09" + EARLIEST[9:200]])
-def test_a_wrong_file_is_refused_before_it_has_arrived(content: bytes) -> None:
+def test_a_wrong_file_is_refused_early(content: bytes) -> None:
+    """A file of another form is refused before its end."""
     form = form_of("a.h5")
     with pytest.raises(FormError):
         form.feed(content)

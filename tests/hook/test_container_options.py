@@ -1,4 +1,4 @@
-"""What container engines are told: read back as they read it, and tried on the real ones."""
+"""The options for container engines: read back as the engines read them, and tried on real engines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ from support.members import Forks, User
 from support.users import everybodys
 
 from antscache.errors import ConfigError
-from antscache.hook.container_options import BAKED, ENGINES, HOME, WRITABLE, HostAccess, hides
+from antscache.hook.container_options import (
+    BAKED_ROOT,
+    CONTAINER_HOME,
+    CONTAINER_ROOT,
+    ENGINES,
+    HostAccess,
+    find_hidden,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +41,7 @@ __all__ = ["everybodys"]
 
 ROOT, LOWER, DIRECTORY = Path("/home/ann/.cache/antscache"), Path("/lab/antscache"), Path("/home/ann/study")
 HOST = HostAccess(ROOT, writable=False, lowers=(LOWER,), directory=DIRECTORY, user=1000, group=100)
-OF_CSV, OF_BIND = ("docker", "podman"), ("singularity", "apptainer")
+CSV_ENGINES, BIND_ENGINES = ("docker", "podman"), ("singularity", "apptainer")
 
 SMALL = "antspyx==0.6.3"  # a release of nine files
 VIEW = "views/antspyx-0.6.3/.antspy"
@@ -47,7 +54,7 @@ def values(words: Sequence[str], option: str) -> list[str]:
 
 
 def mounted(words: Sequence[str]) -> dict[Path, tuple[Path, bool]]:
-    """What the words have an engine mount: destination -> source, and whether it is read-only."""
+    """Return the mounts that an engine reads from `words`: destination -> source, and True if it is read-only."""
     found = {}
     for value in values(words, "--mount"):
         [fields] = csv.reader(io.StringIO(value), strict=True)
@@ -64,10 +71,10 @@ def mounted(words: Sequence[str]) -> dict[Path, tuple[Path, bool]]:
     return found
 
 
-def told(words: Sequence[str]) -> dict[str, str]:
-    """The variables that the words have an engine set."""
+def variables(words: Sequence[str]) -> dict[str, str]:
+    """Return the variables that an engine sets for these `words`."""
     pairs = values(words, "--env")
-    if "--bind" in words:  # Apptainer takes them for CSV where there is another =, and has a shell evaluate them
+    if "--bind" in words:  # Apptainer reads a value with another = as CSV, and a shell evaluates it
         assert not set("".join(pairs)) & set(',"$\\`')
     return dict(pair.partition("=")[::2] for pair in pairs)
 
@@ -82,17 +89,16 @@ PATH = st.lists(NAME, min_size=1, max_size=3).map("/".join)
 @example(root='a,"b', lower="c,d", directory='"')
 @example(root="a:b", lower="c", directory="d")
 @example(root="a", lower="$(id)==", directory="d")
-def test_a_path_comes_out_of_the_engines_syntax_as_it_went_in_or_is_refused(
-    engine: str, root: str, lower: str, directory: str
-) -> None:
+def test_engine_gets_each_path_unchanged(engine: str, root: str, lower: str, directory: str) -> None:
+    """A path that an engine's syntax cannot hold is refused."""
     source, below, here = Path("/root", root), Path("/lab", lower), Path("/data", directory)
     host = HostAccess(source, writable=True, lowers=(below,), directory=here, user=1, group=1)
     try:
         words = ENGINES[engine](host)
     except ConfigError:
         return
-    assert mounted(words) == {WRITABLE: (source, False), below: (below, True), here: (here, False)}
-    assert told(words)["ANTSCACHE_SITE_DIRS"] == str(below)
+    assert mounted(words) == {CONTAINER_ROOT: (source, False), below: (below, True), here: (here, False)}
+    assert variables(words)["ANTSCACHE_SITE_DIRS"] == str(below)
     assert values(words, "--workdir") + values(words, "--pwd") == [str(here)]
     assert "\n" not in shlex.join(words)
 
@@ -107,9 +113,9 @@ def test_a_path_of_other_characters_is_not_refused(engine: str, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "engines"),
     [
-        ("a:b", OF_BIND),
-        ("a,b", OF_BIND),
-        ("a^b", OF_BIND),
+        ("a:b", BIND_ENGINES),
+        ("a,b", BIND_ENGINES),
+        ("a^b", BIND_ENGINES),
         ("a\nb", tuple(ENGINES)),
         ("a\tb", tuple(ENGINES)),
         ("a ", tuple(ENGINES)),
@@ -118,9 +124,7 @@ def test_a_path_of_other_characters_is_not_refused(engine: str, name: str) -> No
         ("../a", tuple(ENGINES)),
     ],
 )
-def test_a_root_that_an_engine_cannot_be_told_is_refused_with_its_path_and_a_hint(
-    name: str, engines: Sequence[str]
-) -> None:
+def test_unusable_root_is_refused_with_a_hint(name: str, engines: Sequence[str]) -> None:
     for engine, make in ENGINES.items():
         host = replace(HOST, root=Path("/at", name), lowers=())
         if engine not in engines:
@@ -132,8 +136,8 @@ def test_a_root_that_an_engine_cannot_be_told_is_refused_with_its_path_and_a_hin
         assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize(("name", "engines"), [("a:b", tuple(ENGINES)), ("a$b", OF_BIND), ("a`b", OF_BIND)])
-def test_a_lower_cache_that_a_variable_cannot_hold_is_refused(name: str, engines: Sequence[str]) -> None:
+@pytest.mark.parametrize(("name", "engines"), [("a:b", tuple(ENGINES)), ("a$b", BIND_ENGINES), ("a`b", BIND_ENGINES)])
+def test_lower_cache_unfit_for_a_variable_is_refused(name: str, engines: Sequence[str]) -> None:
     for engine, make in ENGINES.items():
         host = replace(HOST, lowers=(Path("/at", name),))
         if engine in engines:
@@ -143,33 +147,35 @@ def test_a_lower_cache_that_a_variable_cannot_hold_is_refused(name: str, engines
             make(host)
 
 
-@pytest.mark.parametrize("engine", OF_BIND)
-def test_a_root_that_a_variable_has_to_name_cannot_have_a_shell_run_commands(engine: str) -> None:
+@pytest.mark.parametrize("engine", BIND_ENGINES)
+def test_root_in_a_variable_runs_no_shell_commands(engine: str) -> None:
     host = replace(HOST, root=Path("/at/$(id)"))
     ENGINES[engine](host)
     with pytest.raises(ConfigError, match=r"ANTSCACHE_DIR cannot hold the path '/at/\$\(id\)': it has '\$' in it"):
-        ENGINES[engine](replace(host, lowers=(WRITABLE,)))
+        ENGINES[engine](replace(host, lowers=(CONTAINER_ROOT,)))
 
 
-# What is told
+# The options
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_container_has_the_root_the_lower_caches_and_the_working_directory_and_nothing_else(engine: str) -> None:
+def test_container_gets_caches_and_working_directory_only(engine: str) -> None:
     words = ENGINES[engine](HOST)
-    expected = {WRITABLE: (ROOT, True), LOWER: (LOWER, True), DIRECTORY: (DIRECTORY, False)}
+    expected = {CONTAINER_ROOT: (ROOT, True), LOWER: (LOWER, True), DIRECTORY: (DIRECTORY, False)}
     assert mounted(words) == expected
-    assert told(words) == {"ANTSCACHE_SITE_DIRS": "/lab/antscache"} | ({"HOME": str(HOME)} if engine in OF_CSV else {})
+    assert variables(words) == {"ANTSCACHE_SITE_DIRS": "/lab/antscache"} | (
+        {"HOME": str(CONTAINER_HOME)} if engine in CSV_ENGINES else {}
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_without_lower_caches_an_image_keeps_its_own(engine: str) -> None:
-    assert "ANTSCACHE_SITE_DIRS" not in told(ENGINES[engine](replace(HOST, lowers=())))
+    assert "ANTSCACHE_SITE_DIRS" not in variables(ENGINES[engine](replace(HOST, lowers=())))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_root_that_may_be_written_to_is_mounted_writable(engine: str) -> None:
-    assert mounted(ENGINES[engine](replace(HOST, writable=True)))[WRITABLE] == (ROOT, False)
+def test_writable_root_is_mounted_writable(engine: str) -> None:
+    assert mounted(ENGINES[engine](replace(HOST, writable=True)))[CONTAINER_ROOT] == (ROOT, False)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -178,38 +184,45 @@ def test_without_a_root_only_lower_caches_are_mounted(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_home_is_scratch_and_no_directory_of_the_host(engine: str) -> None:
+def test_home_is_scratch(engine: str) -> None:
+    """No directory of the host is mounted as the home."""
     words = ENGINES[engine](HOST)
-    assert HOME not in mounted(words)
+    assert CONTAINER_HOME not in mounted(words)
     assert values(words, "--tmpfs") + values(words, "--scratch") in (
         ["/home/antscache-home:mode=1777,exec"],
-        [str(HOME)],
+        [str(CONTAINER_HOME)],
     )
-    assert [told(words).get("HOME"), *values(words, "--home")] in ([str(HOME)], [None, str(HOME)])
+    assert [variables(words).get("HOME"), *values(words, "--home")] in (
+        [str(CONTAINER_HOME)],
+        [None, str(CONTAINER_HOME)],
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_a_working_directory_a_container_starts_in_its_home(engine: str) -> None:
+def test_container_without_working_directory_starts_at_home(engine: str) -> None:
     words = ENGINES[engine](replace(HOST, directory=None))
-    assert values(words, "--workdir") + values(words, "--pwd") == [str(HOME)]
-    assert values(words, "--no-mount") == (["cwd"] if engine in OF_BIND else [])
+    assert values(words, "--workdir") + values(words, "--pwd") == [str(CONTAINER_HOME)]
+    assert values(words, "--no-mount") == (["cwd"] if engine in BIND_ENGINES else [])
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("offline", [True, False])
-def test_offline_a_container_has_no_network_and_antscache_in_it_knows(engine: str, *, offline: bool) -> None:
+def test_offline_container_has_no_network(engine: str, *, offline: bool) -> None:
+    """antscache in it knows that it is offline."""
     words = ENGINES[engine](replace(HOST, offline=offline))
     assert values(words, "--network") == (["none"] if offline else [])
-    assert told(words).get("ANTSCACHE_OFFLINE") == ("1" if offline else None)
+    assert variables(words).get("ANTSCACHE_OFFLINE") == ("1" if offline else None)
 
 
-def test_the_user_of_a_docker_container_is_the_caller_even_if_that_is_root() -> None:
+def test_docker_container_runs_as_the_caller() -> None:
+    """Also if the caller is root."""
     assert values(ENGINES["docker"](HOST), "--user") == ["1000:100"]
     assert values(ENGINES["docker"](replace(HOST, user=0, group=0)), "--user") == ["0:0"]
     assert values(ENGINES["docker"](replace(HOST, groups=(7, 8))), "--group-add") == ["7", "8"]
 
 
-def test_podman_keeps_the_callers_number_where_it_runs_without_root_and_only_there() -> None:
+def test_rootless_podman_keeps_the_callers_number() -> None:
+    """Podman of root gets the same options as Docker."""
     words = ENGINES["podman"](replace(HOST, groups=(7, 8)))
     assert values(words, "--userns") == ["keep-id"]
     assert values(words, "--user") == ["1000:100"]
@@ -218,21 +231,22 @@ def test_podman_keeps_the_callers_number_where_it_runs_without_root_and_only_the
     assert ENGINES["podman"](replace(HOST, user=0)) == ENGINES["docker"](replace(HOST, user=0))
 
 
-@pytest.mark.parametrize("engine", OF_BIND)
-def test_no_variable_and_no_home_of_the_host_comes_into_a_singularity_container(engine: str) -> None:
+@pytest.mark.parametrize("engine", BIND_ENGINES)
+def test_singularity_gets_no_host_variables_or_home(engine: str) -> None:
     assert {"--cleanenv", "--no-home"} <= set(ENGINES[engine](HOST))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("lower", [WRITABLE, WRITABLE / "site", WRITABLE.parent])
-def test_where_a_lower_cache_has_the_place_of_the_root_the_root_has_its_own_path(engine: str, lower: Path) -> None:
+@pytest.mark.parametrize("lower", [CONTAINER_ROOT, CONTAINER_ROOT / "site", CONTAINER_ROOT.parent])
+def test_root_yields_its_place_to_lower_cache(engine: str, lower: Path) -> None:
+    """The root then has its own path in the container, and a variable names it."""
     words = ENGINES[engine](replace(HOST, lowers=(lower,)))
     assert mounted(words) == {lower: (lower, True), ROOT: (ROOT, True), DIRECTORY: (DIRECTORY, False)}
-    assert told(words)["ANTSCACHE_DIR"] == str(ROOT)
+    assert variables(words)["ANTSCACHE_DIR"] == str(ROOT)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_mounted_inside_another_mount_comes_after_it(engine: str) -> None:
+def test_inner_mount_comes_after_outer_mount(engine: str) -> None:
     host = replace(HOST, lowers=(Path("/a/b/c/d"), Path("/a/b")), directory=Path("/a/b/c"))
     order = list(mounted(ENGINES[engine](host)))
     assert order.index(Path("/a/b")) < order.index(Path("/a/b/c")) < order.index(Path("/a/b/c/d"))
@@ -240,32 +254,33 @@ def test_what_is_mounted_inside_another_mount_comes_after_it(engine: str) -> Non
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("lower", ["/", "/usr", "/home", "/run", "/etc"])
-def test_a_lower_cache_that_would_hide_what_a_container_needs_is_refused(engine: str, lower: str) -> None:
+def test_lower_cache_over_needed_directories_is_refused(engine: str, lower: str) -> None:
     with pytest.raises(ConfigError, match=f"the lower cache {lower} must have the same path .* would hide /") as raised:
         ENGINES[engine](replace(HOST, lowers=(Path(lower),)))
     assert raised.value.hint
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_lower_cache_may_be_where_images_have_theirs_or_in_a_directory_of_the_system(engine: str) -> None:
-    for lower in BAKED, Path("/usr/share/antscache"), Path("/run/media/disk/antscache"):
+def test_lower_cache_may_be_in_a_system_directory(engine: str) -> None:
+    """Also where images have their own data."""
+    for lower in BAKED_ROOT, Path("/usr/share/antscache"), Path("/run/media/disk/antscache"):
         words = ENGINES[engine](replace(HOST, lowers=(lower,)))
         assert mounted(words)[lower] == (lower, True)
-        assert told(words)["ANTSCACHE_SITE_DIRS"] == str(lower)
+        assert variables(words)["ANTSCACHE_SITE_DIRS"] == str(lower)
 
 
-OF_AN_IMAGE = "/ /usr /usr/lib/python3 /etc /proc/1 /lib64 /var /var/cache/antscache/x /opt /opt/antscache /home"
-OF_A_HOST = "/home/ann /tmp /mnt /srv /data/x /opt/study /usr/users/ann /run/media/disk /dev/shm/x /var/tmp"
+IMAGE_DIRECTORIES = "/ /usr /usr/lib/python3 /etc /proc/1 /lib64 /var /var/cache/antscache/x /opt /opt/antscache /home"
+HOST_DIRECTORIES = "/home/ann /tmp /mnt /srv /data/x /opt/study /usr/users/ann /run/media/disk /dev/shm/x /var/tmp"
 
 
-@pytest.mark.parametrize("directory", OF_AN_IMAGE.split())
-def test_a_working_directory_that_would_hide_what_an_image_has_is_told(directory: str) -> None:
-    assert hides(Path(directory))
+@pytest.mark.parametrize("directory", IMAGE_DIRECTORIES.split())
+def test_directories_over_the_images_own_are_found(directory: str) -> None:
+    assert find_hidden(Path(directory))
 
 
-@pytest.mark.parametrize("directory", OF_A_HOST.split())
-def test_a_working_directory_of_the_hosts_own_hides_nothing(directory: str) -> None:
-    assert hides(Path(directory)) is None
+@pytest.mark.parametrize("directory", HOST_DIRECTORIES.split())
+def test_the_hosts_own_directories_hide_nothing(directory: str) -> None:
+    assert find_hidden(Path(directory)) is None
 
 
 # The command
@@ -273,70 +288,73 @@ def test_a_working_directory_of_the_hosts_own_hides_nothing(directory: str) -> N
 
 @pytest.fixture
 def whole(antscache: AntsCache) -> AntsCache:
-    """With all of a small release."""
+    """antscache with all of a small release."""
     antscache("prefetch", SMALL).succeeded()
     return antscache
 
 
 def words_of(antscache: AntsCache, *arguments: str | Path) -> tuple[list[str], str]:
-    """The words that it prints, and what it says."""
+    """Return the words that `antscache container-args` prints, and its messages."""
     ran = antscache("container-args", *arguments).succeeded()
     assert ran.out.count("\n") == 1
     return shlex.split(ran.out), ran.err
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_release_that_is_complete_has_its_root_mounted_read_only_and_nothing_is_said(
-    whole: AntsCache, engine: str
-) -> None:
+def test_complete_release_gets_a_read_only_root(whole: AntsCache, engine: str) -> None:
+    """There is no message on stderr."""
     before = snapshot(whole.root)
     words, said = words_of(whole, engine, SMALL)
-    assert mounted(words) == {WRITABLE: (whole.root, True), whole.home: (whole.home, False)}
+    assert mounted(words) == {CONTAINER_ROOT: (whole.root, True), whole.home: (whole.home, False)}
     assert not said
     assert snapshot(whole.root) == before
 
 
-def test_an_incomplete_release_has_its_root_mounted_writable_and_how_much_is_missing_is_said(
+def test_incomplete_release_gets_a_writable_root(
     antscache: AntsCache,
 ) -> None:
+    """A warning says how many files are missing."""
     antscache("prefetch", SMALL, "--name", "r16").succeeded()
     words, said = words_of(antscache, "docker", SMALL)
-    assert mounted(words)[WRITABLE] == (antscache.root, False)
-    assert re.search(f"warning: 8 of 9 files of {SMALL} missing, such as .*: the cache is writable", said)
+    assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
+    assert re.search(f"warning: 8 of 9 files of {SMALL} missing, such as .*: the cache is writable, and they", said)
     assert f"hint: run `antscache prefetch {SMALL}`" in said
     assert antscache("-q", "container-args", "docker", SMALL).err == ""
 
 
-def test_a_release_of_which_nothing_is_held_is_fetched_in_the_container(antscache: AntsCache) -> None:
+def test_absent_release_gets_a_writable_root(antscache: AntsCache) -> None:
+    """The container can fetch all of it."""
     antscache("init").succeeded()
     words, said = words_of(antscache, "docker", SMALL)
-    assert mounted(words)[WRITABLE] == (antscache.root, False)
+    assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
     assert "9 of 9 files" in said
 
 
 def test_a_view_that_was_damaged_is_not_complete(whole: AntsCache) -> None:
     (whole.root / VIEW / "r16slice.jpg").unlink()
     words, said = words_of(whole, "docker", SMALL)
-    assert mounted(words)[WRITABLE] == (whole.root, False)
+    assert mounted(words)[CONTAINER_ROOT] == (whole.root, False)
     assert "1 of 9 files" in said
 
 
-def test_without_a_release_the_root_is_mounted_writable_and_nothing_is_said(whole: AntsCache) -> None:
+def test_root_is_writable_without_a_release(whole: AntsCache) -> None:
+    """There is no message on stderr."""
     words, said = words_of(whole, "docker")
-    assert mounted(words)[WRITABLE] == (whole.root, False)
+    assert mounted(words)[CONTAINER_ROOT] == (whole.root, False)
     assert not said
 
 
-def test_offline_the_root_is_read_only_whatever_is_missing(antscache: AntsCache) -> None:
+def test_offline_root_is_read_only(antscache: AntsCache) -> None:
+    """Also if files are missing."""
     antscache("init").succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--offline")
-    assert mounted(words)[WRITABLE] == (antscache.root, True)
+    assert mounted(words)[CONTAINER_ROOT] == (antscache.root, True)
     assert "9 of 9 files" in said
-    assert "to ask for them is an error" in said
-    assert mounted(words_of(antscache, "docker", "--offline")[0])[WRITABLE] == (antscache.root, True)
+    assert "asking for them is an error" in said
+    assert mounted(words_of(antscache, "docker", "--offline")[0])[CONTAINER_ROOT] == (antscache.root, True)
 
 
-def test_a_source_names_the_release_and_the_hint_names_the_source(antscache: AntsCache, tmp_path: Path) -> None:
+def test_hint_names_the_source_of_the_release(antscache: AntsCache, tmp_path: Path) -> None:
     antscache("init").succeeded()
     source = upstreams.make(tmp_path / "some sources", "0.3.2").directory
     _, said = words_of(antscache, "docker", "--from", source)
@@ -344,24 +362,24 @@ def test_a_source_names_the_release_and_the_hint_names_the_source(antscache: Ant
 
 
 @pytest.mark.parametrize("named", [(), (SMALL,)])
-def test_without_a_root_nothing_is_printed_and_the_hint_makes_one(antscache: AntsCache, named: tuple[str, ...]) -> None:
+def test_missing_root_is_an_error(antscache: AntsCache, named: tuple[str, ...]) -> None:
+    """No options are printed, and the command in the hint makes a root."""
     for engine in ENGINES:
         ran = antscache("container-args", engine, *named)
         assert (ran.code, ran.out) == (6, "")
-        assert f"error: no cache is in {antscache.root}\n" in ran.err
+        assert f"error: there is no cache in {antscache.root}\n" in ran.err
         assert f"hint: run `antscache prefetch{''.join(f' {each}' for each in named)}`, or `antscache init`" in ran.err
     assert not antscache.root.exists()
 
 
-def test_a_lower_cache_is_mounted_at_its_own_path_and_what_is_there_is_not_missing(
-    antscache: AntsCache, tmp_path: Path
-) -> None:
+def test_lower_cache_keeps_its_path(antscache: AntsCache, tmp_path: Path) -> None:
+    """Files in it do not count as missing."""
     lower = tmp_path / "lower"
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
     antscache("prefetch", SMALL, "--site-dir", lower).succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--site-dir", lower)
     assert mounted(words)[lower] == (lower, True)
-    assert mounted(words)[WRITABLE] == (antscache.root, True)
+    assert mounted(words)[CONTAINER_ROOT] == (antscache.root, True)
     assert not said
 
 
@@ -374,76 +392,76 @@ def test_a_complete_lower_cache_needs_no_root(antscache: AntsCache, tmp_path: Pa
     assert antscache("container-args", "docker", "--site-dir", lower).code == 6
 
 
-def test_a_view_that_leads_where_the_container_has_nothing_is_told_with_the_name_that_helps(
-    antscache: AntsCache, tmp_path: Path
-) -> None:
+def test_view_into_an_unmounted_cache_is_warned_of(antscache: AntsCache, tmp_path: Path) -> None:
+    """The hint has the name by which the lower cache has to be given."""
     lower, alias = tmp_path / "lower", tmp_path / "alias"
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
     alias.symlink_to(lower)
     antscache("prefetch", SMALL, "--site-dir", alias).succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--site-dir", lower)
     assert f"are links into {alias}, which is not mounted" in said
-    assert mounted(words)[WRITABLE] == (antscache.root, False)
-    assert f"hint: name it so, with --site-dir {alias}\n" in said
+    assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
+    assert f"hint: add it with --site-dir {alias}\n" in said
     assert not words_of(antscache, "docker", SMALL, "--site-dir", alias)[1]
 
 
-def test_a_lower_cache_that_cannot_be_used_is_left_out_and_told(whole: AntsCache, tmp_path: Path) -> None:
+def test_unusable_lower_cache_is_noted_and_left_out(whole: AntsCache, tmp_path: Path) -> None:
     words, said = words_of(whole, "docker", SMALL, "--site-dir", tmp_path / "none")
-    assert set(mounted(words)) == {WRITABLE, whole.home}
+    assert set(mounted(words)) == {CONTAINER_ROOT, whole.home}
     assert f"note: the lower cache {tmp_path / 'none'} is not used" in said
 
 
-def test_the_working_directory_is_left_out_where_it_would_hide_the_images_own(whole: AntsCache) -> None:
+def test_working_directory_over_the_images_own_is_skipped(whole: AntsCache) -> None:
     words, said = words_of(replace(whole, home=Path("/usr/lib")), "docker", SMALL)
-    assert set(mounted(words)) == {WRITABLE}
-    assert values(words, "--workdir") == [str(HOME)]
+    assert set(mounted(words)) == {CONTAINER_ROOT}
+    assert values(words, "--workdir") == [str(CONTAINER_HOME)]
     assert "note: the working directory /usr/lib is not mounted: the container has its own /" in said
 
 
-def test_the_working_directory_is_left_out_where_it_is_in_a_cache(whole: AntsCache, tmp_path: Path) -> None:
+def test_working_directory_in_a_cache_is_skipped(whole: AntsCache, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(whole.root / "views")
     words, said = words_of(replace(whole, home=tmp_path / "alias"), "docker", SMALL)
-    assert set(mounted(words)) == {WRITABLE}
+    assert set(mounted(words)) == {CONTAINER_ROOT}
     assert f"is not mounted: it is in the cache {whole.root}" in said
 
 
-def test_a_working_directory_that_is_gone_is_no_reason_to_fail(whole: AntsCache) -> None:
+def test_deleted_working_directory_is_skipped(whole: AntsCache) -> None:
     command = shlex.join(whole.command("container-args", "docker", SMALL))
     script = f"mkdir gone; cd gone; rmdir ../gone; exec {command}"
     done = subprocess.run(
         ["sh", "-c", script], cwd=whole.home, env=whole.environment(), capture_output=True, text=True, check=True
     )
-    assert done.stderr == "note: the working directory is not mounted: it is gone\n"
-    assert set(mounted(shlex.split(done.stdout))) == {WRITABLE}
+    assert done.stderr == "note: the working directory is not mounted: it no longer exists\n"
+    assert set(mounted(shlex.split(done.stdout))) == {CONTAINER_ROOT}
 
 
-def test_the_working_directory_has_the_name_that_the_shell_has_for_it(whole: AntsCache, tmp_path: Path) -> None:
+def test_working_directory_is_named_as_by_the_shell(whole: AntsCache, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(whole.home)
     alias = str(tmp_path / "alias")
     others = (str(tmp_path), str(tmp_path / "none"), f"{alias}/../alias", "alias", "")
     for named, expected in [(alias, Path(alias)), *((other, whole.home) for other in others)]:
         words, _ = words_of(replace(whole, environ={"PWD": named}), "docker", SMALL)
-        assert set(mounted(words)) == {WRITABLE, expected}
+        assert set(mounted(words)) == {CONTAINER_ROOT, expected}
         assert values(words, "--workdir") == [str(expected)]
 
 
-def test_a_root_that_is_named_with_dots_is_mounted_by_the_path_that_it_has(whole: AntsCache) -> None:
+def test_root_with_dots_is_mounted_by_real_path(whole: AntsCache) -> None:
     words, _ = words_of(whole, "docker", SMALL, "--root", f"../{whole.root.name}")
-    assert mounted(words)[WRITABLE] == (whole.root, True)
+    assert mounted(words)[CONTAINER_ROOT] == (whole.root, True)
 
 
-def test_blanks_are_quoted_for_eval_which_is_said_once(antscache: AntsCache, tmp_path: Path) -> None:
+def test_blanks_are_quoted_for_eval(antscache: AntsCache, tmp_path: Path) -> None:
+    """One note says so."""
     spaced = replace(antscache, root=tmp_path / "my root")
     spaced("init").succeeded()
     ran = spaced("container-args", "docker").succeeded()
     assert ran.err.count("note: ") == 1
     assert "write eval" in ran.err
-    told = subprocess.run(
+    words = subprocess.run(
         ["sh", "-c", f"eval \"printf '%s\\n' {ran.out.rstrip()}\""], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert told == spaced("container-args", "docker", "--json").json
-    assert (tmp_path / "my root", False) in mounted(told).values()
+    assert words == spaced("container-args", "docker", "--json").json
+    assert (tmp_path / "my root", False) in mounted(words).values()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -452,10 +470,9 @@ def test_json_is_the_list_of_the_same_words(whole: AntsCache, engine: str) -> No
     assert ran.json == words_of(whole, engine, SMALL)[0]
 
 
-@pytest.mark.parametrize("engine", OF_BIND)
-def test_a_root_that_the_engine_cannot_be_told_is_an_error_and_nothing_is_printed(
-    antscache: AntsCache, tmp_path: Path, engine: str
-) -> None:
+@pytest.mark.parametrize("engine", BIND_ENGINES)
+def test_command_refuses_an_unusable_root(antscache: AntsCache, tmp_path: Path, engine: str) -> None:
+    """No options are printed."""
     odd = replace(antscache, root=tmp_path / "a:b")
     odd("init").succeeded()
     ran = odd("container-args", engine)
@@ -464,7 +481,7 @@ def test_a_root_that_the_engine_cannot_be_told_is_an_error_and_nothing_is_printe
     assert "hint: " in ran.err
 
 
-def test_an_engine_that_nobody_knows_is_an_error_that_names_those_that_are(antscache: AntsCache) -> None:
+def test_unknown_engine_error_lists_known_engines(antscache: AntsCache) -> None:
     ran = antscache("container-args", "dokcer")
     assert ran.code == 2
     assert all(f"'{engine}'" in ran.err for engine in ENGINES)
@@ -477,7 +494,7 @@ NOBODY, LAB, CLUB = 65534, 32001, 32002  # a user that every host has, and group
 
 @pytest.fixture
 def become(forked: Forks, everybodys: Path) -> Callable[..., User]:
-    """Makes somebody who works in a directory of their own."""
+    """Make a user who works in a directory of their own."""
 
     def become(user: int, *groups: int) -> User:
         directory = everybodys / "my study"
@@ -488,9 +505,8 @@ def become(forked: Forks, everybodys: Path) -> Callable[..., User]:
     return become
 
 
-def test_the_groups_by_which_the_caller_reaches_what_is_mounted_come_along(
-    become: Callable[..., User], everybodys: Path
-) -> None:
+def test_container_gets_the_groups_it_needs(become: Callable[..., User], everybodys: Path) -> None:
+    """Those of the caller's groups that some mounted path belongs to."""
     root, ann = everybodys / "root", become(NOBODY, LAB, CLUB)
     ann("init", "--root", root).succeeded()
     assert "--group-add" not in ann("container-args", "docker", "--root", root).succeeded().out
@@ -500,20 +516,21 @@ def test_the_groups_by_which_the_caller_reaches_what_is_mounted_come_along(
     assert values(words, "--group-add") == [str(LAB)]
 
 
-def test_a_root_that_the_caller_may_not_write_to_is_mounted_read_only(
+def test_root_of_another_user_is_mounted_read_only(
     antscache: AntsCache, become: Callable[..., User], everybodys: Path
 ) -> None:
     root = everybodys / "root"
     antscache("prefetch", SMALL, "--root", root, "--name", "r16").succeeded()
     ran = become(NOBODY)("container-args", "docker", SMALL, "--root", root, "--json").succeeded()
-    assert mounted(ran.json)[WRITABLE] == (root, True)
+    assert mounted(ran.json)[CONTAINER_ROOT] == (root, True)
     assert "8 of 9 files" in ran.err
-    assert "to ask for them is an error" in ran.err
+    assert "asking for them is an error" in ran.err
 
 
-def test_a_root_that_may_not_be_looked_into_is_done_without_where_a_lower_cache_has_it_all(
+def test_unreadable_root_is_skipped_if_not_needed(
     antscache: AntsCache, become: Callable[..., User], everybodys: Path
 ) -> None:
+    """A lower cache has the whole release."""
     root, lower, ann = everybodys / "root", everybodys / "lower", become(NOBODY)
     antscache("prefetch", SMALL, "--root", lower).succeeded()
     antscache("init", "--root", root).succeeded()
@@ -529,7 +546,7 @@ def test_a_root_that_may_not_be_looked_into_is_done_without_where_a_lower_cache_
 CALLERS = pytest.mark.parametrize("user", [NOBODY, 0], ids=["a user", "root"])
 APPLETS = ("sh", "cat", "echo", "id", "ls", "pwd", "sha256sum", "touch", "wc")
 LEAKS = {"PYTHONPATH": "/leak", "ANTSCACHE_DIR": "/leak", "KERAS_HOME": "/leak"}
-LOOK = """\
+LOOK_SCRIPT = """\
 echo user=$(id -u):$(id -g)
 echo directory=$(pwd)
 echo home=$HOME:$(ls -A $HOME | wc -l)
@@ -538,14 +555,14 @@ touch made && echo directory-writable
 touch /var/cache/antscache/new && echo root-writable
 touch {lower}/new && echo lower-writable
 echo interfaces=$(cat /proc/net/dev | wc -l)
-echo told=$ANTSCACHE_SITE_DIRS:$ANTSCACHE_OFFLINE:$PYTHONPATH$ANTSCACHE_DIR$KERAS_HOME
+echo variables=$ANTSCACHE_SITE_DIRS:$ANTSCACHE_OFFLINE:$PYTHONPATH$ANTSCACHE_DIR$KERAS_HOME
 cd /var/cache/antscache/{view} && sha256sum *
 """
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine of this machine, and how a container of a tiny image is run."""
+    """An engine of this machine: its name, and a function that runs a script in a container of a tiny image."""
 
     name: str
     run: Callable[[int, Sequence[str], str], subprocess.CompletedProcess[str]]
@@ -553,7 +570,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:
-    """The file system of a tiny image, with the places that ours have; where every user may look."""
+    """The file system of a tiny image, with the directories that our images have. Every user may read it."""
     busybox = require("busybox")
     if subprocess.run(["ldd", busybox], capture_output=True, check=False).returncode == 0:
         cannot("busybox is not static (Debian: busybox-static)")
@@ -611,9 +628,10 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.mark.slow
 @pytest.mark.images
 @CALLERS
-def test_a_container_reads_the_whole_view_writes_what_it_may_and_is_the_caller(
+def test_real_container_reads_the_whole_view(
     engine: Engine, user: int, antscache: AntsCache, become: Callable[..., User], everybodys: Path
 ) -> None:
+    """It runs as the caller, and writes to its home and the working directory only."""
     comma, caller = "," if engine.name == "docker" else "", become(user)
     root, lower, directory = everybodys / f"the{comma} root", everybodys / "lower", caller.home
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
@@ -623,20 +641,20 @@ def test_a_container_reads_the_whole_view_writes_what_it_may_and_is_the_caller(
     named = ("container-args", engine.name, SMALL, "--root", root, "--site-dir", lower, "--offline", "--json")
     words = caller(*named).succeeded().json
 
-    done = engine.run(user, words, LOOK.format(lower=lower, view=VIEW))
-    told = done.stdout.splitlines()
-    assert told[:7] == [
+    done = engine.run(user, words, LOOK_SCRIPT.format(lower=lower, view=VIEW))
+    lines = done.stdout.splitlines()
+    assert lines[:7] == [
         f"user={user}:{user}",
         f"directory={directory}",
-        f"home={HOME}:0",
+        f"home={CONTAINER_HOME}:0",
         "home-writable",
         "directory-writable",
         "interfaces=3",
-        f"told={lower}:1:",
+        f"variables={lower}:1:",
     ], done.stderr
     assert done.stderr.count("Read-only file system") == 2
     sums = subprocess.run(["sha256sum", *sorted(view)], cwd=root / VIEW, capture_output=True, text=True, check=True)
-    assert sorted(told[7:]) == sorted(sums.stdout.splitlines())
+    assert sorted(lines[7:]) == sorted(sums.stdout.splitlines())
     assert (directory / "made").stat().st_uid == user
     assert not list(everybodys.glob("*/new"))
 
@@ -644,7 +662,7 @@ def test_a_container_reads_the_whole_view_writes_what_it_may_and_is_the_caller(
 @pytest.mark.slow
 @pytest.mark.images
 @CALLERS
-def test_a_container_writes_into_a_root_that_is_not_complete(
+def test_real_container_writes_to_a_writable_root(
     engine: Engine, user: int, become: Callable[..., User], everybodys: Path
 ) -> None:
     root, caller = everybodys / "root", become(user)
@@ -660,15 +678,15 @@ def test_a_container_writes_into_a_root_that_is_not_complete(
 @pytest.mark.slow
 @pytest.mark.images
 @CALLERS
-def test_where_a_lower_cache_is_at_the_roots_place_both_are_there(engine: Engine, user: int, everybodys: Path) -> None:
-    """It has that name in the words alone: the host's /var/cache stays as it is."""
+def test_real_container_has_root_and_lower_cache(engine: Engine, user: int, everybodys: Path) -> None:
+    """The lower cache has the root's place in the options alone: the host's /var/cache is left alone."""
     root, lower = everybodys / "root", everybodys / "lower"
     for cache in root, lower:
         cache.mkdir()
         (cache / "name").write_text(f"{cache.name}\n")
-    host = HostAccess(root, writable=False, lowers=(WRITABLE,), directory=None, user=user, group=user)
-    words = [word.replace(f"source={WRITABLE},", f"source={lower},") for word in ENGINES[engine.name](host)]
-    words = [word.replace(f"{WRITABLE}:{WRITABLE}:", f"{lower}:{WRITABLE}:") for word in words]
+    host = HostAccess(root, writable=False, lowers=(CONTAINER_ROOT,), directory=None, user=user, group=user)
+    words = [word.replace(f"source={CONTAINER_ROOT},", f"source={lower},") for word in ENGINES[engine.name](host)]
+    words = [word.replace(f"{CONTAINER_ROOT}:{CONTAINER_ROOT}:", f"{lower}:{CONTAINER_ROOT}:") for word in words]
 
-    done = engine.run(user, words, f"cat $ANTSCACHE_DIR/name {WRITABLE}/name")
+    done = engine.run(user, words, f"cat $ANTSCACHE_DIR/name {CONTAINER_ROOT}/name")
     assert done.stdout == "root\nlower\n", done.stderr

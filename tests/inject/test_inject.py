@@ -1,7 +1,7 @@
-"""What runs in the user's interpreter: who wins, what every caller sees, and how it fails.
+"""The hook in a user's interpreter: which file a call returns, which references it reaches, and how it fails.
 
 Most processes here are of an interpreter that has no antscache; packages are in upstream's form (`upstreams.py`). The
-home holds files of all names as well: what comes from there was decided by upstream's own function.
+home holds files of all names as well: a path into it was returned by upstream's own function.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import BRAIN, LUNG, REPOSITORY, SIZE, TEMPLATE, AntsCache, Ran, upstreams
-from support.upstreams import CHANGED, GENERATIONS, NOTHING, PYTHON, Upstream, older
+from support.upstreams import CHANGED, GENERATIONS, PYTHON, UNFETCHABLE, Upstream, older
 
 from antscache.testing import StandIn
 
@@ -32,13 +32,13 @@ INJECT = REPOSITORY / "antscache" / "inject"
 NEWEST = GENERATIONS[-1]
 NUMBERS = upstreams.NETWORKS | {TEMPLATE: "22597175"}
 
-# How a script begins.
+# The beginning of most scripts.
 IMPORTS = """
 import json, os, sys
 import antspynet
 from antspynet import get_antsxnet_data as data, get_pretrained_network as network
 
-def told(function):
+def outcome(function):
     try:
         value = function()
     except Exception as error:
@@ -49,7 +49,7 @@ def told(function):
 
 @dataclass
 class Lab:
-    """antscache, and users of ANTsPyNet who do not know of it."""
+    """antscache, and processes that use ANTsPyNet without knowing of it."""
 
     antscache: AntsCache
     place: Path
@@ -67,25 +67,25 @@ class Lab:
         return self.made[version]
 
     def view(self, version: str = NEWEST, *names: str) -> Path:
-        """Where the view of a release has its files, which are there: all of them, or some."""
+        """Prefetch the files of a release, all or those of `names`, and return their directory in its view."""
         if version not in self.views:
-            some = [word for name in names for word in ("--name", name)]
-            ran = self.antscache("prefetch", "--from", self.upstream(version).directory, *some)
+            chosen = [word for name in names for word in ("--name", name)]
+            ran = self.antscache("prefetch", "--from", self.upstream(version).directory, *chosen)
             self.views[version] = Path(ran.succeeded().out.strip(), HOME)
         return self.views[version]
 
     def hooked(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Ran:
-        """`code`, in a process with the hook, as `antscache run` starts it."""
-        called = json.dumps(self.antscache.command())
+        """Run `code` in a process with the hook, as `antscache run` starts it."""
+        command = json.dumps(self.antscache.command())
         path = f"{INJECT}:{environ.pop('PYTHONPATH', upstream.path)}"
-        return self.plain(upstream, code, *arguments, **{"ANTSCACHE_COMMAND": called, "PYTHONPATH": path, **environ})
+        return self.plain(upstream, code, *arguments, **{"ANTSCACHE_COMMAND": command, "PYTHONPATH": path, **environ})
 
-    def asked(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Any:
-        """What it prints last, as JSON."""
+    def answer(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Any:
+        """Run `code` with the hook, and return the last line that it prints, as JSON."""
         return json.loads(self.hooked(upstream, IMPORTS + code, *arguments, **environ).succeeded().out.splitlines()[-1])
 
     def plain(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Ran:
-        """`code`, in a process that nobody has put a hook into; a warning in it is an error. PYTHON runs it."""
+        """Run `code` in a process without a hook, by the interpreter PYTHON; a warning in it is an error."""
         environ = {"PYTHONPATH": upstream.path, **environ}
         done = subprocess.run(
             [environ.pop("PYTHON", PYTHON), "-W", "error", "-c", code, *arguments],
@@ -109,27 +109,27 @@ def lab(antscache: AntsCache, tmp_path: Path, figshare: StandIn) -> Lab:
 
 @dataclass(frozen=True)
 class Row:
-    """An expression, and what it is with the hook; nothing: what it is without."""
+    """An expression, and its value with the hook; None means the same value as without."""
 
     claim: str
     code: str
     expected: Any = None
 
 
-VIEW = "{view}/" + BRAIN + ".h5"
-OWN = "{own}/" + BRAIN + ".h5"
-EVERY = (
-    Row("a name alone comes from the view", f"network({BRAIN!r})", VIEW),
-    Row("a name by keyword comes from the view", f"network(file_id={BRAIN!r})", VIEW),
-    Row("no file name is none of the caller's", f"network({BRAIN!r}, None)", VIEW),
+VIEW_PATH = "{view}/" + BRAIN + ".h5"
+OWN_PATH = "{own}/" + BRAIN + ".h5"
+COMMON_ROWS = (
+    Row("a name alone comes from the view", f"network({BRAIN!r})", VIEW_PATH),
+    Row("a name by keyword comes from the view", f"network(file_id={BRAIN!r})", VIEW_PATH),
+    Row("no file name is none of the caller's", f"network({BRAIN!r}, None)", VIEW_PATH),
     Row("data come from the view", f"data({TEMPLATE!r})", "{view}/" + TEMPLATE + ".nii.gz"),
-    Row("a call within a function that imports comes from the view", "antspynet.brain_extraction()[0]", VIEW),
+    Row("a call within a function that imports comes from the view", "antspynet.brain_extraction()[0]", VIEW_PATH),
     Row("a call for data within it does", "antspynet.brain_extraction()[1]", "{view}/" + TEMPLATE + ".nii.gz"),
     Row(
         "a call of what a module imported comes from the view", "antspynet.lung_extraction()", "{view}/" + LUNG + ".h5"
     ),
-    Row("the submodule behind the function asks too", f"submodule.get_pretrained_network({BRAIN!r})", VIEW),
-    Row("another HOME does not matter", f"elsewhere(lambda: network({BRAIN!r}))", VIEW),
+    Row("the submodule behind the function asks too", f"submodule.get_pretrained_network({BRAIN!r})", VIEW_PATH),
+    Row("another HOME does not matter", f"elsewhere(lambda: network({BRAIN!r}))", VIEW_PATH),
     Row("a file name of the caller's wins", f"network({BRAIN!r}, target_file_name='mine.h5')"),
     Row("a file name by position wins", f"network({BRAIN!r}, 'mine.h5')"),
     Row("show lists what there is", "network('show')"),
@@ -137,25 +137,25 @@ EVERY = (
     Row("what is no name is upstream's error", "network(['a', 'list'])"),
     Row("no name is upstream's error", "network()"),
     Row("a name of data is no network", f"network({TEMPLATE!r})"),
-    Row("what cannot be fetched is upstream's file", f"network({NOTHING!r})"),
+    Row("what cannot be fetched is upstream's file", f"network({UNFETCHABLE!r})"),
     Row(
         "what cannot be fetched and is not there is upstream's error",
-        f"without({NOTHING + '.h5'!r}, lambda: network({NOTHING!r}))",
+        f"without({UNFETCHABLE + '.h5'!r}, lambda: network({UNFETCHABLE!r}))",
     ),
     Row("an argument too many is upstream's error", f"network({BRAIN!r}, None, None, None)"),
     Row("an unknown argument is upstream's error", f"network({BRAIN!r}, cache_directory=None)"),
     Row("a name given twice is upstream's error", f"network({BRAIN!r}, file_id={LUNG!r})"),
 )
-WITH_PARAMETER = (
-    Row("no directory is none of the caller's", f"network({BRAIN!r}, antsxnet_cache_directory=None)", VIEW),
-    Row("the literal is no directory", f"network({BRAIN!r}, antsxnet_cache_directory='ANTsXNet')", VIEW),
+PARAMETER_ROWS = (
+    Row("no directory is none of the caller's", f"network({BRAIN!r}, antsxnet_cache_directory=None)", VIEW_PATH),
+    Row("the literal is no directory", f"network({BRAIN!r}, antsxnet_cache_directory='ANTsXNet')", VIEW_PATH),
     Row("the literal by position is none", f"data({TEMPLATE!r}, None, 'ANTsXNet')", "{view}/" + TEMPLATE + ".nii.gz"),
-    Row("a directory of the caller's wins", f"network({BRAIN!r}, antsxnet_cache_directory=own)", OWN),
-    Row("a directory by position wins", f"network({BRAIN!r}, None, own)", OWN),
-    Row("a directory that is passed on wins", "antspynet.brain_extraction(own)[0]", OWN),
+    Row("a directory of the caller's wins", f"network({BRAIN!r}, antsxnet_cache_directory=own)", OWN_PATH),
+    Row("a directory by position wins", f"network({BRAIN!r}, None, own)", OWN_PATH),
+    Row("a directory that is passed on wins", "antspynet.brain_extraction(own)[0]", OWN_PATH),
     Row("the home's directory, if it is named, wins", f"network({BRAIN!r}, None, home)", "{home}/" + BRAIN + ".h5"),
 )
-WITH_SETTING = (  # in this order
+SETTING_ROWS = (  # in this order
     Row(
         "a name of which releases have other bytes comes from the view",
         f"network({CHANGED!r})",
@@ -164,15 +164,19 @@ WITH_SETTING = (  # in this order
     Row("where the files are, as upstream says it, does not change", "antspynet.get_antsxnet_cache_directory()"),
     Row("the argument of older releases is an error", f"network({BRAIN!r}, antsxnet_cache_directory=own)"),
     Row("the argument of older releases by position is an error", f"network({BRAIN!r}, None, own)"),
-    Row("a directory that is set wins", f"(antspynet.set_antsxnet_cache_directory(own), network({BRAIN!r}))[1]", OWN),
-    Row("a directory that is set wins in internal calls", "antspynet.brain_extraction()[0]", OWN),
+    Row(
+        "a directory that is set wins",
+        f"(antspynet.set_antsxnet_cache_directory(own), network({BRAIN!r}))[1]",
+        OWN_PATH,
+    ),
+    Row("a directory that is set wins in internal calls", "antspynet.brain_extraction()[0]", OWN_PATH),
     Row(
         "the home's directory, if it is set, wins",
         f"(antspynet.set_antsxnet_cache_directory(home), network({BRAIN!r}))[1]",
         "{home}/" + BRAIN + ".h5",
     ),
 )
-TABLE = """
+TABLE_CODE = """
 rows, own, home = json.loads(sys.argv[1]), *sys.argv[2:]
 submodule = sys.modules["antspynet.utilities.get_pretrained_network"]
 
@@ -194,12 +198,12 @@ def without(file, function):
         for path in paths:
             os.rename(path + ".away", path)
 
-print(json.dumps([told(lambda: eval(row)) for row in rows]))
+print(json.dumps([outcome(lambda: eval(row)) for row in rows]))
 """
 
 
 def rows(version: str) -> tuple[Row, ...]:
-    return EVERY + (WITH_PARAMETER if upstreams.has_parameter(version) else WITH_SETTING)
+    return COMMON_ROWS + (PARAMETER_ROWS if upstreams.has_parameter(version) else SETTING_ROWS)
 
 
 Answers = dict[str, tuple[Any, Any, Any]]  # claim: expected, with the hook, without
@@ -207,34 +211,34 @@ Answers = dict[str, tuple[Any, Any, Any]]  # claim: expected, with the hook, wit
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """All generations, each with its view; in the home, in KERAS_HOME and in a directory of the user's, other files."""
+    """All generations, each with its view; other files are in the home, in KERAS_HOME and in a user's directory."""
     place = tmp_path_factory.mktemp("settled")
     with StandIn(size=SIZE) as standin:
         antscache = AntsCache(place / "root", place / "home", standin.origins)
         antscache.environ["KERAS_HOME"] = str(place / "keras")
         for directory in place / "home" / HOME, place / "keras/ANTsXNet", place / "own":
             directory.mkdir(parents=True)
-            for file in f"{BRAIN}.h5", f"{LUNG}.h5", f"{TEMPLATE}.nii.gz", f"{NOTHING}.h5", "mine.h5":
+            for file in f"{BRAIN}.h5", f"{LUNG}.h5", f"{TEMPLATE}.nii.gz", f"{UNFETCHABLE}.h5", "mine.h5":
                 (directory / file).write_bytes(b"not of the release")
         yield Lab(antscache, place, standin)
 
 
 @pytest.fixture(scope="module")
 def answers(settled: Lab) -> Callable[[str, str], Answers]:
-    """What the table says for a release under an interpreter: asked once, offline."""
-    found: dict[tuple[str, str], Answers] = {}
+    """Evaluate the table for a release under an interpreter, offline: once for each pair."""
+    tables: dict[tuple[str, str], Answers] = {}
 
     def answers(version: str, python: str = PYTHON) -> Answers:
-        if (version, python) not in found:
+        if (version, python) not in tables:
             upstream = settled.upstream(version)
             places = {"view": settled.view(version), "own": settled.place / "own", "home": settled.home}
             arguments = json.dumps([row.code for row in rows(version)]), str(places["own"]), str(places["home"])
-            hooked = settled.asked(upstream, TABLE, *arguments, ANTSCACHE_OFFLINE="1", PYTHON=python)
-            plain = settled.plain(upstream, IMPORTS + TABLE, *arguments, PYTHON=python).succeeded().json
+            hooked = settled.answer(upstream, TABLE_CODE, *arguments, ANTSCACHE_OFFLINE="1", PYTHON=python)
+            plain = settled.plain(upstream, IMPORTS + TABLE_CODE, *arguments, PYTHON=python).succeeded().json
             expected = [row.expected.format(**places) if row.expected else None for row in rows(version)]
             claims = [row.claim for row in rows(version)]
-            found[version, python] = dict(zip(claims, zip(expected, hooked, plain, strict=True), strict=True))
-        return found[version, python]
+            tables[version, python] = dict(zip(claims, zip(expected, hooked, plain, strict=True), strict=True))
+        return tables[version, python]
 
     return answers
 
@@ -242,39 +246,40 @@ def answers(settled: Lab) -> Callable[[str, str], Answers]:
 @pytest.mark.parametrize(
     ("version", "claim"), [(version, row.claim) for version in GENERATIONS for row in rows(version)]
 )
-def test_who_wins_is_as_the_table_says(answers: Callable[[str], Answers], version: str, claim: str) -> None:
+def test_answers_are_as_in_the_table(answers: Callable[[str], Answers], version: str, claim: str) -> None:
     expected, hooked, plain = answers(version)[claim]
     assert hooked == (expected or plain)
 
 
 @pytest.mark.parametrize("minor", [8, 9])
-def test_an_old_python_sees_the_same(answers: Callable[[str, str], Answers], minor: int) -> None:
-    found = answers(NEWEST, older(minor)).items()
-    assert {claim: hooked for claim, (_, hooked, _) in found} == {
-        claim: expected or plain for claim, (expected, _, plain) in found
+def test_old_pythons_get_the_same_answers(answers: Callable[[str, str], Answers], minor: int) -> None:
+    table = answers(NEWEST, older(minor)).items()
+    assert {claim: hooked for claim, (_, hooked, _) in table} == {
+        claim: expected or plain for claim, (expected, _, plain) in table
     }
 
 
-def test_each_release_has_its_own_bytes_under_one_name(answers: Callable[[str], Answers], settled: Lab) -> None:
+def test_releases_have_different_bytes_under_one_name(answers: Callable[[str], Answers], settled: Lab) -> None:
     for version, names in upstreams.CHANGES.items():
         _, path, _ = answers(version)["a name of which releases have other bytes comes from the view"]
         assert Path(path).read_bytes() == settled.figshare.content(names[CHANGED])
 
 
-def test_the_release_that_is_named_wins_over_the_one_that_is_imported(settled: Lab) -> None:
+def test_named_release_wins_over_the_imported_one(settled: Lab) -> None:
     code = f"print(json.dumps(network({LUNG!r})))"
-    path = settled.asked(settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.3.1")
+    path = settled.answer(settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.3.1")
     assert path == str(settled.antscache.root / "views/antspynet-0.3.1" / HOME / f"{LUNG}.h5")
 
 
-def test_a_name_that_the_named_release_does_not_have_is_an_error_and_not_upstreams_business(settled: Lab) -> None:
-    code = f"print(json.dumps([told(lambda: network({CHANGED!r})), told(lambda: network('show'))[-1]]))"
-    told, shown = settled.asked(settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.1.1")
-    assert told.startswith(f"AntsCacheError: antspynet==0.1.1 has no network {CHANGED} that can be fetched")
+def test_named_release_without_the_name_is_an_error(settled: Lab) -> None:
+    """Upstream's own function is not asked."""
+    code = f"print(json.dumps([outcome(lambda: network({CHANGED!r})), outcome(lambda: network('show'))[-1]]))"
+    error, shown = settled.answer(settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.1.1")
+    assert error.startswith(f"AntsCacheError: antspynet==0.1.1 has no network {CHANGED} that can be fetched")
     assert shown == "show"
 
 
-CHEXNET = """
+CHEXNET_CODE = """
 import os, sys
 import antspynet.utilities.chexnet
 chexnet = sys.modules["antspynet.utilities.chexnet"].chexnet
@@ -286,14 +291,14 @@ except Exception as error:
 """
 
 
-def test_what_is_no_such_function_is_left_as_it_is(lab: Lab) -> None:
+def test_unexpected_function_is_left_alone(lab: Lab) -> None:
     upstream = upstreams.make(lab.place, NEWEST)
     source = "import functools\nchexnet = functools.partial(str.upper)\n"
     (upstream.directory / "antspynet/utilities/chexnet.py").write_text(source)
-    assert lab.hooked(upstream, CHEXNET, ANTSCACHE_OFFLINE="1").succeeded().out == "IMAGE\n"
+    assert lab.hooked(upstream, CHEXNET_CODE, ANTSCACHE_OFFLINE="1").succeeded().out == "IMAGE\n"
 
 
-IN_FRONT = """
+FINDER_IN_FRONT = """
 import sys
 from importlib.machinery import PathFinder
 class Alone:
@@ -303,16 +308,17 @@ sys.meta_path.insert(0, Alone())
 """
 
 
-def test_a_finder_in_front_that_asks_nobody_does_not_hide_it(settled: Lab) -> None:
-    code = f"{IN_FRONT}{IMPORTS}print(json.dumps(network({BRAIN!r})))"
+def test_hook_gets_before_a_later_first_finder(settled: Lab) -> None:
+    """The first finder of sys.meta_path may ask no other one."""
+    code = f"{FINDER_IN_FRONT}{IMPORTS}print(json.dumps(network({BRAIN!r})))"
     view = settled.view()
     assert settled.hooked(settled.upstream(), code).succeeded().json == str(view / f"{BRAIN}.h5")
 
 
-EXAMPLES = """
+EXAMPLES_CODE = """
 import ants
 own = sys.argv[1]
-asked = [
+calls = [
     lambda: ants.get_data("r16"),
     lambda: ants.get_ants_data(file_id="mni"),
     lambda: ants.get_data("r16", antsx_cache_directory=own + "/"),
@@ -320,16 +326,17 @@ asked = [
     lambda: ants.get_data("show"),
     lambda: ants.get_data(),
 ]
-print(json.dumps([told(each) for each in asked]))
+print(json.dumps([outcome(call) for call in calls]))
 """
 
 
-def test_the_example_files_of_antspyx_come_from_their_view_unless_a_place_is_named(settled: Lab) -> None:
+def test_antspyx_examples_come_from_their_view(settled: Lab) -> None:
+    """A directory or a file name of the caller's wins."""
     own = settled.place / "examples"
     own.mkdir()
     for file in "r16slice.jpg", "mine.jpg":
         (own / file).write_bytes(b"mine")
-    slice_, image, theirs, named, *shown = settled.asked(settled.upstream(), EXAMPLES, str(own))
+    slice_, image, theirs, named, *shown = settled.answer(settled.upstream(), EXAMPLES_CODE, str(own))
     [view] = settled.antscache.root.glob("views/antspyx-*")
     assert (slice_, image) == (str(view / ".antspy/r16slice.jpg"), str(view / ".antspy/mni.nii.gz"))
     assert Path(slice_).read_bytes() == settled.figshare.content(upstreams.EXAMPLES["r16"])
@@ -338,7 +345,7 @@ def test_the_example_files_of_antspyx_come_from_their_view_unless_a_place_is_nam
 
 
 @pytest.mark.parametrize("off", ["0", "False", "no", "OFF"])
-def test_a_hook_that_is_switched_off_is_none(settled: Lab, off: str) -> None:
+def test_switched_off_hook_does_nothing(settled: Lab, off: str) -> None:
     code = f"{IMPORTS}print(json.dumps([network({BRAIN!r}), 'antscache_hook' in str(sys.meta_path)]))"
     ran = settled.hooked(settled.upstream(), code, ANTSCACHE_HOOK=off).succeeded()
     assert ran.json == [str(settled.home / f"{BRAIN}.h5"), False]
@@ -347,19 +354,20 @@ def test_a_hook_that_is_switched_off_is_none(settled: Lab, off: str) -> None:
 # Files that are not there, or not whole
 
 
-def test_a_file_that_is_not_there_is_fetched_when_it_is_asked_for(lab: Lab, figshare: StandIn) -> None:
+def test_missing_file_is_fetched_on_request(lab: Lab, figshare: StandIn) -> None:
+    """Once, with a word on stderr, and not into the home."""
     upstream = lab.upstream()
     before = figshare.downloads(NUMBERS[BRAIN])
     ran = lab.hooked(upstream, IMPORTS + f"print(json.dumps([network({BRAIN!r}) for _ in range(2)]))").succeeded()
     [path] = set(ran.json)
     assert Path(path).read_bytes() == figshare.content(NUMBERS[BRAIN])
     assert figshare.downloads(NUMBERS[BRAIN]) == before + 1
-    assert ran.err.count("antscache: getting") == 1
+    assert ran.err.count("antscache: getting") == 1  # a message at the first call alone
     assert f"getting {BRAIN}.h5 of antspynet=={upstream.version}" in ran.err
     assert not (lab.antscache.home / ".keras").exists()
 
 
-CUT = """
+CUT_CODE = """
 path = network(sys.argv[1])
 if sys.argv[2] == "the file":
     os.chmod(path, 0o644)
@@ -368,68 +376,67 @@ else:
     os.unlink(path)
     with open(path, "wb") as file:
         file.write(bytes(100))
-print(json.dumps([path, told(lambda: network(sys.argv[1]))]))
+print(json.dumps([path, outcome(lambda: network(sys.argv[1]))]))
 """
 
 
-@pytest.mark.parametrize(("what", "mode"), [("the file", "hardlink"), ("the name", "symlink")])
-def test_a_file_that_is_cut_while_it_is_in_use_is_made_right_before_it_is_used_again(
-    lab: Lab, figshare: StandIn, what: str, mode: str
-) -> None:
-    cut, path = lab.asked(lab.upstream(), CUT, BRAIN, what, ANTSCACHE_LINK_MODE=mode)
+@pytest.mark.parametrize(("part", "mode"), [("the file", "hardlink"), ("the name", "symlink")])
+def test_truncated_file_is_fetched_again_before_use(lab: Lab, figshare: StandIn, part: str, mode: str) -> None:
+    cut, path = lab.answer(lab.upstream(), CUT_CODE, BRAIN, part, ANTSCACHE_LINK_MODE=mode)
     assert path == cut
     assert Path(path).read_bytes() == figshare.content(NUMBERS[BRAIN])
 
 
-def test_offline_a_file_that_was_cut_is_an_error_and_never_used(lab: Lab) -> None:
+def test_offline_truncated_file_is_an_error(lab: Lab) -> None:
     upstream = lab.upstream()
     lab.view(NEWEST, BRAIN)
-    cut, answer = lab.asked(upstream, CUT, BRAIN, "the file", ANTSCACHE_OFFLINE="1")
+    cut, answer = lab.answer(upstream, CUT_CODE, BRAIN, "the file", ANTSCACHE_OFFLINE="1")
     assert Path(cut).stat().st_size == 100
     assert answer.startswith("AntsCacheError: error: ")
     assert f"{BRAIN}.h5" in answer
 
 
 @pytest.mark.parametrize("release", ["", "antspynet==0.3.1"])
-def test_offline_a_file_that_is_not_there_is_an_error_with_the_command_that_gets_it(lab: Lab, release: str) -> None:
+def test_offline_missing_file_error_names_working_command(lab: Lab, release: str) -> None:
     upstream = lab.upstream()
-    code = f"print(json.dumps(told(lambda: network({BRAIN!r}))))"
+    code = f"print(json.dumps(outcome(lambda: network({BRAIN!r}))))"
     offline = {"ANTSCACHE_OFFLINE": "1"} | ({"ANTSCACHE_RELEASE": release} if release else {})
-    error = lab.asked(upstream, code, **offline)
+    error = lab.answer(upstream, code, **offline)
     assert error.startswith("AntsCacheError: error: ")
     assert f"{BRAIN}.h5" in error
     assert (release or f"antspynet=={upstream.version}") in error
     hint = re.search(r"^hint: .*`antscache (.*?)`", error, re.MULTILINE)
     assert hint
     lab.antscache(*shlex.split(hint[1])).succeeded()
-    assert lab.asked(upstream, code, **offline).endswith(f"{HOME}/{BRAIN}.h5")
+    assert lab.answer(upstream, code, **offline).endswith(f"{HOME}/{BRAIN}.h5")
 
 
-KERAS = """
+KERAS_CODE = """
 from antspynet.utilities import chexnet
 file = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
-answers = [told(chexnet)]
+answers = [outcome(chexnet)]
 os.environ["ANTSCACHE_OFFLINE"] = "1"
-answers += [told(chexnet)]
+answers += [outcome(chexnet)]
 place = os.path.join(os.path.expanduser("~"), ".keras", "models")
 os.makedirs(place)
 open(os.path.join(place, file), "wb").close()
-print(json.dumps([*answers, told(chexnet)]))
+print(json.dumps([*answers, outcome(chexnet)]))
 """
 
 
-def test_what_keras_would_download_itself_is_said_and_offline_an_error(lab: Lab) -> None:
-    ran = lab.hooked(lab.upstream(), IMPORTS + KERAS).succeeded()
-    online, offline, there = ran.json
-    assert online == there == "weights of Keras's own"
-    [said] = ran.err.splitlines()
-    for text in said, offline:
+def test_downloads_of_keras_itself_are_announced(lab: Lab) -> None:
+    """Offline they are an error."""
+    ran = lab.hooked(lab.upstream(), IMPORTS + KERAS_CODE).succeeded()
+    online, offline, present = ran.json
+    assert online == present == "weights of Keras's own"
+    [message] = ran.err.splitlines()
+    for text in message, offline:
         assert "chexnet() needs densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5" in text
         assert str(lab.antscache.home / ".keras/models") in text
     assert offline.startswith("AntsCacheError: ")
 
 
-# An antscache that is not what it should be
+# A broken antscache
 
 ENTRY = {
     "release": "antspynet==0.3.2", "kind": "network", "name": BRAIN, "file": f"{BRAIN}.h5",
@@ -442,11 +449,11 @@ def shell(script: str) -> list[str]:
 
 
 def answering(fetched: list[Any]) -> list[str]:
-    """A command that has an entry, and answers `fetched` when it is to fetch it."""
+    """Return a command in place of antscache, which has one entry and prints `fetched` for its fetch."""
     return shell(f"case $2 in entries) echo '{json.dumps([ENTRY])}';; *) echo '{json.dumps(fetched)}';; esac")
 
 
-BROKEN: dict[str, str | list[str]] = {
+BROKEN_COMMANDS: dict[str, str | list[str]] = {
     "it is gone": ["/nonexistent/bin/antscache"],
     "it is no program": [str(INJECT / "antscache_hook.py")],
     "it is a directory": ["/"],
@@ -468,7 +475,7 @@ BROKEN: dict[str, str | list[str]] = {
     "the variable is a number": "5",
     "the variable is empty": "",
 }
-COMMANDS = """
+COMMANDS_CODE = """
 def answer(command):
     os.environ["ANTSCACHE_COMMAND"] = command if isinstance(command, str) else json.dumps(command)
     try:
@@ -477,38 +484,39 @@ def answer(command):
         hidden = error.__suppress_context__ or error.__context__ is None
         return [type(error).__module__ + "." + type(error).__name__, str(error), hidden]
 
-found = []
+answers = []
 for command in json.loads(sys.argv[1]):
     read, write = os.pipe()
-    child = os.fork()  # nothing is known yet, each time
+    child = os.fork()  # so that no entries are known yet
     if child == 0:
         with os.fdopen(write, "w") as file:
             json.dump(answer(command), file)
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as file:
-        found.append(json.load(file))
+        answers.append(json.load(file))
     os.waitpid(child, 0)
-print(json.dumps(found))
+print(json.dumps(answers))
 """
 
 
 @pytest.fixture(scope="module")
 def broken(settled: Lab) -> dict[str, list[Any]]:
-    """What a request is with each of these commands, in one process."""
-    ran = settled.hooked(settled.upstream(), IMPORTS + COMMANDS, json.dumps([*BROKEN.values()]), BRAIN).succeeded()
-    return dict(zip(BROKEN, ran.json, strict=True))
+    """The answer to a request with each of these commands, from one process."""
+    commands = json.dumps([*BROKEN_COMMANDS.values()])
+    ran = settled.hooked(settled.upstream(), IMPORTS + COMMANDS_CODE, commands, BRAIN).succeeded()
+    return dict(zip(BROKEN_COMMANDS, ran.json, strict=True))
 
 
-@pytest.mark.parametrize("how", BROKEN)
-def test_an_antscache_that_does_not_work_is_a_clear_error(broken: dict[str, list[Any]], how: str) -> None:
+@pytest.mark.parametrize("how", BROKEN_COMMANDS)
+def test_broken_antscache_is_one_clear_error(broken: dict[str, list[Any]], how: str) -> None:
     [kind, text, alone] = broken[how]
     assert kind == "antscache_getters.AntsCacheError"
     assert "antscache" in text
     assert alone, "another traceback stands before it"
 
 
-def test_what_antscache_says_is_wrong_is_the_error(settled: Lab) -> None:
+def test_error_is_the_message_of_antscache(settled: Lab) -> None:
     command = json.dumps(shell("echo 'error: the disk is full' >&2; echo 'hint: free some space' >&2; exit 6"))
     ran = settled.hooked(
         settled.upstream(), "import antspynet; antspynet.brain_extraction()", ANTSCACHE_COMMAND=command
@@ -521,18 +529,18 @@ def test_what_antscache_says_is_wrong_is_the_error(settled: Lab) -> None:
     ]
 
 
-def test_what_is_set_for_the_users_python_does_not_reach_antscache(settled: Lab) -> None:
+def test_antscache_ignores_the_users_python_variables(settled: Lab) -> None:
     theirs = settled.place / "theirs"
     theirs.mkdir()
     (theirs / "click.py").write_text("raise ImportError('the wrong click')\n")
     upstream = settled.upstream()
     code = f"os.environ['PYTHONHOME'] = '/nonexistent'; print(json.dumps(network({BRAIN!r})))"
-    assert settled.asked(upstream, code, PYTHONPATH=f"{theirs}:{upstream.path}") == str(settled.view() / f"{BRAIN}.h5")
+    assert settled.answer(upstream, code, PYTHONPATH=f"{theirs}:{upstream.path}") == str(settled.view() / f"{BRAIN}.h5")
 
 
-# Packages that are not as expected
+# Packages in other forms than expected
 
-ODD = {
+ODD_GETTERS = {
     "wrapped": "\nimport functools\nget_pretrained_network = functools.lru_cache(get_pretrained_network)\n",
     "with a closure": """
 def _decorated(function):
@@ -552,9 +560,10 @@ get_pretrained_network = Getter()
 }
 
 
-@pytest.mark.parametrize("odd", ODD)
-def test_a_getter_that_cannot_be_redirected_is_an_import_error_that_says_how_to_go_without(lab: Lab, odd: str) -> None:
-    upstream = upstreams.make(lab.place, NEWEST, more=ODD[odd])
+@pytest.mark.parametrize("odd", ODD_GETTERS)
+def test_unexpected_getter_is_an_import_error(lab: Lab, odd: str) -> None:
+    """It says how to go without the hook."""
+    upstream = upstreams.make(lab.place, NEWEST, more=ODD_GETTERS[odd])
     ran = lab.hooked(upstream, "import antspynet")
     assert ran.code == 1
     *_, error, hint = ran.err.splitlines()
@@ -572,14 +581,15 @@ def archive(upstream: Upstream) -> Path:
 
 
 def redirected_or_refused(ran: Ran, view: Path) -> bool:
-    """Whether what `ran` printed is from the view, or its import was an error: never another place without a word."""
+    """Return True if `ran` printed a path in the view, or its import failed: any other path would be a silent one."""
     if ran.code == 0:
         return bool(ran.json == str(view / f"{BRAIN}.h5"))
     return "ImportError: antscache cannot direct" in ran.err
 
 
 @pytest.mark.parametrize("python", ["this", "3.9", "3.8"])
-def test_a_package_in_an_archive_asks_too_or_is_an_import_error(settled: Lab, python: str) -> None:
+def test_package_in_an_archive_never_bypasses_the_hook(settled: Lab, python: str) -> None:
+    """It is redirected, or its import is an error."""
     upstream = settled.upstream()
     view = settled.view()
     path = f"{archive(upstream)}:{upstream.beside}"
@@ -660,14 +670,15 @@ sys.meta_path.insert(1, Finds())
 
 
 @pytest.mark.parametrize("finder", OTHER_FINDERS)
-def test_other_peoples_import_hooks_do_not_go_past_it(settled: Lab, finder: str) -> None:
+def test_other_import_hooks_never_bypass_the_hook(settled: Lab, finder: str) -> None:
+    """The package is redirected, or its import is an error."""
     upstream = settled.upstream()
     view = settled.view()
     ran = settled.hooked(upstream, OTHER_FINDERS[finder] + IMPORTS + f"print(json.dumps(network({BRAIN!r})))")
     assert redirected_or_refused(ran, view), ran
 
 
-RELOADED = """
+RELOAD_CODE = """
 import importlib
 importlib.reload(sys.modules["antspynet.utilities." + sys.argv[1]])
 modules = [sys.modules["antspynet.utilities." + each] for each in ("get_antsxnet_data", "get_pretrained_network")]
@@ -679,49 +690,50 @@ print(json.dumps([
 
 
 @pytest.mark.parametrize("module", ["get_antsxnet_data", "get_pretrained_network"])
-def test_a_getter_that_is_loaded_again_asks_again_and_so_does_the_other(settled: Lab, module: str) -> None:
+def test_reloaded_getter_is_redirected_again(settled: Lab, module: str) -> None:
+    """The other getter stays redirected."""
     upstream = settled.upstream("0.2.9")
     view = settled.view("0.2.9")
-    paths = settled.hooked(upstream, IMPORTS + RELOADED, module, BRAIN, TEMPLATE).succeeded().json
+    paths = settled.hooked(upstream, IMPORTS + RELOAD_CODE, module, BRAIN, TEMPLATE).succeeded().json
     assert paths == [str(view / f"{BRAIN}.h5"), str(view / f"{TEMPLATE}.nii.gz")] * 2
 
 
 # Threads and processes
 
-THREADS = """
+THREADS_CODE = """
 import json, sys, threading
-found, start = [None, None], threading.Barrier(2)
+paths, start = [None, None], threading.Barrier(2)
 
 def ask(number):
     start.wait()
     import antspynet
-    found[number] = antspynet.get_pretrained_network(sys.argv[1])
+    paths[number] = antspynet.get_pretrained_network(sys.argv[1])
 
 threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
-for each in threads:
-    each.start()
-for each in threads:
-    each.join()
-print(json.dumps([*found, threading.active_count()]))
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps([*paths, threading.active_count()]))
 """
 
 
-def test_two_threads_that_import_and_ask_at_once_get_one_file_fetched_once(lab: Lab, figshare: StandIn) -> None:
+def test_two_threads_cause_one_download(lab: Lab, figshare: StandIn) -> None:
     before = figshare.downloads(NUMBERS[LUNG])
-    first, second, threads = lab.hooked(lab.upstream(), THREADS, LUNG).succeeded().json
+    first, second, threads = lab.hooked(lab.upstream(), THREADS_CODE, LUNG).succeeded().json
     assert first == second
     assert Path(first).read_bytes() == figshare.content(NUMBERS[LUNG])
     assert figshare.downloads(NUMBERS[LUNG]) == before + 1
     assert threads == 1
 
 
-FORKED = """
+FORK_CODE = """
 first = network(sys.argv[1])
 read, write = os.pipe()
 child = os.fork()
 if child == 0:
     with os.fdopen(write, "w") as file:
-        json.dump(told(lambda: network(sys.argv[2])), file)
+        json.dump(outcome(lambda: network(sys.argv[2])), file)
     os._exit(0)
 os.close(write)
 with os.fdopen(read) as file:
@@ -729,16 +741,16 @@ with os.fdopen(read) as file:
 """
 
 
-def test_a_forked_process_asks_for_itself(lab: Lab, figshare: StandIn) -> None:
-    first, second, status = lab.hooked(lab.upstream(), IMPORTS + FORKED, BRAIN, LUNG).succeeded().json
+def test_forked_process_gets_its_own_file(lab: Lab, figshare: StandIn) -> None:
+    first, second, status = lab.hooked(lab.upstream(), IMPORTS + FORK_CODE, BRAIN, LUNG).succeeded().json
     assert status == 0
     assert Path(first).parent == Path(second).parent
     assert Path(second).read_bytes() == figshare.content(NUMBERS[LUNG])
 
 
-# What is noted of what was asked for
+# The record of the entries that were asked for
 
-NOTED = """
+RECORD_CODE = """
 names, children = sys.argv[1].split(), int(sys.argv[2])
 network(names[0])
 read, write = os.pipe()
@@ -749,7 +761,7 @@ for _ in range(children):
         status = 1
         try:
             os.close(write)
-            os.read(read, 1)  # until all are there
+            os.read(read, 1)  # until all have been started
             for name in names:
                 (data if name.startswith(("S_", "maget")) else network)(name)
             status = 0
@@ -763,15 +775,15 @@ print(json.dumps(pids))
 """
 
 
-def test_many_processes_note_what_they_ask_for_in_one_file_whose_lines_are_whole(settled: Lab) -> None:
+def test_many_processes_write_whole_lines_to_one_record(settled: Lab) -> None:
     upstream, record = settled.upstream(), settled.place / "record"
     view = settled.view()
     names = " ".join(sorted(upstream.files, key=lambda name: name != BRAIN))
-    settled.asked(upstream, NOTED, names, "16", ANTSCACHE_RECORD=str(record))
+    settled.answer(upstream, RECORD_CODE, names, "16", ANTSCACHE_RECORD=str(record))
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     assert len(lines) == 1 + 16 * (len(upstream.files) - 1)
     numbers = upstream.networks | upstream.data
-    assert {each["name"]: each for each in lines} == {
+    assert {line["name"]: line for line in lines} == {
         name: {
             "release": f"antspynet=={view.parent.parent.name.removeprefix('antspynet-')}",
             "kind": "network" if name in upstream.networks else "data",
@@ -785,33 +797,35 @@ def test_many_processes_note_what_they_ask_for_in_one_file_whose_lines_are_whole
     }
 
 
-def test_each_process_notes_all_that_it_asks_for_in_a_file_of_its_own_where_the_name_has_its_number(
+def test_each_process_may_have_its_own_record(
     settled: Lab,
 ) -> None:
+    """Its file has the process's number in its name."""
     record = settled.place / "records/of-%p"
     record.parent.mkdir()
-    children = settled.asked(settled.upstream(), NOTED, f"{BRAIN} {LUNG}", "2", ANTSCACHE_RECORD=str(record))
-    noted = {
+    children = settled.answer(settled.upstream(), RECORD_CODE, f"{BRAIN} {LUNG}", "2", ANTSCACHE_RECORD=str(record))
+    lines = {
         path.name: [json.loads(line)["name"] for line in path.read_text().splitlines()]
         for path in record.parent.iterdir()
     }
     own = {f"of-{child}": [BRAIN, LUNG] for child in children}
-    assert {name: noted.pop(name) for name in own} == own
-    assert [*noted.values()] == [[BRAIN]]  # the process that forked them
+    assert {name: lines.pop(name) for name in own} == own
+    assert [*lines.values()] == [[BRAIN]]  # the process that forked them
 
 
-def test_a_record_that_cannot_be_written_is_said_and_stops_nobody(settled: Lab) -> None:
+def test_unwritable_record_is_only_a_warning(settled: Lab) -> None:
     code = IMPORTS + f"print(json.dumps(network({BRAIN!r})))"
     ran = settled.hooked(settled.upstream(), code, ANTSCACHE_RECORD="/nonexistent/record").succeeded()
     assert ran.json.endswith(f"{HOME}/{BRAIN}.h5")
-    assert ran.err.startswith("antscache: cannot record what is used: ")
+    assert ran.err.startswith("antscache: cannot write the record of used entries: ")
 
 
-# What is there of it in a process
+# The hook's own traces in a process
 
 
 @pytest.mark.parametrize("file", sorted(INJECT.glob("*.py")), ids=lambda path: path.name)
-def test_the_injected_files_are_of_python_3_8s_grammar_and_import_the_standard_library_alone(file: Path) -> None:
+def test_injected_files_need_python_3_8_only(file: Path) -> None:
+    """They import the standard library alone, and nothing of threads or networks."""
     tree = ast.parse(file.read_text(), feature_version=(3, 8))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -822,7 +836,9 @@ def test_the_injected_files_are_of_python_3_8s_grammar_and_import_the_standard_l
     assert tops.isdisjoint({"asyncio", "concurrent", "http", "multiprocessing", "socket", "threading", "urllib"})
 
 
-def test_nothing_else_is_imported_where_nobody_imports_antspynet(settled: Lab) -> None:
+def test_hook_alone_imports_nothing_else(settled: Lab) -> None:
+    """In a process that does not import antspynet."""
+
     def imported(path: str) -> set[str]:
         done = subprocess.run(
             [PYTHON, "-X", "importtime", "-c", "pass"],
@@ -836,10 +852,10 @@ def test_nothing_else_is_imported_where_nobody_imports_antspynet(settled: Lab) -
 
     more = imported(str(INJECT)) - imported(str(settled.place))
     assert "antscache_hook" in more
-    assert more <= {"antscache_hook", "sitecustomize", "__future__"}  # the last for annotations, which cost nothing
+    assert more <= {"antscache_hook", "sitecustomize", "__future__"}  # __future__ is for annotations, and cheap
 
 
-def test_paths_modules_and_variables_are_as_without_it(settled: Lab) -> None:
+def test_hook_leaves_paths_modules_and_variables_alone(settled: Lab) -> None:
     code = "import json, os, sys; print(json.dumps([sys.path, sorted(sys.modules), dict(os.environ)]))"
     upstream = settled.upstream()
     path, modules, environ = settled.plain(upstream, code).succeeded().json
@@ -850,22 +866,22 @@ def test_paths_modules_and_variables_are_as_without_it(settled: Lab) -> None:
     assert differ == {"PYTHONPATH", "ANTSCACHE_COMMAND"}
 
 
-# What a process does to itself: activate()
+# activate() in a process of its own
 
 
 def activated(lab: Lab, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Any:
-    """What `code` prints last, as JSON, in an interpreter that has antscache as well."""
+    """Run `code` in an interpreter that has antscache as well, and return the last line that it prints, as JSON."""
     ran = lab.plain(upstream, code, *arguments, PYTHON=sys.executable, **environ).succeeded()
     return json.loads(ran.out.splitlines()[-1])
 
 
-def test_what_is_imported_after_activate_asks(settled: Lab) -> None:
+def test_later_imports_use_the_view_after_activate(settled: Lab) -> None:
     upstream = settled.upstream()
     code = "import antscache; antscache.activate(offline=True)" + IMPORTS + f"print(json.dumps(network({BRAIN!r})))"
     assert activated(settled, upstream, code) == str(settled.view() / f"{BRAIN}.h5")
 
 
-REFERENCES = """
+REFERENCES_CODE = """
 import functools, importlib, inspect, pickle
 from antspynet.utilities.get_pretrained_network import get_pretrained_network as renamed
 
@@ -878,7 +894,7 @@ class Holder:
 def by_default(function=network):
     return function(sys.argv[1])
 
-def looks():
+def appearance():
     return [str(inspect.signature(network)), inspect.getsource(network), network.__doc__, network.__name__,
             network.__qualname__, network.__module__]
 
@@ -892,25 +908,25 @@ references = [
     lambda: [*map(network, [sys.argv[1]])][0],
     lambda: pickle.loads(pickle.dumps(network))(sys.argv[1]),
 ]
-before = looks()
+before = appearance()
 import antscache
 for _ in range(2):
     antscache.activate(offline=True)
-finders = sum(type(each).__module__ == "antscache_hook" for each in sys.meta_path)
-print(json.dumps([[told(each) for each in references], before, looks(), finders]))
+finders = sum(type(finder).__module__ == "antscache_hook" for finder in sys.meta_path)
+print(json.dumps([[outcome(reference) for reference in references], before, appearance(), finders]))
 """
 
 
 @pytest.fixture(scope="module")
 def referred(settled: Lab) -> list[Any]:
-    return list(activated(settled, settled.upstream(), IMPORTS + REFERENCES, BRAIN))
+    return list(activated(settled, settled.upstream(), IMPORTS + REFERENCES_CODE, BRAIN))
 
 
-def test_every_reference_from_before_activate_asks_after_it(settled: Lab, referred: list[Any]) -> None:
+def test_earlier_references_use_the_view_after_activate(settled: Lab, referred: list[Any]) -> None:
     assert referred[0] == [str(settled.view() / f"{BRAIN}.h5")] * 8
 
 
-def test_a_getter_that_asks_looks_like_upstreams(referred: list[Any]) -> None:
+def test_redirected_getter_looks_like_upstreams(referred: list[Any]) -> None:
     _, before, after, _ = referred
     assert after == before
 
@@ -927,91 +943,93 @@ def test_a_directory_that_was_set_before_activate_wins(settled: Lab) -> None:
     assert answer == [str(own / f"{BRAIN}.h5"), str(own / f"{TEMPLATE}.nii.gz")]
 
 
-AGAIN = """
+ACTIVATE_TWICE = """
 import antscache
 antscache.activate({first})
-first = told(lambda: network(sys.argv[1]))
+first = outcome(lambda: network(sys.argv[1]))
 antscache.activate({second})
-print(json.dumps([first, told(lambda: network(sys.argv[1]))]))
+print(json.dumps([first, outcome(lambda: network(sys.argv[1]))]))
 """
 
 
-def test_activating_again_for_another_release_leads_to_its_view(settled: Lab) -> None:
+def test_second_activate_may_name_another_release(settled: Lab) -> None:
     named = settled.antscache.root / "views/antspynet-0.3.1" / HOME / f"{LUNG}.h5"
-    code = IMPORTS + AGAIN.format(first="", second="'0.3.1'")
+    code = IMPORTS + ACTIVATE_TWICE.format(first="", second="'0.3.1'")
     assert activated(settled, settled.upstream(), code, LUNG) == [str(settled.view() / f"{LUNG}.h5"), str(named)]
 
 
 def test_activating_again_with_another_root_leads_there(settled: Lab) -> None:
     other = settled.place / "other"
-    code = IMPORTS + AGAIN.format(first="", second=f"root={str(other)!r}")
+    code = IMPORTS + ACTIVATE_TWICE.format(first="", second=f"root={str(other)!r}")
     first, second = activated(settled, settled.upstream(), code, BRAIN)
     assert first == str(settled.view() / f"{BRAIN}.h5")
     assert Path(second).is_relative_to(other)
 
 
-def test_activate_within_a_run_for_a_release_keeps_to_it(settled: Lab) -> None:
+def test_activate_keeps_the_release_of_a_run(settled: Lab) -> None:
     code = f"import antscache; antscache.activate(){IMPORTS}print(json.dumps(network({LUNG!r})))"
     path = activated(settled, settled.upstream(), code, ANTSCACHE_RELEASE="antspynet==0.3.1")
     assert path == str(settled.antscache.root / "views/antspynet-0.3.1" / HOME / f"{LUNG}.h5")
 
 
-def test_what_is_asked_for_after_activate_is_noted(settled: Lab) -> None:
+def test_activate_can_keep_a_record(settled: Lab) -> None:
     record = settled.place / "noted"
     code = f"import antscache; antscache.activate(record=sys.argv[1]); print(json.dumps(network({BRAIN!r})))"
     activated(settled, settled.upstream(), IMPORTS + code, str(record))
     assert [json.loads(line)["name"] for line in record.read_text().splitlines()] == [BRAIN]
 
 
-CHILDREN = """
+CHILDREN_CODE = """
 import multiprocessing, subprocess
 import antscache
 antscache.activate(offline=True)
-found = []
+paths = []
 for method in "spawn", "forkserver", "fork":
     with multiprocessing.get_context(method).Pool(1) as pool:
-        found.append(pool.apply(network, (sys.argv[1],)))
+        paths.append(pool.apply(network, (sys.argv[1],)))
 code = "import antspynet, sys; print(antspynet.get_pretrained_network(sys.argv[1]))"
-found.append(subprocess.check_output([sys.argv[2], "-c", code, sys.argv[1]], text=True).strip())
-print(json.dumps(found))
+paths.append(subprocess.check_output([sys.argv[2], "-c", code, sys.argv[1]], text=True).strip())
+print(json.dumps(paths))
 """
 
 
-def test_processes_that_a_notebook_starts_after_activate_see_the_view(settled: Lab) -> None:
+def test_child_processes_see_the_view_after_activate(settled: Lab) -> None:
     upstream = settled.upstream()
-    paths = activated(settled, upstream, IMPORTS + CHILDREN, BRAIN, PYTHON)
+    paths = activated(settled, upstream, IMPORTS + CHILDREN_CODE, BRAIN, PYTHON)
     assert paths == [str(settled.view() / f"{BRAIN}.h5")] * 4
 
 
-HALF = """
+REFUSED_ACTIVATE_CODE = """
 import antscache
 before = dict(os.environ), list(sys.meta_path)
 try:
     antscache.activate(*json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
 except (ImportError, antscache.AntsCacheError) as error:
-    told_ = str(error)
-print(json.dumps([told_, dict(os.environ) == before[0], sys.meta_path == before[1], data(sys.argv[3])]))
+    message = str(error)
+print(json.dumps([message, dict(os.environ) == before[0], sys.meta_path == before[1], data(sys.argv[3])]))
 """
 
 
-def test_activate_after_an_import_that_cannot_be_directed_raises_and_changes_nothing(lab: Lab) -> None:
-    upstream = upstreams.make(lab.place, NEWEST, more=ODD["wrapped"])
+def test_failed_activate_changes_nothing(lab: Lab) -> None:
+    """An imported getter cannot be redirected."""
+    upstream = upstreams.make(lab.place, NEWEST, more=ODD_GETTERS["wrapped"])
     lab.home.mkdir(parents=True)
     (lab.home / f"{TEMPLATE}.nii.gz").write_bytes(b"mine")
-    told, same_environ, same_finders, path = activated(lab, upstream, IMPORTS + HALF, "[]", "{}", TEMPLATE)
-    assert "get_pretrained_network is not the function that was expected" in told
-    assert "ANTSCACHE_HOOK=0" in told
-    assert path == str(lab.home / f"{TEMPLATE}.nii.gz")  # or some files would be of the view, and others not
+    script = IMPORTS + REFUSED_ACTIVATE_CODE
+    message, same_environ, same_finders, path = activated(lab, upstream, script, "[]", "{}", TEMPLATE)
+    assert "get_pretrained_network is not the function that was expected" in message
+    assert "ANTSCACHE_HOOK=0" in message
+    assert path == str(lab.home / f"{TEMPLATE}.nii.gz")  # else some files would be of the view, and others not
     assert (same_environ, same_finders) == (True, True)
 
 
 @pytest.mark.parametrize(
     ("values", "named"), [([], {"jobs": 0}), ([], {"nonsense": 1}), (["no release"], {}), (["antspyx==0.6.3==1"], {})]
 )
-def test_activate_with_what_cannot_be_used_raises_and_changes_nothing(
-    settled: Lab, values: list[str], named: dict[str, int]
-) -> None:
+def test_activate_refuses_unusable_settings(settled: Lab, values: list[str], named: dict[str, int]) -> None:
+    """It changes nothing then."""
     arguments = json.dumps(values), json.dumps(named), TEMPLATE
-    told, same_environ, same_finders, path = activated(settled, settled.upstream(), IMPORTS + HALF, *arguments)
-    assert told
+    script = IMPORTS + REFUSED_ACTIVATE_CODE
+    message, same_environ, same_finders, path = activated(settled, settled.upstream(), script, *arguments)
+    assert message
     assert (same_environ, same_finders, path) == (True, True, str(settled.home / f"{TEMPLATE}.nii.gz"))

@@ -1,4 +1,4 @@
-"""Garbage collection: it takes what nobody needs, in two steps, and nothing else, whatever happens beside it."""
+"""Garbage collection: in two steps it deletes exactly the blobs that nobody needs, also beside other commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
 from support.held import Held
@@ -22,7 +22,7 @@ from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
 from antscache.errors import StoreError
 from antscache.operations.gc import Garbage, plan_gc
-from antscache.store.store import Found, Store
+from antscache.store.store import Store, StoredBlob
 from antscache.store.trash import Condemned, Trash
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["everybodys"]
 
-DAY = 24 * 60 * 60
+DAY_SECONDS = 24 * 60 * 60
 RELEASE = Release("antspynet", "0.3.2")
-NUMBER = "34821874"  # BRAIN's
+BRAIN_NUMBER = "34821874"  # BRAIN's
 
 
 def age(path: Path, seconds: float) -> None:
@@ -42,13 +42,13 @@ def age(path: Path, seconds: float) -> None:
     os.utime(path, (then, then))
 
 
-def age_blobs(cache: Cache, seconds: float = 2 * DAY) -> None:
+def age_blobs(cache: Cache, seconds: float = 2 * DAY_SECONDS) -> None:
     for found in cache.store.blobs():
         age(cache.store.layout.blob(found.digest), seconds)
 
 
-def age_trash(cache: Cache, seconds: float = 2 * DAY) -> None:
-    """What is condemned was condemned so long ago."""
+def age_trash(cache: Cache, seconds: float = 2 * DAY_SECONDS) -> None:
+    """Make everything in the trash look condemned `seconds` earlier."""
     for each in Trash(cache.store.layout).contents():
         each.path.rename(each.path.with_name(each.path.name.replace(f".{each.since}", f".{each.since - int(seconds)}")))
 
@@ -60,7 +60,7 @@ def cache(antscache: AntsCache, figshare: StandIn) -> Cache:
 
 @pytest.fixture
 def used(cache: Cache) -> Cache:
-    """A cache with two files of a release, and a third that no release uses any more."""
+    """Return a cache with two files of a release, and a third that no release uses any more."""
     cache.prefetch(cache.plan("0.3.2", names=[BRAIN, LUNG]))
     cache.prefetch(cache.plan("0.2.9", names=[TEMPLATE]))
     cache.remove(Release("antspynet", "0.2.9"))
@@ -81,7 +81,7 @@ def template(figshare: StandIn) -> Descriptor:
 
 
 def assert_right(cache: Cache, figshare: StandIn, *numbers: str) -> None:
-    """Of these numbers everything is held, linked and indexed."""
+    """Assert that the files of these numbers are held, linked and indexed."""
     for number in numbers:
         assert content_of(cache, FEW[number]) == figshare.content(number)
         record = cache.store.record(f"figshare:{number}")
@@ -101,7 +101,9 @@ def assert_right(cache: Cache, figshare: StandIn, *numbers: str) -> None:
 
 BLOBS = [Descriptor(digest_from_hex(f"{number:064x}"), number) for number in range(6)]
 blobs = st.lists(
-    st.builds(lambda blob, changed: Found(blob.digest, blob.size, changed), st.sampled_from(BLOBS), st.floats(-9, 9)),
+    st.builds(
+        lambda blob, changed: StoredBlob(blob.digest, blob.size, changed), st.sampled_from(BLOBS), st.floats(-9, 9)
+    ),
     unique_by=lambda found: found.digest,
 )
 
@@ -110,19 +112,21 @@ def condemned(blob: Descriptor | None, since: int, number: int, path: Path) -> C
     return Condemned(path / str(number), blob.digest if blob else None, since, blob.size if blob else 0)
 
 
+@settings(deadline=None)
 @given(
     blobs,
     st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(BLOBS)), st.integers(-9, 9))),
     st.sets(st.sampled_from(BLOBS)),
     st.floats(0, 12),
 )
-def test_what_is_reached_or_young_is_never_condemned_nor_deleted_and_the_rest_always_is(
+def test_exactly_old_unreached_blobs_are_collected(
     tmp_path_factory: pytest.TempPathFactory,
-    found: list[Found],
+    found: list[StoredBlob],
     waiting: list[tuple[Descriptor | None, int]],
     reachable: set[Descriptor],
     grace: float,
 ) -> None:
+    """Reached or young blobs are never condemned or deleted; all others always are."""
     path = tmp_path_factory.getbasetemp()
     trash = [condemned(blob, since, number, path) for number, (blob, since) in enumerate(waiting)]
     plan = plan_gc(found, trash, reachable, [path], now=0.0, grace=grace)
@@ -138,7 +142,7 @@ def test_what_is_reached_or_young_is_never_condemned_nor_deleted_and_the_rest_al
 # What is done
 
 
-def test_what_no_release_needs_is_condemned_and_deleted_a_day_later(used: Cache, figshare: StandIn) -> None:
+def test_garbage_is_condemned_then_deleted_next_day(used: Cache, figshare: StandIn) -> None:
     blob = template(figshare)
     assert (used.gc().condemned, used.gc().young) == ((), 2)  # and the artifact manifest that named it
     age_blobs(used)
@@ -151,18 +155,19 @@ def test_what_no_release_needs_is_condemned_and_deleted_a_day_later(used: Cache,
     assert {each.blob for each in last.deleted} == {Descriptor(each.digest, each.size) for each in first.condemned}
     assert last.freed == sum(each.size for each in first.condemned)
     assert Trash(used.store.layout).contents() == []
-    assert_right(used, figshare, NUMBER, "41965818")
+    assert_right(used, figshare, BRAIN_NUMBER, "41965818")
 
 
-def test_without_a_grace_two_collections_free_everything_at_once(used: Cache, figshare: StandIn) -> None:
+def test_without_grace_two_collections_free_everything(used: Cache, figshare: StandIn) -> None:
     used.gc(grace=0)
     assert used.gc(grace=0).freed >= template(figshare).size
     assert list(used.store.layout.trash.iterdir()) == []
-    assert_right(used, figshare, NUMBER, "41965818")
+    assert_right(used, figshare, BRAIN_NUMBER, "41965818")
 
 
-@pytest.mark.parametrize("grace", [0, DAY])
-def test_a_dry_run_says_what_a_run_does_and_changes_nothing(used: Cache, grace: float) -> None:
+@pytest.mark.parametrize("grace", [0, DAY_SECONDS])
+def test_a_dry_run_returns_the_plan(used: Cache, grace: float) -> None:
+    """It is what a run then does, and the dry run changes nothing."""
     for _ in range(3):
         age_blobs(used)
         before = snapshot(used.store.layout.root)
@@ -174,7 +179,7 @@ def test_a_dry_run_says_what_a_run_does_and_changes_nothing(used: Cache, grace: 
         age_trash(used)
 
 
-def test_a_second_collection_finds_nothing_to_do_and_writes_nothing(used: Cache) -> None:
+def test_a_collection_without_garbage_writes_nothing(used: Cache) -> None:
     used.gc(grace=0)
     used.gc(grace=0)
     before = {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")}
@@ -182,12 +187,12 @@ def test_a_second_collection_finds_nothing_to_do_and_writes_nothing(used: Cache)
     assert {path: path.stat().st_mtime_ns for path in used.store.layout.root.rglob("*")} == before
 
 
-def test_where_no_root_is_nothing_is_collected_and_none_is_made(cache: Cache) -> None:
+def test_a_collection_makes_no_root(cache: Cache) -> None:
     assert cache.gc(grace=0) == cache.gc(dry_run=True) == Garbage((), (), (), ())
     assert not cache.store.layout.root.exists()
 
 
-def test_a_prefetch_takes_condemned_blobs_back_without_any_network(used: Cache, figshare: StandIn) -> None:
+def test_a_prefetch_restores_condemned_blobs_offline(used: Cache, figshare: StandIn) -> None:
     used.gc(grace=0)
     assert not used.store.owns(template(figshare))
     offline = Cache.open(used.store.layout.root, offline=True)
@@ -197,7 +202,7 @@ def test_a_prefetch_takes_condemned_blobs_back_without_any_network(used: Cache, 
     assert_right(used, figshare, *FEW)
 
 
-def test_what_was_adopted_is_taken_back_too(used: Cache, figshare: StandIn) -> None:
+def test_adopted_blobs_are_restored_offline_too(used: Cache, figshare: StandIn) -> None:
     path = used.store.layout.record("figshare:22597175")
     record = json.loads(path.read_text())
     path.unlink()
@@ -208,17 +213,19 @@ def test_what_was_adopted_is_taken_back_too(used: Cache, figshare: StandIn) -> N
     assert_right(used, figshare, *FEW)
 
 
-def test_a_collection_puts_back_what_a_release_needs_again(used: Cache, figshare: StandIn) -> None:
-    record = used.store.record(f"figshare:{NUMBER}")
+def test_a_collection_restores_blobs_in_use(used: Cache, figshare: StandIn) -> None:
+    """A collection that was killed may have left them in the trash."""
+    record = used.store.record(f"figshare:{BRAIN_NUMBER}")
     assert record is not None
     Trash(used.store.layout).condemn(record.digest)  # as one that was killed leaves it
     age_trash(used)
     assert [each.blob for each in used.gc().restored] == [record.descriptor]
-    assert_right(used, figshare, NUMBER, "41965818")
+    assert_right(used, figshare, BRAIN_NUMBER, "41965818")
 
 
-def test_what_was_set_aside_is_deleted_a_day_later_and_never_comes_back(used: Cache, figshare: StandIn) -> None:
-    record = used.store.record(f"figshare:{NUMBER}")
+def test_damaged_files_in_the_trash_never_return(used: Cache, figshare: StandIn) -> None:
+    """They are deleted a day after they were moved there."""
+    record = used.store.record(f"figshare:{BRAIN_NUMBER}")
     assert record is not None
     trash = Trash(used.store.layout)
     trash.set_aside(used.store.layout.blob(record.digest))
@@ -227,22 +234,22 @@ def test_what_was_set_aside_is_deleted_a_day_later_and_never_comes_back(used: Ca
     assert len(used.gc().deleted) == 1
     assert not used.store.owns(record.descriptor)
     used.prefetch(used.plan("0.3.2", names=[BRAIN]))
-    assert_right(used, figshare, NUMBER)
+    assert_right(used, figshare, BRAIN_NUMBER)
 
 
-def test_what_lay_in_ingest_for_a_day_goes_and_what_is_being_written_stays(used: Cache) -> None:
+def test_abandoned_ingests_go_young_ones_stay(used: Cache) -> None:
     ingest = used.store.layout.ingest
-    for name, seconds in (("0" * 32, 2 * DAY), ("1" * 32, 60)):
+    for name, seconds in (("0" * 32, 2 * DAY_SECONDS), ("1" * 32, 60)):
         (ingest / name).write_bytes(b"beginning")
         age(ingest / name, seconds)
     (ingest / "directory").mkdir()
-    age(ingest / "directory", 2 * DAY)
+    age(ingest / "directory", 2 * DAY_SECONDS)
     garbage = used.gc(grace=0)
     assert (garbage.abandoned, garbage.left) == ((ingest / ("0" * 32),), 0)
     assert sorted(path.name for path in ingest.iterdir()) == ["1" * 32, "directory"]
 
 
-def test_what_others_put_into_the_root_is_left_alone(used: Cache) -> None:
+def test_strange_files_are_left_alone(used: Cache) -> None:
     layout = used.store.layout
     strange = [
         layout.blobs / "thesis.txt",
@@ -252,7 +259,7 @@ def test_what_others_put_into_the_root_is_left_alone(used: Cache) -> None:
     ]
     for path in strange:
         path.write_text("precious")
-        age(path, 9 * DAY)
+        age(path, 9 * DAY_SECONDS)
     (layout.blobs / ("0" * 64)).symlink_to(layout.root / "thesis")
     (layout.blobs / ("1" * 64)).mkdir()
     for _ in range(3):
@@ -262,7 +269,7 @@ def test_what_others_put_into_the_root_is_left_alone(used: Cache) -> None:
     assert (layout.blobs / ("1" * 64)).is_dir()
 
 
-def test_a_lower_cache_is_neither_read_for_refs_nor_touched(used: Cache, tmp_path: Path) -> None:
+def test_a_lower_cache_is_not_collected(used: Cache, tmp_path: Path) -> None:
     lower = used.store.layout.root
     age_blobs(used)
     before = snapshot(lower)
@@ -277,21 +284,20 @@ def test_a_lower_cache_is_neither_read_for_refs_nor_touched(used: Cache, tmp_pat
 
 
 @pytest.mark.parametrize("what", ["selection", "record", "release"])
-def test_if_anything_needed_cannot_be_read_nothing_is_done_and_the_error_says_what_to_run(
-    antscache: AntsCache, used: Cache, what: str
-) -> None:
+def test_unreadable_refs_or_records_stop_a_collection(antscache: AntsCache, used: Cache, what: str) -> None:
+    """The root is unchanged then, and the hint names the command to run."""
     layout = used.store.layout
     if what == "release":
         (layout.refs / "antspytorch/1.0").mkdir(parents=True)
         (layout.refs / "antspytorch/1.0/x.json").write_text("{}")
     else:
-        path = used.store.refs.of(RELEASE)[0].path if what == "selection" else layout.record(f"figshare:{NUMBER}")
+        path = used.store.refs.of(RELEASE)[0].path if what == "selection" else layout.record(f"figshare:{BRAIN_NUMBER}")
         path.unlink()
         path.write_text("{")
     layout.trash.mkdir()
     (layout.trash / f"{'0' * 64}.1.00000000").write_bytes(b"old")
     (layout.ingest / ("0" * 32)).write_bytes(b"beginning")
-    age(layout.ingest / ("0" * 32), 2 * DAY)
+    age(layout.ingest / ("0" * 32), 2 * DAY_SECONDS)
     before = snapshot(layout.root)
     for arguments in ["gc", "--grace", "0"], ["gc", "-n"]:
         ran = antscache(*arguments)
@@ -301,14 +307,14 @@ def test_if_anything_needed_cannot_be_read_nothing_is_done_and_the_error_says_wh
     assert snapshot(layout.root) == before
 
 
-def test_a_damaged_record_that_nothing_needs_stops_nobody(used: Cache) -> None:
+def test_an_unneeded_damaged_record_stops_nothing(used: Cache) -> None:
     path = used.store.layout.record("figshare:22597175")
     path.unlink()
     path.write_text("{")
     assert len(used.gc(grace=0).condemned) == 2
 
 
-GC = """
+GC_SCRIPT = """
 cache = Cache(Settings(root=arguments[0]))
 try:
     garbage = cache.gc(grace=float(arguments[1]))
@@ -316,7 +322,7 @@ try:
 except AntsCacheError as error:
     print(json.dumps(str(error)))
 """
-BLOB_AND_REF = """
+BLOB_AND_REF_SCRIPT = """
 from antscache.core import Entry, Release
 store = Store(Path(arguments[0])); store.create()
 store.refs.select(Selection(Release("antspynet", "0.3.2"), (Entry("network", "a", "a.h5", "figshare:1"),)))
@@ -327,20 +333,21 @@ store.records.remember(Record("figshare:1", blob.digest, blob.size, "origin", "h
 
 
 @pytest.mark.parametrize("part", ["refs/antspynet/0.3.2", "refs/antspynet", "identifiers/figshare/1.json"])
-def test_what_another_user_may_not_read_is_never_collected(everybodys: Path, part: str) -> None:
+def test_unreadable_selections_of_others_stop_a_collection(everybodys: Path, part: str) -> None:
     """Ann's umask lets nobody read what she selected; Bob collects in the same root."""
     root = everybodys / "root"
-    run_as(ANN, BLOB_AND_REF, root)
+    run_as(ANN, BLOB_AND_REF_SCRIPT, root)
     for directory in (root, *root.rglob("")):
         directory.chmod(0o777)
     (root / part).chmod(0o700)
     before = snapshot(root)
-    told = run_as(BOB, GC, root, "0")
-    assert "Permission denied" in told
+    message = run_as(BOB, GC_SCRIPT, root, "0")
+    assert "Permission denied" in message
     assert snapshot(root) == before
 
 
-def test_in_a_directory_with_the_sticky_bit_the_blobs_of_others_are_left_and_counted(everybodys: Path) -> None:
+def test_sticky_blobs_of_others_are_left(everybodys: Path) -> None:
+    """In a directory with the sticky bit they are counted as left; each user collects their own."""
     root = everybodys / "root"
     run_as(ANN, "store = Store(Path(arguments[0])); store.create(); store.add(b'ann')", root)
     for directory in (root, *root.rglob("")):
@@ -348,39 +355,37 @@ def test_in_a_directory_with_the_sticky_bit_the_blobs_of_others_are_left_and_cou
         directory.chmod(0o1777)
     run_as(BOB, "store = Store(Path(arguments[0])); store.add(b'bob'); store.add(b'robert')", root)
     theirs = {f"blobs/sha256/{hexadecimal(descriptor_of(word).digest)}" for word in (b"bob", b"robert")}
-    assert run_as(ANN, GC, root, "0") == [1, 0, 2]
+    assert run_as(ANN, GC_SCRIPT, root, "0") == [1, 0, 2]
     os.chown(root / "trash", 0, 0)
     (root / "trash").chmod(0o1777)
-    assert run_as(ANN, GC, root, "0") == [0, 1, 2]
+    assert run_as(ANN, GC_SCRIPT, root, "0") == [0, 1, 2]
     assert theirs <= snapshot(root).keys()
-    assert run_as(BOB, GC, root, "0") == [2, 0, 0]
-    assert run_as(ANN, GC, root, "0") == [0, 0, 2]
-    assert run_as(BOB, GC, root, "0") == [0, 2, 0]
+    assert run_as(BOB, GC_SCRIPT, root, "0") == [2, 0, 0]
+    assert run_as(ANN, GC_SCRIPT, root, "0") == [0, 0, 2]
+    assert run_as(BOB, GC_SCRIPT, root, "0") == [0, 2, 0]
     assert theirs.isdisjoint(snapshot(root).keys())
 
 
 # The command
 
 
-def test_the_command_says_what_it_did_and_what_comes_next(antscache: AntsCache, used: Cache) -> None:
+def test_the_command_reports_and_hints(antscache: AntsCache, used: Cache) -> None:
     young = antscache("gc").succeeded()
     assert young.out == "deleted: 0 files (0 B); condemned: 0 files (0 B)\n"
     assert "too young to condemn: 2 files that no release needs" in young.err
     ran = antscache("gc", "--grace", "0").succeeded()
     assert re.fullmatch(r"deleted: 0 files \(0 B\); condemned: 2 files \(4\.\d kB\)\n", ran.out)
-    assert "hint: what is condemned is deleted by a gc from now on" in ran.err
+    assert "hint: a gc deletes condemned files from now on" in ran.err
     waiting = antscache("gc").succeeded()
-    assert "condemned before, and not for long enough to delete: 2 files" in waiting.err
-    assert "hint: what is condemned is deleted by a gc 1 day after it was condemned" in waiting.err
+    assert "condemned earlier, and too recently to delete: 2 files" in waiting.err
+    assert "hint: a gc deletes condemned files 1 day after they were condemned" in waiting.err
     age_trash(used)
     last = antscache("gc").succeeded()
     assert re.fullmatch(r"deleted: 2 files \(4\.\d kB\); condemned: 0 files \(0 B\)\n", last.out)
     assert last.err == ""
 
 
-def test_a_dry_run_prints_each_file_and_json_says_the_same(
-    antscache: AntsCache, used: Cache, figshare: StandIn
-) -> None:
+def test_dry_run_and_json_list_each_file(antscache: AntsCache, used: Cache, figshare: StandIn) -> None:
     digest = template(figshare).digest
     ran = antscache("gc", "-n", "--grace", "0s").succeeded()
     assert re.search(rf"^condemn  {digest} +4\.0 kB$", ran.out, re.MULTILINE)
@@ -391,7 +396,7 @@ def test_a_dry_run_prints_each_file_and_json_says_the_same(
     assert used.store.owns(template(figshare)) is False
 
 
-def test_prune_is_gc_by_another_name_and_help_lists_it_once(antscache: AntsCache, used: Cache) -> None:
+def test_prune_is_an_unlisted_alias_of_gc(antscache: AntsCache, used: Cache) -> None:
     assert antscache("prune", "-n", "--grace", "0").succeeded().out == antscache("gc", "-n", "--grace", "0").out
     listed = re.findall(r"^  (\w+)  ", antscache("--help").succeeded().out, re.MULTILINE)
     assert listed.count("gc") == 1
@@ -401,7 +406,7 @@ def test_prune_is_gc_by_another_name_and_help_lists_it_once(antscache: AntsCache
 
 
 @pytest.mark.parametrize("grace", ["-1", "soon", "1y", "inf", "nan", ""])
-def test_a_grace_that_is_no_time_is_refused(antscache: AntsCache, used: Cache, grace: str) -> None:
+def test_a_wrong_grace_is_refused(antscache: AntsCache, used: Cache, grace: str) -> None:
     before = snapshot(used.store.layout.root)
     assert antscache("gc", f"--grace={grace}").code == 2
     assert snapshot(used.store.layout.root) == before
@@ -409,7 +414,7 @@ def test_a_grace_that_is_no_time_is_refused(antscache: AntsCache, used: Cache, g
 
 # Beside others
 
-HELD = """
+HOLDING_SCRIPT = """
 import sys, threading
 from contextlib import nullcontext
 from antscache.disk import Locks
@@ -451,74 +456,80 @@ main(sys.argv[3:])
 
 def held_at(antscache: AntsCache, where: str, *command: str, locks: bool = True) -> Held:
     """Hold a command before or after it does something, once at each place."""
-    return Held(antscache, HELD, str(locks), where, *command)
+    return Held(antscache, HOLDING_SCRIPT, str(locks), where, *command)
 
 
-PREFETCH = ["prefetch", "0.3.2", "--name", BRAIN]
+PREFETCH_COMMAND = ["prefetch", "0.3.2", "--name", BRAIN]
 
 
-PLACES = ["after select", "before remember", "after remember", "before link_view", "after link_view", "before update"]
+HOLD_PLACES = [
+    "after select",
+    "before remember",
+    "after remember",
+    "before link_view",
+    "after link_view",
+    "before update",
+]
 
 
-@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("where", HOLD_PLACES)
 def test_collections_beside_a_prefetch_lose_nothing(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
 ) -> None:
     """The prefetch is held in the middle; a blob that is published and not recorded yet is condemned and deleted."""
-    held = held_at(antscache, where, *PREFETCH, "--link-mode", "symlink", locks=False)
+    held = held_at(antscache, where, *PREFETCH_COMMAND, "--link-mode", "symlink", locks=False)
     for _ in range(2):
         cache.gc(grace=0)
     held.go_on()
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
 @pytest.mark.parametrize("locks", [True, False])
-@pytest.mark.parametrize("grace", [DAY, 0])
+@pytest.mark.parametrize("grace", [DAY_SECONDS, 0])
 def test_collections_all_along_a_prefetch_lose_nothing(
     antscache: AntsCache, cache: Cache, figshare: StandIn, grace: float, locks: bool
 ) -> None:
-    places = PLACES[:-1]  # the collections have updated the index by then
-    held = held_at(antscache, ", ".join(places), *PREFETCH, locks=locks)
+    places = HOLD_PLACES[:-1]  # the collections have updated the index by then
+    held = held_at(antscache, ", ".join(places), *PREFETCH_COMMAND, locks=locks)
     for place in places:
         for _ in range(2):
             cache.gc(grace=grace)
         if place != places[-1]:
             held.go_to_the_next()
     held.go_on()
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("where", ["before select", "after select", "before link_view"])
-def test_what_lies_unused_for_long_is_not_lost_to_a_prefetch_that_has_just_found_it(
+def test_a_prefetch_keeps_old_blobs_it_found(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str, times: int
 ) -> None:
     """It is condemned, or condemned and deleted, after the prefetch saw that there is nothing to fetch."""
     prefetch(cache, BRAIN)
     cache.remove(RELEASE)
     age_blobs(cache)
-    held = held_at(antscache, where, *PREFETCH, "--link-mode", "symlink")
+    held = held_at(antscache, where, *PREFETCH_COMMAND, "--link-mode", "symlink")
     for _ in range(times):
         cache.gc()
         age_trash(cache)
     held.go_on()
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
-def test_what_a_collection_puts_back_just_after_it_was_missed_is_linked_all_the_same(
-    antscache: AntsCache, cache: Cache, figshare: StandIn
-) -> None:
+def test_blobs_restored_during_a_prefetch_are_linked(antscache: AntsCache, cache: Cache, figshare: StandIn) -> None:
+    """A collection puts them back just after the prefetch missed them."""
     prefetch(cache, BRAIN)
     cache.remove(RELEASE)
-    record = cache.store.record(f"figshare:{NUMBER}")
+    record = cache.store.record(f"figshare:{BRAIN_NUMBER}")
     assert record is not None
-    age(cache.store.layout.blob(record.digest), 2 * DAY)
-    prefetching = held_at(antscache, "before select, after link_view", *PREFETCH)
+    age(cache.store.layout.blob(record.digest), 2 * DAY_SECONDS)
+    prefetching = held_at(antscache, "before select, after link_view", *PREFETCH_COMMAND)
     collecting = held_at(antscache, "after condemn", "gc")
     prefetching.go_to_the_next()
     collecting.go_on()
     prefetching.go_on()
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
 @pytest.mark.parametrize("then", ["goes on", "is killed"])
@@ -537,7 +548,7 @@ def test_a_prefetch_beside_a_collection_loses_nothing(
     else:
         held.kill()
         offline.prefetch(offline.plan("0.3.2", names=[BRAIN]))
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
 @pytest.mark.parametrize("where", ["after reachable", "before delete", "after delete"])
@@ -550,11 +561,11 @@ def test_a_prefetch_beside_a_deletion_loses_nothing(
     held = held_at(antscache, where, "gc", "--grace", "0")
     prefetch(cache, BRAIN)
     held.go_on()
-    assert_right(cache, figshare, NUMBER)
+    assert_right(cache, figshare, BRAIN_NUMBER)
 
 
 @pytest.mark.parametrize("where", ["after reachable", "after condemn", "before delete"])
-def test_collections_beside_a_collection_delete_nothing_that_is_needed(
+def test_concurrent_collections_delete_nothing_needed(
     antscache: AntsCache, cache: Cache, figshare: StandIn, where: str
 ) -> None:
     prefetch(cache, BRAIN, LUNG)
@@ -570,34 +581,34 @@ def test_collections_beside_a_collection_delete_nothing_that_is_needed(
     assert len(cache.store.blobs()) == 3  # the file, the artifact manifest, its configuration
 
 
-def test_a_removal_beside_a_prefetch_of_the_same_release_does_not_undo_it(
-    antscache: AntsCache, cache: Cache, figshare: StandIn
-) -> None:
+def test_a_removal_does_not_undo_a_prefetch(antscache: AntsCache, cache: Cache, figshare: StandIn) -> None:
+    """The prefetch ends with the release in use, although another process removed it meanwhile."""
     for where in ("after select", "before link_view", "after link_view"):
-        held = held_at(antscache, where, *PREFETCH)
+        held = held_at(antscache, where, *PREFETCH_COMMAND)
         cache.remove(RELEASE)
         held.go_on()
         assert [entry.name for entry in cache.selected(RELEASE)] == [BRAIN]
-        assert_right(cache, figshare, NUMBER)
+        assert_right(cache, figshare, BRAIN_NUMBER)
         cache.remove(RELEASE)
 
 
-def test_link_takes_back_what_a_killed_collection_left_in_the_trash(
+def test_link_restores_blobs_from_the_trash(
     antscache: AntsCache, cache: Cache, figshare: StandIn, tmp_path: Path
 ) -> None:
+    """A killed collection may have left them there."""
     prefetch(cache, BRAIN)
-    record = cache.store.record(f"figshare:{NUMBER}")
+    record = cache.store.record(f"figshare:{BRAIN_NUMBER}")
     assert record is not None
     Trash(cache.store.layout).condemn(record.digest)
     antscache("link", "0.3.2", "--home", tmp_path / "out", "--mode", "copy", "--offline").succeeded()
-    assert (tmp_path / f"out/.keras/ANTsXNet/{FEW[NUMBER]}").read_bytes() == figshare.content(NUMBER)
+    assert (tmp_path / f"out/.keras/ANTsXNet/{FEW[BRAIN_NUMBER]}").read_bytes() == figshare.content(BRAIN_NUMBER)
 
 
 def test_many_prefetches_and_collections_at_once_end_well(
     antscache: AntsCache, cache: Cache, figshare: StandIn
 ) -> None:
     commands = [
-        [*PREFETCH], ["gc", "--grace", "0"], ["prefetch", "0.3.2", "--name", LUNG], ["gc", "--grace", "0"],
+        [*PREFETCH_COMMAND], ["gc", "--grace", "0"], ["prefetch", "0.3.2", "--name", LUNG], ["gc", "--grace", "0"],
         ["prefetch", "0.3.2", "--name", TEMPLATE], ["gc"],
     ]  # fmt: skip
     processes = [
@@ -612,7 +623,7 @@ def test_many_prefetches_and_collections_at_once_end_well(
     assert_right(cache, figshare, *FEW)
 
 
-def test_a_ref_that_breaks_while_a_collection_is_at_work_keeps_everything(
+def test_a_ref_damaged_during_a_collection_keeps_everything(
     antscache: AntsCache, cache: Cache, figshare: StandIn
 ) -> None:
     prefetch(cache, BRAIN)
@@ -627,11 +638,11 @@ def test_a_ref_that_breaks_while_a_collection_is_at_work_keeps_everything(
         held.go_on()
     with pytest.raises(StoreError, match="is damaged"):
         cache.gc()
-    assert cache.store.holds(descriptor_of(figshare.content(NUMBER)))
+    assert cache.store.holds(descriptor_of(figshare.content(BRAIN_NUMBER)))
     assert {each.size for each in Trash(cache.store.layout).contents()} >= {len(b"garbage"), len(b"more")}
 
 
-def test_what_a_record_reaches_is_kept_even_if_its_bytes_are_not_there(tmp_path: Path) -> None:
+def test_missing_blobs_count_as_reachable(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     store.create()
     blob = descriptor_of(b"absent")

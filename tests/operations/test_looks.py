@@ -1,7 +1,7 @@
 """A prefetch looks four times at what is there, because other processes work beside it.
 
-When it plans, when it has selected, under the lock of each file, and when it has linked: whatever another process has
-done until then counts. Here one process is held in between, and a second one does something else to the end.
+It looks when it plans, when it has selected, under the lock of each file, and when it has linked; each time everything
+counts that another process has done until then. Here one process is held in between, and a second one runs to its end.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NUMBERS = {file.partition(".")[0]: number for number, file in FEW.items()}
-PATIENCE = 300  # seconds that a held process waits for an origin: longer than any test
-COLLECT = ["gc", "--grace", "0"]  # the first condemns, the second deletes
+SILENCE_SECONDS = 300  # that a held process waits for an origin: as long as a test may take
+GC_COMMAND = ["gc", "--grace", "0"]  # the first condemns, the second deletes
 
 
 def named(*names: str) -> list[str]:
@@ -50,7 +50,7 @@ def held_in_fetch(antscache: AntsCache, name: str, *others: str) -> Iterator[Non
     number = NUMBERS[name]
     with StandIn({number: FEW[number]}) as silent:
         silent.misbehave(number, Misbehaviour.STALL_HEADERS)
-        options = ["--jobs", "1", "--timeout", str(PATIENCE)]
+        options = ["--jobs", "1", "--timeout", str(SILENCE_SECONDS)]
         with subprocess.Popen(
             antscache.command("prefetch", "0.3.2", *named(name, *others), *options),
             env=antscache.environment(ANTSCACHE_ORIGINS=f"{silent.origins.split()[0]} {antscache.origins}"),
@@ -70,7 +70,7 @@ def held_in_fetch(antscache: AntsCache, name: str, *others: str) -> Iterator[Non
             assert process.returncode == 0, err
 
 
-HELD = """
+HOLDING_SCRIPT = """
 import os, sys
 from antscache.cli import main
 
@@ -89,7 +89,7 @@ main(sys.argv[2:])
 
 def held_before_naming(antscache: AntsCache, paths: Sequence[str], *command: str) -> Held:
     """Hold a command before it puts a file at the first of `paths` of the root, or below it; then at the next."""
-    return Held(antscache, HELD, ":".join(str(antscache.root / path) for path in paths), *command)
+    return Held(antscache, HOLDING_SCRIPT, ":".join(str(antscache.root / path) for path in paths), *command)
 
 
 # What there is afterwards
@@ -135,7 +135,7 @@ def assert_whole(antscache: AntsCache, figshare: StandIn, *names: str) -> None:
 
 @pytest.mark.parametrize("offline", [False, True])
 def test_a_plan_another_carried_out_writes_nothing(antscache: AntsCache, figshare: StandIn, *, offline: bool) -> None:
-    """It asks nobody either, and needs no network."""
+    """It does not ask an origin either, and needs no network."""
     cache = opened(antscache, offline=offline)
     plan = cache.plan("0.3.2", names=[BRAIN, TEMPLATE])
     antscache("prefetch", "0.3.2", *named(BRAIN, TEMPLATE)).succeeded()
@@ -175,12 +175,12 @@ def unused(antscache: AntsCache) -> AntsCache:
 def test_a_collection_after_the_plan_is_undone(
     unused: AntsCache, figshare: StandIn, collections: int, fetched: list[str]
 ) -> None:
-    """What the plan found there is brought back from the trash, or fetched again once it is deleted."""
+    """The plan's files are brought back from the trash, or fetched again once they are deleted."""
     cache = opened(unused)
     plan = cache.plan("0.3.2", names=[BRAIN, TEMPLATE])
     assert plan.missing == ()
     for _ in range(collections):
-        unused(*COLLECT).succeeded()
+        unused(*GC_COMMAND).succeeded()
     before = downloads(figshare)
     cache.prefetch(plan)
     assert downloads(figshare) - before == Counter(fetched)
@@ -195,17 +195,17 @@ def test_a_collection_just_before_selecting_is_undone(
     before = downloads(figshare)
     with held_before_naming(unused, ["refs"], "prefetch", "0.3.2", *named(BRAIN, TEMPLATE)):
         for _ in range(collections):
-            unused(*COLLECT).succeeded()
+            unused(*GC_COMMAND).succeeded()
     assert downloads(figshare) - before == Counter(fetched)
     assert_whole(unused, figshare, BRAIN, TEMPLATE)
 
 
 def test_collections_beside_a_fetch_take_nothing(antscache: AntsCache, figshare: StandIn) -> None:
-    """What is fetched already is selected, although no view and no index names it yet."""
+    """The files fetched so far are selected, although no view and no index names them yet."""
     before = downloads(figshare)
     with held_in_fetch(antscache, TEMPLATE, BRAIN, LUNG):
         for _ in range(2):
-            antscache(*COLLECT).succeeded()
+            antscache(*GC_COMMAND).succeeded()
         assert {figshare.content(NUMBERS[name]) for name in (BRAIN, LUNG)} <= blobs(antscache)
     assert downloads(figshare) - before == Counter([BRAIN, LUNG, TEMPLATE])
     assert_whole(antscache, figshare, BRAIN, LUNG, TEMPLATE)
@@ -235,7 +235,7 @@ def use_others(antscache: AntsCache) -> None:
 
 
 def test_what_is_recorded_during_a_fetch_is_indexed(antscache: AntsCache, figshare: StandIn) -> None:
-    """Whoever ends last names in `index.json` what the others fetched as well."""
+    """The process that ends last names in `index.json` the files of the others as well."""
     with held_in_fetch(antscache, BRAIN):
         use_others(antscache)
     assert_whole(antscache, figshare, BRAIN, TEMPLATE)
@@ -243,7 +243,7 @@ def test_what_is_recorded_during_a_fetch_is_indexed(antscache: AntsCache, figsha
 
 
 def test_an_outdated_index_is_written_again(antscache: AntsCache, figshare: StandIn) -> None:
-    """What others record after it was computed, and before it replaces theirs, is in it in the end."""
+    """In the end it names the files that others recorded after it was computed, and before it replaced theirs."""
     antscache("init").succeeded()  # which names the index for the first time
     with held_before_naming(antscache, ["index.json"], "prefetch", "0.3.2", *named(BRAIN)):
         use_others(antscache)
@@ -260,7 +260,7 @@ def test_a_removal_during_a_fetch_is_undone(
     with held_in_fetch(antscache, TEMPLATE, BRAIN):
         antscache("rm", "0.3.2").succeeded()
         for _ in range(collections):
-            antscache(*COLLECT).succeeded()
+            antscache(*GC_COMMAND).succeeded()
     assert downloads(figshare) - before == Counter([BRAIN, TEMPLATE, *again])
     assert_whole(antscache, figshare, BRAIN, TEMPLATE)
 
@@ -275,7 +275,7 @@ def test_a_removal_after_linking_is_undone(
     with held_before_naming(antscache, ["index.json"], "prefetch", "0.3.2", *named(BRAIN, TEMPLATE)):
         antscache("rm", "0.3.2").succeeded()
         for _ in range(collections):
-            antscache(*COLLECT).succeeded()
+            antscache(*GC_COMMAND).succeeded()
     assert downloads(figshare) - before == Counter([BRAIN, TEMPLATE, *again])
     assert_whole(antscache, figshare, BRAIN, TEMPLATE)
 
@@ -284,7 +284,7 @@ def test_what_is_taken_after_linking_comes_back(unused: AntsCache, figshare: Sta
     """A collection that decided before the selection takes it, and is killed before it looks and brings it back."""
     before = downloads(figshare)
     with (
-        held_before_naming(unused, ["trash", "blobs"], *COLLECT) as collection,
+        held_before_naming(unused, ["trash", "blobs"], *GC_COMMAND) as collection,
         held_before_naming(unused, ["index.json"], "prefetch", "0.3.2", *named(BRAIN, TEMPLATE)),
     ):
         collection.go_to_the_next()

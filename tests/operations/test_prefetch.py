@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from antscache.core.events import Event
 
 DEEP_ATROPOS = "DeepAtroposHcpT1Weights"  # 49946070 in 0.2.9, 51906071 in 0.3.2
-SOME = ["--name", BRAIN, "--name", TEMPLATE, "--name", DEEP_ATROPOS]
+SOME_NAMES = ["--name", BRAIN, "--name", TEMPLATE, "--name", DEEP_ATROPOS]
 
 
 def antsxnet(home: str) -> Path:
@@ -31,8 +31,9 @@ def antsxnet(home: str) -> Path:
 # Prefetch
 
 
-def test_prefetch_puts_the_bytes_behind_the_releases_own_names(antscache: AntsCache, figshare: StandIn) -> None:
-    ran = antscache("prefetch", "0.3.2", *SOME, "--name", TRANSFORM).succeeded()
+def test_the_view_has_the_releases_files(antscache: AntsCache, figshare: StandIn) -> None:
+    """Each file has the name that the release gives it, and the origin's bytes."""
+    ran = antscache("prefetch", "0.3.2", *SOME_NAMES, "--name", TRANSFORM).succeeded()
     found = {path.name: path.read_bytes() for path in antsxnet(ran.out).iterdir()}
     assert found == {
         f"{BRAIN}.h5": figshare.content("34821874"),
@@ -44,15 +45,15 @@ def test_prefetch_puts_the_bytes_behind_the_releases_own_names(antscache: AntsCa
 
 
 def test_a_second_prefetch_asks_nobody_and_writes_nothing(antscache: AntsCache, figshare: StandIn) -> None:
-    antscache("prefetch", "0.3.2", *SOME).succeeded()
+    antscache("prefetch", "0.3.2", *SOME_NAMES).succeeded()
     requests, before = len(figshare.requests), snapshot(antscache.root)
     times = {path: path.stat().st_mtime_ns for path in antscache.root.rglob("*")}
-    ran = antscache("prefetch", "0.3.2", *SOME).succeeded()
+    ran = antscache("prefetch", "0.3.2", *SOME_NAMES).succeeded()
     assert "nothing to fetch" in ran.err
     assert len(figshare.requests) == requests
     assert snapshot(antscache.root) == before
     assert {path: path.stat().st_mtime_ns for path in antscache.root.rglob("*")} == times
-    antscache("prefetch", "0.3.2", *SOME, "--offline").succeeded()
+    antscache("prefetch", "0.3.2", *SOME_NAMES, "--offline").succeeded()
 
 
 def test_a_whole_release_is_fetched_each_identifier_once(antscache: AntsCache) -> None:
@@ -63,13 +64,13 @@ def test_a_whole_release_is_fetched_each_identifier_once(antscache: AntsCache) -
     assert {row["status"] for row in rows} == {"present"}
     assert {path.name for path in antsxnet(ran.out).iterdir()} == {row["file"] for row in rows}
     assert len(rows) == 211
-    told = [line for line in ran.err.splitlines() if not line.startswith("linked by symlinks")]
-    assert len(told) == 211 + 3  # one plain line a file, the plan before, where from and the sum after
+    lines = [line for line in ran.err.splitlines() if not line.startswith("linked by symlinks")]
+    assert len(lines) == 211 + 3  # one plain line a file, the plan before, where from and the sum after
 
 
 @pytest.mark.hard_links
-def test_two_releases_share_what_they_have_in_common_and_differ_where_they_differ(antscache: AntsCache) -> None:
-    views = antscache("prefetch", "0.2.9", "0.3.2", *SOME, "--link-mode", "hardlink").succeeded().out.splitlines()
+def test_two_releases_share_only_common_bytes(antscache: AntsCache) -> None:
+    views = antscache("prefetch", "0.2.9", "0.3.2", *SOME_NAMES, "--link-mode", "hardlink").succeeded().out.splitlines()
     old, new = map(antsxnet, views)
     assert (old / f"{BRAIN}.h5").samefile(new / f"{BRAIN}.h5")
     assert (old / f"{DEEP_ATROPOS}.h5").read_bytes() != (new / f"{DEEP_ATROPOS}.h5").read_bytes()
@@ -83,7 +84,7 @@ def test_what_is_selected_adds_up(antscache: AntsCache) -> None:
     assert {path.name for path in view.iterdir()} == {f"{BRAIN}.h5", f"{LUNG}.h5"}
 
 
-def test_a_kind_can_be_asked_for_and_model_means_network(antscache: AntsCache) -> None:
+def test_kind_selects_and_model_means_network(antscache: AntsCache) -> None:
     plans = {
         kind: antscache("prefetch", "0.3.2", "--kind", kind, "-n", "--json").json
         for kind in ("data", "network", "model")
@@ -91,7 +92,7 @@ def test_a_kind_can_be_asked_for_and_model_means_network(antscache: AntsCache) -
     assert [len(plans[kind][0]["missing"]) for kind in plans] == [55, 156, 156]
 
 
-def test_a_dry_run_prints_the_plan_and_does_nothing(antscache: AntsCache, figshare: StandIn) -> None:
+def test_a_dry_run_only_prints_the_plan(antscache: AntsCache, figshare: StandIn) -> None:
     requests = len(figshare.requests)
     ran = antscache("prefetch", "0.2.9", "-n").succeeded()
     assert ran.out.splitlines()[-1] == "antspynet==0.2.9: 194 to fetch (of unknown size), 0 present, 6 unavailable"
@@ -102,7 +103,8 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(antscache: AntsCache, figsha
     assert len(figshare.requests) == requests
 
 
-def test_what_can_never_be_fetched_is_shown_with_the_reason_and_never_planned(antscache: AntsCache) -> None:
+def test_unavailable_entries_are_listed_and_never_planned(antscache: AntsCache) -> None:
+    """The list gives the reason."""
     rows = antscache("list", "0.2.1").succeeded().out
     name = "allen_brain_leftright_coronal_mask_weights"
     assert re.search(rf"^network +{name} .* - +unavailable: the release has an empty URL for it$", rows, re.MULTILINE)
@@ -111,14 +113,15 @@ def test_what_can_never_be_fetched_is_shown_with_the_reason_and_never_planned(an
     assert name not in plan["missing"]
 
 
-def test_the_example_files_of_antspyx_come_into_their_own_directory(antscache: AntsCache) -> None:
+def test_antspyx_files_have_their_own_directory(antscache: AntsCache) -> None:
     ran = antscache("prefetch", "antspyx==0.6.3").succeeded()
     files = {path.name for path in (Path(ran.out.strip()) / ".antspy").iterdir()}
     assert files == {"ch2.nii.gz", "mni.nii.gz", "surf.nii.gz", *(f"r{n}slice.jpg" for n in (16, 27, 30, 62, 64, 85))}
     assert "1 unavailable" in ran.err
 
 
-def test_mirrors_are_asked_before_figshare_and_the_record_says_so(antscache: AntsCache) -> None:
+def test_mirrors_are_asked_before_figshare(antscache: AntsCache) -> None:
+    """The record says so."""
     with StandIn(FEW, size=2000) as mirror:
         template = f"{mirror.url}/files/{{id}}"
         antscache("prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_MIRRORS=template).succeeded()
@@ -134,15 +137,15 @@ def test_the_selection_is_written_before_anything_is_fetched(antscache: AntsCach
     assert list((antscache.root / "identifiers/figshare").iterdir()) == []
 
 
-def test_a_view_that_was_damaged_is_made_right_again(antscache: AntsCache) -> None:
-    view = antsxnet(antscache("prefetch", "0.3.2", *SOME).succeeded().out)
+def test_a_damaged_view_is_mended(antscache: AntsCache) -> None:
+    view = antsxnet(antscache("prefetch", "0.3.2", *SOME_NAMES).succeeded().out)
     (view / f"{BRAIN}.h5").unlink()
     (view / f"{TEMPLATE}.nii.gz").unlink()
     (view / f"{TEMPLATE}.nii.gz").write_bytes(b"cut")
     (view / "mine.h5").write_bytes(b"mine")
     warned = antscache("path", "0.3.2").succeeded().err
-    assert f"warning: 2 of 3 files missing from it, such as {TEMPLATE}.nii.gz" in warned
-    antscache("prefetch", "0.3.2", *SOME, "--offline").succeeded()
+    assert f"warning: 2 of 3 files missing from the view, such as {TEMPLATE}.nii.gz" in warned
+    antscache("prefetch", "0.3.2", *SOME_NAMES, "--offline").succeeded()
     assert antscache("path", "0.3.2").succeeded().err == ""
     assert (view / "mine.h5").read_bytes() == b"mine"
 
@@ -161,8 +164,8 @@ def test_path_tells_the_root(antscache: AntsCache, tmp_path: Path) -> None:
     assert antscache("--root", tmp_path / "x", "path", "--root").succeeded().out == f"{tmp_path}/x\n"
 
 
-def test_link_makes_a_home_that_nothing_points_out_of(antscache: AntsCache, figshare: StandIn, tmp_path: Path) -> None:
-    antscache("prefetch", "0.3.2", *SOME).succeeded()
+def test_nothing_points_out_of_a_linked_home(antscache: AntsCache, figshare: StandIn, tmp_path: Path) -> None:
+    antscache("prefetch", "0.3.2", *SOME_NAMES).succeeded()
     ran = antscache("link", "0.3.2", "--home", tmp_path / "out").succeeded()
     files = list(antsxnet(ran.out).iterdir())
     assert len(files) == 3
@@ -172,7 +175,7 @@ def test_link_makes_a_home_that_nothing_points_out_of(antscache: AntsCache, figs
 
 
 def test_link_takes_some_names_and_a_mode(antscache: AntsCache, tmp_path: Path) -> None:
-    antscache("prefetch", "0.3.2", *SOME).succeeded()
+    antscache("prefetch", "0.3.2", *SOME_NAMES).succeeded()
     ran = antscache("link", "0.3.2", "--home", tmp_path / "out", "--name", BRAIN, "--mode", "copy").succeeded()
     [file] = antsxnet(ran.out).iterdir()
     assert (file.name, file.stat().st_nlink) == (f"{BRAIN}.h5", 1)
@@ -180,7 +183,7 @@ def test_link_takes_some_names_and_a_mode(antscache: AntsCache, tmp_path: Path) 
 
 
 def test_two_releases_are_not_mixed_into_one_home(antscache: AntsCache, tmp_path: Path) -> None:
-    antscache("prefetch", "0.2.9", "0.3.2", *SOME).succeeded()
+    antscache("prefetch", "0.2.9", "0.3.2", *SOME_NAMES).succeeded()
     antscache("link", "0.2.9", "--home", tmp_path / "out").succeeded()
     before = snapshot(tmp_path / "out")
     ran = antscache("link", "0.3.2", "--home", tmp_path / "out")
@@ -207,7 +210,7 @@ def test_list_prints_each_entry_with_its_status(antscache: AntsCache) -> None:
 
 def test_without_a_release_list_prints_what_is_held(antscache: AntsCache) -> None:
     assert antscache("list", "--json").succeeded().json == []
-    antscache("prefetch", "0.2.9", "0.3.2", *SOME).succeeded()
+    antscache("prefetch", "0.2.9", "0.3.2", *SOME_NAMES).succeeded()
     held = {row["release"]: row for row in antscache("list", "--json").succeeded().json}
     assert held["antspynet==0.3.2"]["entries"] == held["antspynet==0.3.2"]["present"] == 3
     assert held["antspynet==0.3.2"]["own"] == 4000
@@ -219,7 +222,7 @@ def test_without_a_release_list_prints_what_is_held(antscache: AntsCache) -> Non
 def test_status_tells_what_releases_cost_alone_and_shared(antscache: AntsCache) -> None:
     empty = antscache("status").succeeded().out
     assert "(not made yet)" in empty
-    antscache("prefetch", "0.2.9", "0.3.2", *SOME).succeeded()
+    antscache("prefetch", "0.2.9", "0.3.2", *SOME_NAMES).succeeded()
     found = antscache("status", "--json").succeeded().json
     assert found["root"] == str(antscache.root)
     assert {row["release"]: row["own"] for row in found["releases"]} == {
@@ -247,7 +250,7 @@ def test_releases_and_show_tell_what_can_be_named(antscache: AntsCache) -> None:
     assert {row["identifier"] for row in rows} == {"figshare:34792930", "figshare:34821874"}
 
 
-def test_the_root_can_be_named_before_and_behind_the_verb(antscache: AntsCache, tmp_path: Path) -> None:
+def test_the_root_flag_stands_anywhere(antscache: AntsCache, tmp_path: Path) -> None:
     other = tmp_path / "other"
     antscache("--root", other, "prefetch", "0.3.2", "--name", BRAIN).succeeded()
     antscache("prefetch", "0.3.2", "--name", BRAIN, "--root", other, "--offline").succeeded()
@@ -290,7 +293,7 @@ def test_a_terminal_sees_bars_and_the_same_result(antscache: AntsCache) -> None:
 # Python
 
 
-def test_the_python_api_does_the_same_and_tells_what_happens(antscache: AntsCache, figshare: StandIn) -> None:
+def test_the_python_api_prefetches_with_events(antscache: AntsCache, figshare: StandIn) -> None:
     cache = package.Cache.open(antscache.root, origins=figshare.origins.split())
     heard: list[Event] = []
     result = cache.prefetch(cache.plan("antspynet==0.3.2", names=[BRAIN, TEMPLATE]), heard.append)
@@ -308,15 +311,15 @@ def test_the_python_api_does_the_same_and_tells_what_happens(antscache: AntsCach
 # Events
 
 
-def test_json_is_one_event_a_line_from_the_plan_to_the_view(antscache: AntsCache, figshare: StandIn) -> None:
+def test_json_prints_one_event_a_line(antscache: AntsCache, figshare: StandIn) -> None:
     figshare.misbehave("22597175", Misbehaviour.BROKEN, times=1)
     ran = antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", TEMPLATE, "--json").succeeded()
-    told = [json.loads(line) for line in ran.out.splitlines()]
-    kinds = [event["event"] for event in told]
+    printed = [json.loads(line) for line in ran.out.splitlines()]
+    kinds = [event["event"] for event in printed]
     assert (kinds[0], kinds[-1]) == ("planned", "prefetched")
     assert sorted(set(kinds)) == ["fetched", "planned", "prefetched", "refused", "started"]
     assert (kinds.count("refused"), kinds.count("fetched")) == (1, 2)
-    assert told[0] == {
+    assert printed[0] == {
         "event": "planned",
         "release": "antspynet==0.3.2",
         "present": [],
@@ -327,11 +330,11 @@ def test_json_is_one_event_a_line_from_the_plan_to_the_view(antscache: AntsCache
         "unknown": 2,
         "short": 0,
     }
-    [fetched] = [event for event in told if event["event"] == "fetched" and event["file"] == f"{BRAIN}.h5"]
+    [fetched] = [event for event in printed if event["event"] == "fetched" and event["file"] == f"{BRAIN}.h5"]
     content = figshare.content("34821874")
     assert fetched["blob"] == {"digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": len(content)}
     assert set(fetched["checks"]) >= {"length", "md5", "form"}
-    assert told[-1] == {
+    assert printed[-1] == {
         "event": "prefetched",
         "release": "antspynet==0.3.2",
         "home": str(antscache.root / "views/antspynet-0.3.2"),
@@ -341,8 +344,8 @@ def test_json_is_one_event_a_line_from_the_plan_to_the_view(antscache: AntsCache
 
 def test_every_kind_of_event_is_documented(antscache: AntsCache) -> None:
     documented = set(re.findall(r"^\| `([a-z]+)` \|", (REPOSITORY / "docs/fetching.md").read_text(), re.MULTILINE))
-    told = set(get_args(events.Event)) - {events.BytesRead}  # of files on this host, which a prefetch does not read
-    kinds = {kind.__name__.lower() for kind in told} | {"planned", "prefetched"}
+    classes = set(get_args(events.Event)) - {events.BytesRead}  # of files on this host, which a prefetch does not read
+    kinds = {kind.__name__.lower() for kind in classes} | {"planned", "prefetched"}
     assert kinds <= documented
     assert antscache("prefetch", "0.3.2", "--name", BRAIN, "--json", "--quiet").succeeded().err == ""
 
@@ -350,7 +353,7 @@ def test_every_kind_of_event_is_documented(antscache: AntsCache) -> None:
 def test_the_end_says_how_much_came_from_where(antscache: AntsCache, figshare: StandIn) -> None:
     with StandIn(FEW, size=2000) as mirror:
         mirror.misbehave("22597175", Misbehaviour.MISSING)
-        ran = antscache("prefetch", "0.3.2", *SOME, ANTSCACHE_MIRRORS=f"{mirror.url}/files/{{id}}").succeeded()
+        ran = antscache("prefetch", "0.3.2", *SOME_NAMES, ANTSCACHE_MIRRORS=f"{mirror.url}/files/{{id}}").succeeded()
         assert f"1 file, 2.0 kB from {mirror.url.removeprefix('http://')}\n" in ran.err
     assert f"2 files, 8.0 kB from {figshare.url.removeprefix('http://')}\n" in ran.err
 
@@ -358,9 +361,7 @@ def test_the_end_says_how_much_came_from_where(antscache: AntsCache, figshare: S
 # What checksums cannot see
 
 
-def test_a_network_that_reaches_outside_itself_is_refused_unless_it_is_accepted(
-    antscache: AntsCache, tmp_path: Path
-) -> None:
+def test_a_network_with_hazards_must_be_accepted(antscache: AntsCache, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "network.h5", "w") as network:
         network["weights"] = [1.0]
         network["more"] = h5py.ExternalLink("/etc/passwd", "/")
@@ -375,10 +376,11 @@ def test_a_network_that_reaches_outside_itself_is_refused_unless_it_is_accepted(
     assert "an external link '/more'" in record["accepted"]
 
 
-def test_an_h5py_that_is_broken_is_gone_without_and_said_once(antscache: AntsCache, tmp_path: Path) -> None:
+def test_a_broken_h5py_is_noted_once(antscache: AntsCache, tmp_path: Path) -> None:
+    """The command goes on without it."""
     (tmp_path / "h5py").mkdir()
     (tmp_path / "h5py/__init__.py").write_text("raise ImportError('a library is missing')")
     ran = antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", LUNG, PYTHONPATH=tmp_path).succeeded()
-    assert ran.err.count("note: HDF5 files are not walked: ") == 1
+    assert ran.err.count("note: HDF5 files are not scanned: ") == 1
     record = json.loads((antscache.root / "identifiers/figshare/34821874.json").read_text())
     assert record["checks"] == ["length", "md5", "form"]

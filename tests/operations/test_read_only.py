@@ -1,4 +1,4 @@
-"""A complete root on a read-only mount: what only looks works as on a writable one; what writes says why it cannot."""
+"""A complete root on a read-only mount: reading commands work as on a writable one; writing commands say why not."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Run = Callable[..., Ran]
 
-MOUNT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
-LOOKING = [
+MOUNT_SCRIPT = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
+READING_COMMANDS = [
     "path 0.3.2",
     "path --root",
     "list",
@@ -48,12 +48,12 @@ LOOKING = [
     f"hook status --python {sys.executable}",
     "hook entries antspynet SOURCE/antspynet-0.3.2",
 ]
-WRITING = [f"prefetch 0.3.2 --name {TRANSFORM}", "rm 0.3.2", "gc --grace 0", "adopt FILES --as 0.2.9"]
+WRITING_COMMANDS = [f"prefetch 0.3.2 --name {TRANSFORM}", "rm 0.3.2", "gc --grace 0", "adopt FILES --as 0.2.9"]
 
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> AntsCache:
-    """antscache with a root that has some of two releases, all of a third, and garbage of a fourth."""
+    """Return antscache with a root that has some of two releases, all of a third, and garbage of a fourth."""
     home = tmp_path_factory.mktemp("home")
     antscache = AntsCache(tmp_path_factory.mktemp("held") / "root", home, _figshare.origins)
     antscache("prefetch", "antspyx==0.6.3").succeeded()
@@ -69,21 +69,21 @@ def held(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> AntsCa
 
 @pytest.fixture(scope="module")
 def read_only(held: AntsCache) -> Run:
-    """antscache as a process to which the root is read-only, even if it is root's."""
+    """Return antscache as a process that has the root mounted read-only, even for the user root."""
     apart = [require("unshare"), "-m" if os.geteuid() == 0 else "-rm", "sh", "-ec"]
-    probe = f'{MOUNT}; ! touch "$0/file"'
+    probe = f'{MOUNT_SCRIPT}; ! touch "$0/file"'
     if subprocess.run([*apart, probe, held.root], check=False, capture_output=True).returncode:
         cannot("no read-only mount can be made here")
 
     def run(*words: str | Path) -> Ran:
         done = subprocess.run(
-            [*apart, f'{MOUNT}; exec "$@"', held.root, *held.command(*words)],
+            [*apart, f'{MOUNT_SCRIPT}; exec "$@"', held.root, *held.command(*words)],
             env=held.environment(),
             cwd=held.home,
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -92,27 +92,26 @@ def read_only(held: AntsCache) -> Run:
 
 
 def listing(root: Path) -> dict[str, tuple[int, int, int]]:
-    """Every name below `root` with its mode, size and time of change."""
-    found = {str(path): path.lstat() for path in [root, *root.rglob("*")]}
-    return {path: (status.st_mode, status.st_size, status.st_mtime_ns) for path, status in found.items()}
+    """Return every name below `root` with its mode, size and mtime."""
+    statuses = {str(path): path.lstat() for path in [root, *root.rglob("*")]}
+    return {path: (status.st_mode, status.st_size, status.st_mtime_ns) for path, status in statuses.items()}
 
 
-def told(ran: Ran) -> str:
-    """What was printed, but for how much is free: a read-only filesystem does not tell."""
+def printed(ran: Ran) -> str:
+    """Return the output without the free space, which a read-only filesystem does not have."""
     return re.sub(r", [0-9.]+ .?B free", "", ran.out)
 
 
-@pytest.mark.parametrize("words", LOOKING)
-def test_what_only_looks_works_as_on_a_writable_root_and_writes_to_neither(
-    held: AntsCache, read_only: Run, words: str
-) -> None:
+@pytest.mark.parametrize("words", READING_COMMANDS)
+def test_reading_commands_work_on_a_read_only_root(held: AntsCache, read_only: Run, words: str) -> None:
+    """They print the same as on a writable root, and write to neither."""
     before = listing(held.root)
     there, here = held(*words.split()).succeeded(), read_only(*words.split()).succeeded()
-    assert told(here) == told(there)
+    assert printed(here) == printed(there)
     assert listing(held.root) == before
 
 
-def test_some_of_what_is_selected_is_there_as_well(held: AntsCache, read_only: Run) -> None:
+def test_some_selected_names_can_be_prefetched(held: AntsCache, read_only: Run) -> None:
     ran = read_only("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     assert ran.out == held("path", "0.3.2").out
     assert "1 file present, nothing to fetch" in ran.err
@@ -129,15 +128,16 @@ def test_a_home_linked_elsewhere_has_its_bytes(
     assert listing(held.root) == before
 
 
-def test_the_doctor_finds_no_error_and_says_that_it_is_read_only(held: AntsCache, read_only: Run) -> None:
+def test_the_doctor_notes_the_read_only_root(held: AntsCache, read_only: Run) -> None:
+    """It finds no error."""
     before = listing(held.root)
     ran = read_only("doctor").succeeded()
-    assert f"{held.root} is on a read-only filesystem: what it holds can be used" in ran.out
+    assert f"{held.root} is on a read-only filesystem: you can use its files" in ran.out
     assert listing(held.root) == before
 
 
-@pytest.mark.parametrize("words", WRITING)
-def test_what_writes_is_refused_with_the_reason(held: AntsCache, read_only: Run, words: str) -> None:
+@pytest.mark.parametrize("words", WRITING_COMMANDS)
+def test_writing_commands_fail_with_the_reason(held: AntsCache, read_only: Run, words: str) -> None:
     before = listing(held.root)
     ran = read_only(*words.split())
     assert (ran.code in {6, 7}, "Read-only file system" in ran.err) == (True, True), ran

@@ -21,7 +21,7 @@ RELEASE = "antspynet==0.3.2"
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each record was read with success."""
+    """Count how often each record is read with success."""
     counted: Counter[str] = Counter()
     read = disk.read
 
@@ -35,9 +35,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def test_a_first_prefetch_reads_each_record_four_times_at_most(
-    antscache: AntsCache, figshare: StandIn, reads: Counter[str]
-) -> None:
+def test_a_fetch_reads_records_four_times(antscache: AntsCache, figshare: StandIn, reads: Counter[str]) -> None:
+    """Each at most four times."""
     cache = Cache.open(antscache.root, origins=tuple(figshare.origins.split()))
     plan = cache.plan(RELEASE)
     result = cache.prefetch(plan)
@@ -45,7 +44,7 @@ def test_a_first_prefetch_reads_each_record_four_times_at_most(
     assert max(reads.values()) <= 4
 
 
-def test_a_prefetch_of_what_is_there_reads_each_record_once(
+def test_a_prefetch_without_fetch_reads_records_once(
     antscache: AntsCache, figshare: StandIn, reads: Counter[str]
 ) -> None:
     antscache("prefetch", RELEASE).succeeded()

@@ -1,4 +1,4 @@
-"""Removal: a release goes out of use with what is ours in its view, and nothing else goes."""
+"""Removal: a release goes out of use with the names in its view that are ours, and nothing else goes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES = (BRAIN, LUNG, TEMPLATE)
 
 @pytest.fixture
 def cache(antscache: AntsCache, figshare: StandIn) -> Cache:
-    """A cache in which three files of a release are in use, and one of them by another release as well."""
+    """Return a cache with three files of a release in use, one of them by another release as well."""
     cache = Cache.open(antscache.root, origins=figshare.origins.split())
     cache.prefetch(cache.plan("0.3.2", names=NAMES))
     cache.prefetch(cache.plan("0.2.9", names=[BRAIN]))
@@ -50,7 +50,8 @@ def tags(cache: Cache) -> list[str]:
     return [each["annotations"]["org.opencontainers.image.ref.name"] for each in manifests]
 
 
-def test_a_removed_release_is_not_in_use_and_has_no_view(cache: Cache) -> None:
+def test_a_removed_release_has_no_view(cache: Cache) -> None:
+    """It is no longer in use, and not in the index."""
     removed = cache.remove(RELEASE)
     assert removed.names == tuple(sorted(FEW.values()))
     assert (removed.kept, removed.others) == ((), 0)
@@ -59,7 +60,8 @@ def test_a_removed_release_is_not_in_use_and_has_no_view(cache: Cache) -> None:
     assert tags(cache) == ["antspynet-0.2.9"]
 
 
-def test_its_bytes_stay_until_a_collection_and_the_other_release_keeps_its_own(cache: Cache, figshare: StandIn) -> None:
+def test_removed_bytes_stay_until_a_collection(cache: Cache, figshare: StandIn) -> None:
+    """The other release keeps its own."""
     removed = cache.remove(RELEASE)
     assert removed.own == 8000  # two files of 4000; the third is in use
     assert cache.store.stored()[0] == 3 + 3  # and artifact manifests: of both releases, and their configuration
@@ -70,7 +72,8 @@ def test_its_bytes_stay_until_a_collection_and_the_other_release_keeps_its_own(c
     assert cache.view(OTHER).missing == ()
 
 
-def test_what_is_removed_and_collected_can_be_had_again(cache: Cache, figshare: StandIn) -> None:
+def test_a_removal_can_be_undone_offline(cache: Cache, figshare: StandIn) -> None:
+    """Even after a collection, while its files wait in the trash."""
     cache.remove(RELEASE)
     cache.gc(grace=0)
     offline = Cache.open(cache.store.layout.root, offline=True)
@@ -81,7 +84,8 @@ def test_what_is_removed_and_collected_can_be_had_again(cache: Cache, figshare: 
 
 
 @pytest.mark.parametrize("mode", [pytest.param("hardlink", marks=pytest.mark.hard_links), "symlink"])
-def test_what_antscache_did_not_put_into_the_view_stays_and_is_named(cache: Cache, tmp_path: Path, mode: str) -> None:
+def test_strange_files_in_a_view_stay(cache: Cache, tmp_path: Path, mode: str) -> None:
+    """They are named in the result."""
     again = Cache.open(cache.store.layout.root, link_mode=mode)
     for path in antsxnet(cache).iterdir():
         path.unlink()
@@ -107,7 +111,7 @@ def test_what_antscache_did_not_put_into_the_view_stays_and_is_named(cache: Cach
     assert cache.remove(RELEASE).kept == removed.kept  # it may be asked again
 
 
-def test_a_name_that_leads_nowhere_any_more_is_ours(cache: Cache) -> None:
+def test_broken_links_in_a_view_are_removed(cache: Cache) -> None:
     path = antsxnet(cache) / f"{LUNG}.h5"
     path.unlink()
     path.symlink_to("../../../../blobs/sha256/nothing")
@@ -115,7 +119,7 @@ def test_a_name_that_leads_nowhere_any_more_is_ours(cache: Cache) -> None:
     assert not cache.store.layout.view(RELEASE).exists()
 
 
-def test_what_waits_in_the_trash_is_ours_all_the_same(cache: Cache) -> None:
+def test_names_of_condemned_blobs_are_removed(cache: Cache) -> None:
     """A collection was killed just there."""
     record = cache.store.record("figshare:41965818")
     assert record is not None
@@ -123,14 +127,16 @@ def test_what_waits_in_the_trash_is_ours_all_the_same(cache: Cache) -> None:
     assert cache.remove(RELEASE).names == tuple(sorted(FEW.values()))
 
 
-def test_a_name_being_made_is_neither_removed_nor_named(cache: Cache) -> None:
+def test_a_name_being_made_is_left(cache: Cache) -> None:
+    """It is not named either."""
     (antsxnet(cache) / ("0" * 32)).write_bytes(b"beginning")
     removed = cache.remove(RELEASE)
     assert (len(removed.names), removed.kept) == (3, ())
     assert (antsxnet(cache) / ("0" * 32)).exists()
 
 
-def test_the_examples_of_antspyx_go_from_their_own_directory_and_no_further(cache: Cache) -> None:
+def test_antspyx_files_leave_their_own_directory(cache: Cache) -> None:
+    """Directories above it go only as far as they are empty."""
     cache.prefetch(cache.plan("antspyx==0.6.3", names=["r16"]))
     for each in (RELEASE, OTHER):
         cache.remove(each)
@@ -140,7 +146,8 @@ def test_the_examples_of_antspyx_go_from_their_own_directory_and_no_further(cach
     assert list(cache.store.layout.refs.iterdir()) == []
 
 
-def test_a_dry_run_says_what_a_run_does_and_changes_nothing(cache: Cache) -> None:
+def test_a_dry_run_returns_the_plan(cache: Cache) -> None:
+    """It is what a run then does, and the dry run changes nothing."""
     (antsxnet(cache) / "mine.h5").write_text("mine")
     before = snapshot(cache.store.layout.root)
     planned = cache.remove(RELEASE, dry_run=True)
@@ -148,7 +155,8 @@ def test_a_dry_run_says_what_a_run_does_and_changes_nothing(cache: Cache) -> Non
     assert cache.remove(RELEASE) == planned
 
 
-def test_what_is_not_in_use_cannot_be_removed_and_nothing_is_changed(cache: Cache) -> None:
+def test_an_unused_release_cannot_be_removed(cache: Cache) -> None:
+    """The root is unchanged then."""
     before = snapshot(cache.store.layout.root)
     with pytest.raises(ViewError, match=r"nothing of antspynet==0\.3\.1 is in use") as caught:
         cache.remove(Release("antspynet", "0.3.1"))
@@ -157,7 +165,7 @@ def test_what_is_not_in_use_cannot_be_removed_and_nothing_is_changed(cache: Cach
 
 
 @pytest.mark.parametrize("release", [RELEASE, OTHER])
-def test_with_a_selection_that_cannot_be_read_nothing_is_removed(cache: Cache, release: Release) -> None:
+def test_a_damaged_selection_stops_a_removal(cache: Cache, release: Release) -> None:
     [ref] = cache.store.refs.of(release)
     ref.path.unlink()
     ref.path.write_text("{")
@@ -171,16 +179,17 @@ def test_with_a_selection_that_cannot_be_read_nothing_is_removed(cache: Cache, r
 # The command
 
 
-def test_the_command_says_what_it_did_what_it_kept_and_what_gc_can_free(antscache: AntsCache, cache: Cache) -> None:
+def test_the_command_reports_removed_and_kept_files(antscache: AntsCache, cache: Cache) -> None:
+    """It hints at what gc can free."""
     (antsxnet(cache) / "mine.h5").write_text("mine")
     plan = antscache("rm", "0.3.2", "-n").succeeded()
     assert re.search(rf"^remove  {BRAIN}\.h5$", plan.out, re.MULTILINE)
     assert plan.out.splitlines()[-1] == "antspynet==0.3.2: 3 files would be removed from its view"
-    assert "hint: `antscache gc` could then free 8.0 kB that nothing else in use shares" in plan.err
+    assert "hint: `antscache gc` could then free 8.0 kB that no other release needs" in plan.err
     ran = antscache("rm", "antspynet==0.3.2").succeeded()
     assert ran.out == "antspynet==0.3.2: 3 files removed from its view\n"
-    assert f"kept {antsxnet(cache) / 'mine.h5'}, which is not yours to remove, or not antscache's\n" in ran.err
-    assert "hint: `antscache gc` can free 8.0 kB that nothing else in use shares" in ran.err
+    assert f"kept {antsxnet(cache) / 'mine.h5'}, which is another user's, or not antscache's\n" in ran.err
+    assert "hint: `antscache gc` can free 8.0 kB that no other release needs" in ran.err
 
 
 def test_json_has_the_same_facts(antscache: AntsCache, cache: Cache) -> None:
@@ -196,7 +205,7 @@ def test_json_has_the_same_facts(antscache: AntsCache, cache: Cache) -> None:
 
 # Killed in the middle
 
-STEPS = """
+KILLING_SCRIPT = """
 import os, signal, sys
 left = int(sys.argv[1])
 
@@ -214,17 +223,18 @@ main(sys.argv[3:])
 
 
 def killed_at(antscache: AntsCache, step: int, *arguments: str) -> bool:
-    """Run antscache and kill it before it changes a name in the root once more than `step` times; whether it was."""
-    command = [sys.executable, "-c", STEPS, str(step), str(antscache.root), *arguments]
+    """Run antscache and kill it after it has changed `step` names in the root; return True if it was killed."""
+    command = [sys.executable, "-c", KILLING_SCRIPT, str(step), str(antscache.root), *arguments]
     done = subprocess.run(command, env=antscache.environment(), cwd=antscache.home, capture_output=True, check=False)
     assert done.returncode in {0, -signal.SIGKILL}, done.stderr
     return done.returncode != 0
 
 
 @pytest.mark.parametrize("then", ["rm", "prefetch", "another"])
-def test_killed_anywhere_the_next_command_puts_everything_right(
+def test_a_removal_killed_anywhere_can_be_completed(
     antscache: AntsCache, cache: Cache, figshare: StandIn, then: str
 ) -> None:
+    """The next command puts everything right."""
     requests = len(figshare.requests)
     for step in itertools.count():
         if not killed_at(antscache, step, "rm", "0.3.2"):
@@ -250,11 +260,11 @@ def test_killed_anywhere_the_next_command_puts_everything_right(
 
 # Other users
 
-PREFETCH = """
+PREFETCH_SCRIPT = """
 cache = Cache(Settings(root=arguments[0], origins=tuple(arguments[1].split()), offline=not arguments[1]))
 cache.prefetch(cache.plan("0.3.2", names=arguments[2:]))
 """
-REMOVE = """
+REMOVE_SCRIPT = """
 from antscache.core import parse_release
 cache = Cache(Settings(root=arguments[0]))
 try:
@@ -267,59 +277,61 @@ except AntsCacheError as error:
 
 @pytest.fixture
 def common(everybodys: Path, figshare: StandIn) -> Cache:
-    """A root that Ann made, in which everybody may write and delete; Bob uses one more file than she does."""
+    """Return a root that Ann made, in which everybody may write and delete; Bob uses one more file than she does."""
     root = everybodys / "root"
-    run_as(ANN, PREFETCH, root, figshare.origins, BRAIN, umask=0)
-    run_as(BOB, PREFETCH, root, figshare.origins, BRAIN, LUNG, umask=0)
+    run_as(ANN, PREFETCH_SCRIPT, root, figshare.origins, BRAIN, umask=0)
+    run_as(BOB, PREFETCH_SCRIPT, root, figshare.origins, BRAIN, LUNG, umask=0)
     return Cache.open(root)
 
 
-def test_what_another_user_selected_stays(common: Cache) -> None:
-    removed = run_as(ANN, REMOVE, common.store.layout.root)
+def test_selections_of_another_user_stay(common: Cache) -> None:
+    removed = run_as(ANN, REMOVE_SCRIPT, common.store.layout.root)
     assert removed == {"names": [], "kept": [], "others": 1, "own": 0}
     assert common.view(RELEASE).missing == ()
-    told, hint = run_as(ANN, REMOVE, common.store.layout.root)
-    assert told == "others selected antspynet==0.3.2, and you did not"
+    message, hint = run_as(ANN, REMOVE_SCRIPT, common.store.layout.root)
+    assert message == "others selected antspynet==0.3.2, and you did not"
     assert "--force" in hint
     assert common.view(RELEASE).missing == ()
 
 
-def test_what_only_you_selected_goes_and_the_rest_stays(common: Cache) -> None:
-    removed = run_as(BOB, REMOVE, common.store.layout.root)
+def test_only_your_own_files_are_removed(common: Cache) -> None:
+    """Files that others selected as well stay."""
+    removed = run_as(BOB, REMOVE_SCRIPT, common.store.layout.root)
     assert removed == {"names": [f"{LUNG}.h5"], "kept": [], "others": 1, "own": 4000}
     assert [entry.name for entry in common.selected(RELEASE)] == [BRAIN]
     assert common.view(RELEASE).missing == ()
 
 
-def test_what_two_users_selected_alike_stays_until_both_removed_it(common: Cache, figshare: StandIn) -> None:
-    run_as(ANN, PREFETCH, common.store.layout.root, figshare.origins, BRAIN, LUNG, umask=0)
-    assert run_as(BOB, REMOVE, common.store.layout.root)["names"] == []
+def test_files_stay_until_both_users_remove(common: Cache, figshare: StandIn) -> None:
+    run_as(ANN, PREFETCH_SCRIPT, common.store.layout.root, figshare.origins, BRAIN, LUNG, umask=0)
+    assert run_as(BOB, REMOVE_SCRIPT, common.store.layout.root)["names"] == []
     assert len(common.selected(RELEASE)) == 2
-    assert len(run_as(ANN, REMOVE, common.store.layout.root)["names"]) == 2
+    assert len(run_as(ANN, REMOVE_SCRIPT, common.store.layout.root)["names"]) == 2
     assert common.store.refs.releases() == ()
 
 
-def test_force_takes_away_what_others_selected_too(common: Cache) -> None:
-    removed = run_as(ANN, REMOVE, common.store.layout.root, "force")
+def test_force_removes_selections_of_others(common: Cache) -> None:
+    removed = run_as(ANN, REMOVE_SCRIPT, common.store.layout.root, "force")
     assert (len(removed["names"]), removed["others"], removed["own"]) == (2, 0, 8000)
     assert common.store.refs.releases() == ()
 
 
-def test_force_does_nothing_where_only_owners_delete_and_says_whose_it_is(common: Cache) -> None:
+def test_force_fails_where_only_owners_delete(common: Cache) -> None:
+    """The error names the owner, and nothing is changed."""
     for directory in (common.store.layout.root, *common.store.layout.root.rglob("")):
         os.chown(directory, 0, 0)
         directory.chmod(0o1777)
     before = snapshot(common.store.layout.root)
-    told, hint = run_as(ANN, REMOVE, common.store.layout.root, "force")
-    assert re.search(rf"cannot remove .*/refs/antspynet/0\.3\.2/\w+\.json: it is user {BOB}'s", told)
-    assert "they can run `antscache rm`" in hint
+    message, hint = run_as(ANN, REMOVE_SCRIPT, common.store.layout.root, "force")
+    assert re.search(rf"cannot remove .*/refs/antspynet/0\.3\.2/\w+\.json: it is user {BOB}'s", message)
+    assert "ask them to run `antscache rm antspynet==0.3.2` themselves" in hint
     assert snapshot(common.store.layout.root) == before
 
 
-def test_anothers_complete_root_is_used_without_writing_to_it(common: Cache) -> None:
+def test_anothers_complete_root_is_not_written(common: Cache) -> None:
     root = common.store.layout.root
     for directory in (root, *root.rglob("")):
         directory.chmod(0o755)
     before = snapshot(root)
-    run_as(BOB + 1, PREFETCH, root, "", BRAIN)
+    run_as(BOB + 1, PREFETCH_SCRIPT, root, "", BRAIN)
     assert snapshot(root) == before

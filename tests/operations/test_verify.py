@@ -1,4 +1,4 @@
-"""Verify: whatever is damaged is found, told with its path, and made right again where it can be."""
+"""Verify: it finds every damage, names its path, and repairs it where that is possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
 from antscache.errors import Offline, StoreError, ViewError
 from antscache.formats import hdf5_subprocess
-from antscache.store.oci import EMPTY
+from antscache.store.oci import EMPTY_BLOB
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ FILES = {  # of the views of both: what they should lead to
 }
 LINKS = ["hardlink", "symlink", "clone"]  # a clone is a file of its own, as reflinks make them
 HARDLINK = pytest.param("hardlink", marks=pytest.mark.hard_links)
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Root(NamedTuple):
-    """A root that holds some of two releases, and what its views should have."""
+    """A root that holds some files of two releases."""
 
     path: Path
     origins: tuple[str, ...]
@@ -73,7 +73,7 @@ class Root(NamedTuple):
         return self.path / "views" / release.slug / ".keras/ANTsXNet"
 
     def targets(self, part: RootPart) -> list[Path]:
-        """All of a part."""
+        """Return all files of a part."""
         patterns: dict[RootPart, str] = {
             "blob": "blobs/sha256/*",
             "record": "identifiers/figshare/*.json",
@@ -89,13 +89,13 @@ class Root(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def _without_h5py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a plain installation: nothing here is about the walk, whose process takes long to start."""
+    """Do without h5py, as in a plain installation: the scanner's process starts slowly, and is tested elsewhere."""
     monkeypatch.setattr(hdf5_subprocess, "is_h5py_installed", lambda: False)
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> dict[str, Root]:
-    """A root for each way to link, to be copied; with symlinks where hard links are refused."""
+    """Make a root for each way to link, to be copied; with symlinks where hard links are refused."""
     roots = {}
     hard = hard_links_work(tmp_path_factory.mktemp("links"))
     for link in LINKS:
@@ -117,13 +117,13 @@ def root(prepared: dict[str, Root], figshare: StandIn, tmp_path: Path) -> Root:
 
 
 def copied(root: Root, directory: Path, figshare: StandIn) -> Root:
-    """The same, to be damaged; hard links stay hard links."""
+    """Copy `root`, to be damaged; hard links stay hard links."""
     subprocess.run(["cp", "-a", root.path, directory / "root"], check=True)
     return Root(directory / "root", tuple(figshare.origins.split()))
 
 
 def right(root: Root, figshare: StandIn) -> set[Path]:
-    """The names in views that lead to their bytes."""
+    """Return the names in views that lead to their bytes."""
     return {
         root.view(release) / file
         for release, files in FILES.items()
@@ -133,15 +133,15 @@ def right(root: Root, figshare: StandIn) -> set[Path]:
     }
 
 
-ALL = 6  # names in both views
-MEMORY = Path("/dev/shm")  # noqa: S108  where to sync costs nothing
+NAMES_IN_VIEWS = 6  # names in both views
+MEMORY_DIRECTORY = Path("/dev/shm")  # noqa: S108  where to sync costs nothing
 
 
 # Ways to damage what is at a path
 
 
 def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
-    """In place, as a disk or a careless program does it: every name of the file sees it, and its times stay."""
+    """Change a file in place, as a disk or a careless program does: every name of it sees this, and its times stay."""
     status = path.stat()
     path.chmod(0o644)
     with path.open("r+b") as file:
@@ -174,7 +174,7 @@ def remove(path: Path) -> None:
 
 
 def swap(path: Path) -> None:
-    """Another file of the same size and with the same times."""
+    """Put another file of the same size and with the same times there."""
     status, content = path.stat(), path.read_bytes()
     path.unlink()
     path.write_bytes(bytes(byte ^ 1 for byte in content))
@@ -187,7 +187,7 @@ def dangle(path: Path) -> None:
 
 
 def link_away(path: Path) -> None:
-    """The right bytes, but elsewhere."""
+    """Move the right bytes elsewhere, and put a link to them there."""
     away = path.parents[len(path.parents) - 3] / f"away-{path.name}-{os.urandom(4).hex()}"
     shutil.copyfile(path, away)
     path.unlink()
@@ -233,13 +233,12 @@ CASES = [
 ]
 
 
-# Found, told, repaired
+# Found and repaired
 
 
 @pytest.mark.parametrize("link", [HARDLINK, *LINKS[1:]])
-def test_in_a_sound_root_nothing_is_found_and_nothing_written(
-    prepared: dict[str, Root], figshare: StandIn, tmp_path: Path, link: str
-) -> None:
+def test_a_sound_root_has_no_findings(prepared: dict[str, Root], figshare: StandIn, tmp_path: Path, link: str) -> None:
+    """A repair writes nothing there."""
     root = copied(prepared[link], tmp_path, figshare)
     before, requests = snapshot(root.path), len(figshare.requests)
     verified = root.verify(repair=True, deep=True)
@@ -247,17 +246,20 @@ def test_in_a_sound_root_nothing_is_found_and_nothing_written(
     assert (snapshot(root.path), len(figshare.requests)) == (before, requests)
     held = root.targets("blob")
     assert verified.blobs == len(held)
-    assert verified.size == sum(path.stat().st_size for path in held) + (ALL * SIZE if link == "clone" else 0)
+    assert verified.size == sum(path.stat().st_size for path in held) + (
+        NAMES_IN_VIEWS * SIZE if link == "clone" else 0
+    )
 
 
 @pytest.mark.parametrize(("case", "link"), CASES)
-def test_each_damage_is_found_told_with_its_path_and_repaired(
+def test_each_damage_is_found_and_repaired(
     prepared: dict[str, Root],
     figshare: StandIn,
     tmp_path: Path,
     case: tuple[RootPart, Callable[[Path], None]],
     link: str,
 ) -> None:
+    """The finding gives its path."""
     part, damage = case
     root = copied(prepared[link], tmp_path, figshare)
     target = next(path for path in root.targets(part) if path != root.blob(b"{}"))
@@ -268,11 +270,12 @@ def test_each_damage_is_found_told_with_its_path_and_repaired(
     assert (verified.findings, verified.refused) == ((), ())
     assert set(found) == set(verified.repaired)
     assert root.verify().findings == ()
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
 @pytest.mark.parametrize("part", ["blob", "record", "index"])
-def test_a_link_in_place_of_a_file_is_found_although_it_leads_to_the_right_bytes(root: Root, part: RootPart) -> None:
+def test_a_link_instead_of_a_file_is_found(root: Root, part: RootPart) -> None:
+    """It is found although it leads to the right bytes."""
     target = root.targets(part)[0]
     link_away(target)
     assert (part, str(target)) in {(finding.part, finding.path) for finding in root.verify().findings}
@@ -285,15 +288,18 @@ damages = st.lists(
 )
 
 
-@settings(unhurried, max_examples=25)
+@settings(without_deadline, max_examples=25)
 @given(link=st.sampled_from(LINKS), damages=damages)
 @example(link="hardlink", damages=[("record", 0, 0), ("view", 1, 5)])  # a record that hides a view's damage
-def test_whatever_is_damaged_at_once_is_right_after_a_repair_and_nothing_right_is_lost(
+def test_a_repair_mends_any_damages_together(
     prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[RootPart, int, int]]
 ) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
+    """It loses nothing that was right."""
+    directory = Path(
+        tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY_DIRECTORY if MEMORY_DIRECTORY.is_dir() else None)
+    )
     root = copied(prepared[link], directory, figshare)
-    untold = set()  # what a damaged selection selected
+    unreadable = set()  # the releases with a damaged selection
     for part, which, how in damages:
         targets = root.targets(part)
         if targets:
@@ -301,11 +307,11 @@ def test_whatever_is_damaged_at_once_is_right_after_a_repair_and_nothing_right_i
             if target.is_file() and not (target.is_symlink() and part == "view" and how % 2) and target.stat().st_size:
                 DAMAGES[part][how % len(DAMAGES[part])](target)
                 if part == "selection":
-                    untold.add(Release("antspynet", target.parent.name))
+                    unreadable.add(Release("antspynet", target.parent.name))
     before = right(root, figshare)
     lost = {
         root.view(release) / file
-        for release in untold
+        for release in unreadable
         for file, number in FILES[release].items()
         if not os.path.lexists(root.view(release) / file)
         or not os.path.lexists(root.path / f"identifiers/figshare/{number}.json")
@@ -315,19 +321,20 @@ def test_whatever_is_damaged_at_once_is_right_after_a_repair_and_nothing_right_i
     assert root.verify().findings == ()
     after = right(root, figshare)
     assert before <= after
-    assert len(after | lost) == ALL
+    assert len(after | lost) == NAMES_IN_VIEWS
     shutil.rmtree(directory)
 
 
-def test_a_record_that_says_another_size_is_found_and_fetched_again(root: Root, figshare: StandIn) -> None:
+def test_a_record_of_wrong_size_is_repaired(root: Root, figshare: StandIn) -> None:
     path = root.path / "identifiers/figshare/34821874.json"
     rewrite(path, lambda content: content.replace(b'"size":4000', b'"size":4001'))
     assert {finding.path for finding in root.verify().findings if finding.part == "record"} == {str(path)}
     assert root.verify(repair=True).findings == ()
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
-def test_what_no_release_uses_is_read_too_and_moved_when_it_is_damaged(root: Root) -> None:
+def test_unused_blobs_are_verified_too(root: Root) -> None:
+    """Damaged ones are moved aside."""
     store = root.cache().store
     sound, damaged = (store.layout.blob(store.add(content).digest) for content in (b"sound", b"damaged"))
     flip(damaged)
@@ -337,7 +344,7 @@ def test_what_no_release_uses_is_read_too_and_moved_when_it_is_damaged(root: Roo
     assert (sound.exists(), damaged.exists()) == (True, False)
 
 
-def test_a_blob_that_nobody_uses_may_go_away_meanwhile(root: Root) -> None:
+def test_an_unused_blob_may_vanish_meanwhile(root: Root) -> None:
     store = root.cache().store
     path = store.layout.blob(store.add(b"garbage").digest)
     gone = threading.Event()
@@ -352,7 +359,7 @@ def test_a_blob_that_nobody_uses_may_go_away_meanwhile(root: Root) -> None:
     assert gone.is_set()
 
 
-def test_what_was_moved_aside_never_comes_back(root: Root, figshare: StandIn) -> None:
+def test_damaged_blobs_never_come_back(root: Root, figshare: StandIn) -> None:
     path = root.blob(figshare.content("34821874"))
     flip(path)
     assert root.verify(repair=True, offline=True).findings
@@ -365,7 +372,7 @@ def test_what_was_moved_aside_never_comes_back(root: Root, figshare: StandIn) ->
 
 
 def test_files_are_read_several_at_once(root: Root) -> None:
-    both = threading.Barrier(2, timeout=20)  # broken unless two threads come to read
+    both = threading.Barrier(2, timeout=120)  # broken unless two threads come to read
     seen = []
 
     def listen(event: Event) -> None:
@@ -378,13 +385,14 @@ def test_files_are_read_several_at_once(root: Root) -> None:
     assert sum(seen) == root.verify().size
 
 
-def test_a_root_that_is_not_there_has_nothing_wrong(tmp_path: Path) -> None:
+def test_a_missing_root_has_no_findings(tmp_path: Path) -> None:
     root = Root(tmp_path / "root", ())
     assert root.verify(repair=True).findings == ()
     assert not root.path.exists()
 
 
-def test_what_was_selected_and_never_fetched_is_named_until_it_is_fetched(root: Root, figshare: StandIn) -> None:
+def test_selected_files_never_fetched_are_findings(root: Root, figshare: StandIn) -> None:
+    """They stay findings until a repair fetches them."""
     cache = root.cache()
     plan = cache.plan(str(NEW), names=["xrayLungExtraction"])
     cache.store.refs.select(Selection(NEW, plan.entries))
@@ -398,7 +406,7 @@ def test_what_was_selected_and_never_fetched_is_named_until_it_is_fetched(root: 
 # Releases
 
 
-def test_releases_restrict_what_is_looked_at(root: Root, figshare: StandIn) -> None:
+def test_verify_reads_only_the_named_releases(root: Root, figshare: StandIn) -> None:
     flip(root.blob(figshare.content("49946070")))
     assert root.verify(NEW).findings == ()
     assert {finding.part for finding in root.verify(OLD).findings} == {"blob", "view"}
@@ -408,17 +416,18 @@ def test_releases_restrict_what_is_looked_at(root: Root, figshare: StandIn) -> N
     assert root.verify().findings == ()
 
 
-def test_the_damage_of_one_release_does_not_keep_another_from_being_repaired(root: Root, figshare: StandIn) -> None:
+def test_releases_are_repaired_independently(root: Root, figshare: StandIn) -> None:
+    """The damage of one does not keep another from being repaired."""
     cut(next(root.path.glob("refs/antspynet/0.2.9/*.json")))
     (root.view(NEW) / f"{BRAIN}.h5").unlink()
     verified = root.verify(NEW, repair=True)
     assert verified.findings == ()
-    assert any("0.2.9" in told for told in verified.refused)  # the index names all that is in use
+    assert any("0.2.9" in message for message in verified.refused)  # the index names all that is in use
     assert root.verify(repair=True).findings == ()
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
-def test_a_release_that_is_not_in_use_is_an_error(root: Root) -> None:
+def test_an_unused_release_is_an_error(root: Root) -> None:
     with pytest.raises(ViewError, match=r"0\.3\.0 is in use"):
         root.verify(Release("antspynet", "0.3.0"))
 
@@ -426,7 +435,8 @@ def test_a_release_that_is_not_in_use_is_an_error(root: Root) -> None:
 # Offline
 
 
-def test_offline_no_view_leads_to_wrong_bytes_and_the_rest_is_named(root: Root, figshare: StandIn) -> None:
+def test_an_offline_repair_removes_wrong_names(root: Root, figshare: StandIn) -> None:
+    """No view leads to wrong bytes then; the missing files are named."""
     requests = len(figshare.requests)
     flip(path := root.blob(figshare.content("34821874")))
     verified = root.verify(repair=True, offline=True)
@@ -437,14 +447,14 @@ def test_offline_no_view_leads_to_wrong_bytes_and_the_rest_is_named(root: Root, 
         str(root.view(NEW) / f"{BRAIN}.h5"),
     }
     assert verified.repaired == ()
-    assert len(right(root, figshare)) == ALL - 2
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS - 2
     assert not os.path.lexists(root.view(NEW) / f"{BRAIN}.h5")
     assert len(figshare.requests) == requests
     assert root.verify(repair=True).findings == ()
 
 
 @pytest.mark.parametrize("link", [HARDLINK, "clone"])
-def test_offline_a_blob_comes_back_from_a_view_that_has_it(
+def test_offline_a_blob_returns_from_a_view(
     prepared: dict[str, Root], figshare: StandIn, tmp_path: Path, link: str
 ) -> None:
     root = copied(prepared[link], tmp_path, figshare)
@@ -453,17 +463,17 @@ def test_offline_a_blob_comes_back_from_a_view_that_has_it(
     (root.view(OLD) / f"{BRAIN}.h5").unlink()
     assert root.verify(repair=True, offline=True).findings == ()
     assert path.read_bytes() == figshare.content("34821874")
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
-def test_offline_a_blob_comes_back_from_the_trash(root: Root, figshare: StandIn) -> None:
+def test_offline_a_blob_returns_from_the_trash(root: Root, figshare: StandIn) -> None:
     from antscache.store.trash import Trash
 
     for path in root.view(OLD), root.view(NEW):
         (path / f"{BRAIN}.h5").unlink()
     Trash(root.cache().store.layout).condemn(digest_of(figshare.content("34821874")))
     assert root.verify(repair=True, offline=True).findings == ()
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
 def test_offline_names_index_and_selections_are_repaired(root: Root, figshare: StandIn) -> None:
@@ -474,10 +484,11 @@ def test_offline_names_index_and_selections_are_repaired(root: Root, figshare: S
     before = {path.name for path in root.targets("selection")}
     assert root.verify(repair=True, offline=True).findings == ()
     assert {path.name for path in root.targets("selection")} == before  # the very same
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
-def test_offline_a_damaged_record_stays_so_that_no_collection_takes_its_blob(root: Root, figshare: StandIn) -> None:
+def test_offline_a_damaged_record_protects_its_blob(root: Root, figshare: StandIn) -> None:
+    """It stays, so that no collection deletes anything."""
     path = root.path / "identifiers/figshare/34821874.json"
     cut(path)
     names = [root.view(release) / f"{BRAIN}.h5" for release in (OLD, NEW)]
@@ -486,14 +497,14 @@ def test_offline_a_damaged_record_stays_so_that_no_collection_takes_its_blob(roo
     with pytest.raises(StoreError, match="damaged"):
         root.cache(offline=True).gc(grace=0)
     assert root.blob(figshare.content("34821874")).exists()
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
 # Form
 
 
 def adopt(root: Root, content: bytes, accepted: str = "") -> Path:
-    """`content` as a network that a user vouched for."""
+    """Store `content` as a network that a user vouches for."""
     store = root.cache().store
     blob = store.add(content)
     store.records.remember(Record("figshare:7", blob.digest, blob.size, "adopted", "here", "now", accepted=accepted))
@@ -502,7 +513,8 @@ def adopt(root: Root, content: bytes, accepted: str = "") -> Path:
     return store.layout.blob(blob.digest)
 
 
-def test_deep_finds_what_has_its_bytes_and_not_its_form(root: Root) -> None:
+def test_deep_finds_files_of_wrong_form(root: Root) -> None:
+    """Their bytes are those that are recorded."""
     path = adopt(root, b"no network")
     assert root.verify().findings == ()
     [finding] = root.verify(deep=True).findings
@@ -511,7 +523,7 @@ def test_deep_finds_what_has_its_bytes_and_not_its_form(root: Root) -> None:
     assert path.exists()
 
 
-def test_deep_passes_over_what_was_accepted(root: Root) -> None:
+def test_deep_passes_over_accepted_files(root: Root) -> None:
     adopt(root, b"no network", accepted="no network")
     assert root.verify(deep=True).findings == ()
 
@@ -519,9 +531,8 @@ def test_deep_passes_over_what_was_accepted(root: Root) -> None:
 # Lower caches
 
 
-def test_what_is_damaged_in_a_lower_cache_is_fetched_into_the_root_and_left_alone_there(
-    root: Root, figshare: StandIn, tmp_path: Path
-) -> None:
+def test_damage_below_is_fetched_into_the_root(root: Root, figshare: StandIn, tmp_path: Path) -> None:
+    """The lower cache is left as it is."""
     upper = Root(tmp_path / "upper", root.origins)
     cache = upper.cache(lowers=(root.path,))
     cache.prefetch(cache.plan(str(NEW), names=NAMES))
@@ -543,7 +554,7 @@ def test_what_is_damaged_in_a_lower_cache_is_fetched_into_the_root_and_left_alon
 
 
 def as_user(number: int, look: Callable[[], Verified]) -> list[str]:
-    """The paths that another user finds, in a process of its own."""
+    """Return the paths of the findings that another user has, in a process of its own."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -552,20 +563,20 @@ def as_user(number: int, look: Callable[[], Verified]) -> list[str]:
                 os.setgid(number)
                 os.setuid(number)
             os.write(write, msgspec.json.encode([finding.path for finding in look().findings]))
-        except BaseException as error:  # noqa: BLE001  told
+        except BaseException as error:  # noqa: BLE001  the parent compares it
             os.write(write, msgspec.json.encode([repr(error)]))
         finally:
             os._exit(0)
     os.close(write)
-    with os.fdopen(read, "rb") as told:
-        said = told.read()
+    with os.fdopen(read, "rb") as pipe:
+        answer = pipe.read()
     os.waitpid(child, 0)
-    return msgspec.json.decode(said, type=list[str])
+    return msgspec.json.decode(answer, type=list[str])
 
 
 @pytest.fixture
 def somebody(root: Root) -> Iterator[int]:
-    """A user id that is not root's, whose the root is."""
+    """Give the root to a user who is not root; yield their id."""
     if os.getuid():
         yield os.getuid()
         return
@@ -581,9 +592,7 @@ def somebody(root: Root) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("part", ["blob", "record", "selection", "index"])
-def test_what_its_owner_may_not_read_is_found_and_can_be_read_after_a_repair(
-    root: Root, figshare: StandIn, somebody: int, part: RootPart
-) -> None:
+def test_a_repair_makes_own_files_readable(root: Root, figshare: StandIn, somebody: int, part: RootPart) -> None:
     root.verify(repair=True)  # imports what a child may not read
     target = root.targets(part)[0]
     inode = target.stat().st_ino
@@ -595,7 +604,7 @@ def test_what_its_owner_may_not_read_is_found_and_can_be_read_after_a_repair(
     assert repaired == again == []
     assert target.stat().st_mode & 0o444 == 0o444
     assert (target.stat().st_ino == inode) == (part != "index")
-    assert len(right(root, figshare)) == ALL
+    assert len(right(root, figshare)) == NAMES_IN_VIEWS
 
 
 # On the command line
@@ -603,7 +612,7 @@ def test_what_its_owner_may_not_read_is_found_and_can_be_read_after_a_repair(
 
 @pytest.fixture
 def held(antscache: AntsCache, tmp_path: Path) -> AntsCache:
-    """By links, on any filesystem: a blob and its name in the view are damaged together."""
+    """Return antscache with two files, linked so that a blob and its name in the view are damaged together."""
     antscache.environ["ANTSCACHE_LINK_MODE"] = "hardlink" if hard_links_work(tmp_path) else "symlink"
     antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", TEMPLATE).succeeded()
     return antscache
@@ -614,7 +623,8 @@ def of_brain(antscache: AntsCache) -> Path:
     return antscache.root / "blobs/sha256" / str(record["digest"]).removeprefix("sha256:")
 
 
-def test_what_is_found_is_a_line_each_and_exits_with_5_until_it_is_repaired(held: AntsCache) -> None:
+def test_each_finding_is_a_line(held: AntsCache) -> None:
+    """The exit code is 5 until all are repaired."""
     assert held("verify").succeeded().out == ""
     path = of_brain(held)
     flip(path)
@@ -633,7 +643,7 @@ def test_what_is_found_is_a_line_each_and_exits_with_5_until_it_is_repaired(held
     assert held("verify", "--deep", "-j", "1").succeeded().out == ""
 
 
-def test_as_json_findings_are_values(held: AntsCache) -> None:
+def test_json_gives_findings_as_values(held: AntsCache) -> None:
     flip(path := of_brain(held))
     found = held("verify", "--json")
     assert found.code == 5
@@ -644,7 +654,8 @@ def test_as_json_findings_are_values(held: AntsCache) -> None:
     assert (repaired["findings"], len(repaired["repaired"])) == ([], 2)
 
 
-def test_what_no_origin_delivers_is_named_with_every_attempt_and_the_rest_is_repaired(held: AntsCache) -> None:
+def test_a_repair_names_undelivered_files(held: AntsCache) -> None:
+    """It lists every attempt, and repairs the rest."""
     flip(of_brain(held))
     (held.root / f"views/antspynet-0.3.2/.keras/ANTsXNet/{TEMPLATE}.nii.gz").unlink()
     with StandIn(FEW, size=2000) as other:  # other bytes than are recorded
@@ -657,7 +668,7 @@ def test_what_no_origin_delivers_is_named_with_every_attempt_and_the_rest_is_rep
     held("verify", "--repair").succeeded()
 
 
-def test_a_release_that_is_none_and_sums_with_more_are_errors_with_a_hint(held: AntsCache) -> None:
+def test_wrong_releases_and_flags_are_errors(held: AntsCache) -> None:
     assert held("verify", "0.2.9").code == 7
     assert held("verify", "no release").code == 3
     assert held("verify", "--sums", "--repair").code == 2
@@ -667,7 +678,7 @@ def test_a_release_that_is_none_and_sums_with_more_are_errors_with_a_hint(held: 
 
 
 def failing(listed: bytes) -> set[str]:
-    """The paths that sha256sum finds wrong."""
+    """Return the paths that sha256sum finds wrong."""
     command = [require("sha256sum"), "--check", "--quiet"]
     done = subprocess.run(command, input=listed, capture_output=True, check=False, env={"LC_ALL": "C"})
     lines = done.stdout.decode().splitlines()
@@ -686,15 +697,18 @@ def sums(antscache: AntsCache, *releases: str) -> bytes:
     return done.stdout
 
 
-@settings(unhurried, max_examples=25)
+@settings(without_deadline, max_examples=25)
 @given(
     link=st.sampled_from(LINKS),
     damages=st.lists(st.tuples(st.sampled_from(["blob", "view"]), st.integers(0, 10), st.integers(0, 6)), max_size=4),
 )
-def test_sha256sum_comes_to_the_same_verdict_about_blobs_and_views(
+def test_sha256sum_comes_to_the_same_verdict(
     prepared: dict[str, Root], figshare: StandIn, link: str, damages: list[tuple[RootPart, int, int]]
 ) -> None:
-    directory = Path(tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY if MEMORY.is_dir() else None))
+    """It agrees with verify about blobs and names in views."""
+    directory = Path(
+        tempfile.mkdtemp(prefix="antscache-verify-", dir=MEMORY_DIRECTORY if MEMORY_DIRECTORY.is_dir() else None)
+    )
     root = copied(prepared[link], directory, figshare)
     for part, which, how in damages:
         targets = root.targets(part)
@@ -708,9 +722,8 @@ def test_sha256sum_comes_to_the_same_verdict_about_blobs_and_views(
 
 
 @pytest.mark.hard_links
-def test_the_printed_list_is_one_that_sha256sum_takes_whatever_the_root_is_called(
-    antscache: AntsCache, tmp_path: Path
-) -> None:
+def test_sha256sum_reads_the_list_of_any_root(antscache: AntsCache, tmp_path: Path) -> None:
+    """Even if the root's name has a backslash, a line break or a carriage return."""
     antscache.root = tmp_path / "a\\b\nc\rd é"
     antscache.environ["ANTSCACHE_LINK_MODE"] = "hardlink"
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
@@ -723,8 +736,8 @@ def test_the_printed_list_is_one_that_sha256sum_takes_whatever_the_root_is_calle
 
 
 @pytest.mark.parametrize("damage", [remove, flip, make_directory])
-def test_what_the_layout_needs_is_made_again(root: Root, damage: Callable[[Path], None]) -> None:
-    path = root.cache().store.layout.blob(EMPTY.digest)
+def test_the_empty_blob_is_made_again(root: Root, damage: Callable[[Path], None]) -> None:
+    path = root.cache().store.layout.blob(EMPTY_BLOB.digest)
     damage(path)
     assert [finding.path for finding in root.verify().findings] == [str(path)]
     assert root.verify(repair=True).findings == ()

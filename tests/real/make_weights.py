@@ -24,7 +24,7 @@ CT = (128, 128, 128)  # the same, of a CT
 
 
 def brain_network() -> keras.Model:
-    """What brain_extraction(modality="t1") builds."""
+    """Build the network of brain_extraction(modality="t1")."""
     return create_unet_model_3d(
         (*TEMPLATE, 1),
         number_of_outputs=1,
@@ -38,7 +38,7 @@ def brain_network() -> keras.Model:
 
 
 def chest_network() -> keras.Model:
-    """What lung_extraction(modality="ct") builds."""
+    """Build the network of lung_extraction(modality="ct")."""
     return create_unet_model_3d(
         (*CT, 4),
         number_of_outputs=4,
@@ -54,7 +54,7 @@ def chest_network() -> keras.Model:
 
 
 def lung_network() -> keras.Model:
-    """What lung_extraction(modality="xray") builds."""
+    """Build the network of lung_extraction(modality="xray")."""
     return create_unet_model_2d(
         (*XRAY, 3),
         number_of_outputs=3,

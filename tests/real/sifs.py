@@ -1,4 +1,4 @@
-"""Singularity or Apptainer as it is here, and the images that tests share.
+"""Singularity or Apptainer of this machine, and the images that tests share.
 
 plain.sif       singularity/antspynet.def, from the Docker image without data
 with-data.sif   the same recipe, which adds data to plain.sif
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 RECIPE = "singularity/antspynet.def"
 NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
 PRIVATE = ("--net", "--network", "none")
-FAST = "-noD -noF -noI -noX"  # what is built for a test is not worth compressing
+UNCOMPRESSED_OPTIONS = "-noD -noF -noI -noX"  # of mksquashfs: compressing a test's image takes too long
 
 
 @dataclass(frozen=True)
 class Sif:
-    """An image in a file, and who runs it."""
+    """An image in a file, and the command that becomes its user; none for this process's own user."""
 
     file: Path
     who: tuple[str, ...] = ()
 
     def __call__(self, verb: str, *command: str, options: tuple[str, ...] = (), **environ: str) -> Ran:
-        """`apptainer VERB` of this image, without a network unless the options say otherwise."""
+        """Run `apptainer VERB` with this image, without a network unless the options ask for one."""
         given = options if "--net" in options or "host" in options else (*PRIVATE, *options)
         given = tuple(word for word in given if word != "host")
         line = [*self.who, "apptainer", verb, *(() if self.who else ("--no-privs",)), *given, self.file, *command]
@@ -57,7 +57,7 @@ class Sif:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def get(self, network: str, *options: str, **environ: str) -> Ran:
-        """Have ANTsPyNet ask for the file of a network and print where it is."""
+        """Let ANTsPyNet ask for the file of a network, and print its path."""
         return self("run", "-c", ASK.format(network), options=options, **environ)
 
 
@@ -66,7 +66,7 @@ def built(file: Path, **arguments: str) -> Ran:
     told = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
     fakeroot = ["--fakeroot"] if os.geteuid() == 0 else []
     done = subprocess.run(
-        ["apptainer", "build", *fakeroot, "--mksquashfs-args", FAST, *told, file, RECIPE],
+        ["apptainer", "build", *fakeroot, "--mksquashfs-args", UNCOMPRESSED_OPTIONS, *told, file, RECIPE],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -79,9 +79,9 @@ def built(file: Path, **arguments: str) -> Ran:
 
 @cache
 def made_once() -> Path:
-    """A directory that every user may look into, unlike pytest's; gone with this process.
+    """Make a directory that every user may read, unlike pytest's, and remove it when this process ends.
 
-    Modules that import a fixture have each their own: what takes minutes is kept here for all of them.
+    It keeps the images, which take minutes, for all modules: each module that imports a fixture has its own.
     """
     directory = Path(tempfile.mkdtemp(prefix="antscache-singularity-", dir="/var/tmp"))
     directory.chmod(0o755)

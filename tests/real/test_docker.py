@@ -40,7 +40,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def extracts(image: Image, organ: str, out: Path, *options: str | Path) -> None:
-    """The real function runs in a container, as a user that nobody knows, and with nothing but `out` to write to."""
+    """Run the real function in a container, as a user without a name, who can write to `out` only."""
     given = [*ANYBODY, *SCRIPTS, *mounted(out, "/out"), *options]
     image.run("/scripts/extract.py", organ, "/out/found.npy", options=given).succeeded()
     found = np.load(out / "found.npy")
@@ -51,13 +51,13 @@ def extracts(image: Image, organ: str, out: Path, *options: str | Path) -> None:
 
 
 def path(ran: Ran) -> str:
-    """What the program has printed, which is a path; TensorFlow may say more before."""
+    """Return the path that the program has printed last; TensorFlow may print other lines before."""
     return ran.succeeded().out.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory, files: StandIn) -> Path:
-    """A host's cache that has what the two functions ask for; any user may read it."""
+    """A host's cache with the files of the two functions, which any user may read."""
     root = tmp_path_factory.mktemp("cache") / "root"
     opened = Cache.open(root, origins=files.origins.split())
     opened.prefetch(opened.plan(RELEASE, names=NAMES))
@@ -70,9 +70,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory, files: StandIn) -> Path:
 
 
 @pytest.mark.parametrize("organ", SHAPES)
-def test_with_data_the_real_function_runs_without_a_network_and_anything_to_write_to(
-    with_data: Image, out: Path, organ: str
-) -> None:
+def test_function_runs_read_only_without_a_network(with_data: Image, out: Path, organ: str) -> None:
+    """With the image that has data."""
     extracts(with_data, organ, out)
 
 
@@ -90,7 +89,7 @@ def test_doctor_finds_nothing_wrong_with_an_image(with_data: Image) -> None:
         assert not {"warning", "error"} & {line.split()[0] for line in ran.out.splitlines() if not line.startswith(" ")}
 
 
-def test_labels_say_what_an_image_has(docker: Docker, with_data: Image) -> None:
+def test_image_has_labels_of_its_data(docker: Docker, with_data: Image) -> None:
     [found] = docker("image", "inspect", with_data.tag).succeeded().json
     labels = found["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == "0.3.2"
@@ -98,7 +97,7 @@ def test_labels_say_what_an_image_has(docker: Docker, with_data: Image) -> None:
     assert labels["org.antsx.antsxnet.selection"].split() == list(NAMES)
 
 
-def test_people_who_look_into_the_home_find_the_same_files(with_data: Image) -> None:
+def test_home_shows_the_same_files(with_data: Image) -> None:
     ran = with_data.run(
         "-c", f"import os; print(os.path.realpath('{KERAS}/ANTsXNet'), *os.listdir('{KERAS}/ANTsXNet'))"
     )
@@ -106,11 +105,11 @@ def test_people_who_look_into_the_home_find_the_same_files(with_data: Image) -> 
     assert f"{BRAIN}.h5" in path(ran).split()
 
 
-def test_a_file_that_the_image_does_not_have_is_an_error_that_names_it_and_the_mount(with_data: Image) -> None:
+def test_missing_file_error_names_the_mount(with_data: Image) -> None:
     ran = with_data.get("mriSuperResolution", "--user", OTHER)
     assert ran.code == 1
     assert "antscache_getters.AntsCacheError" in ran.err
-    assert "missing of antspynet==0.3.2: mriSuperResolution.h5" in ran.err
+    assert "missing: mriSuperResolution.h5 (antspynet==0.3.2)" in ran.err
     assert f"docker run -v DIR:{WRITABLE}" in ran.err
 
 
@@ -124,14 +123,12 @@ def test_a_file_that_the_image_does_not_have_is_an_error_that_names_it_and_the_m
     ],
     ids=lambda leaked: next(iter(leaked)),
 )
-def test_what_leaks_in_from_a_host_does_not_displace_the_data(with_data: Image, leaked: dict[str, str]) -> None:
+def test_host_variables_do_not_displace_the_data(with_data: Image, leaked: dict[str, str]) -> None:
     variables = [word for name, value in leaked.items() for word in ("--env", f"{name}={value}")]
     assert path(with_data.get(BRAIN, *variables, "--user", OTHER)).startswith(BAKED)
 
 
-def test_an_image_with_data_is_larger_by_the_data_and_not_much_more(
-    plain: Image, with_data: Image, files: StandIn
-) -> None:
+def test_data_enlarge_the_image_by_their_size(plain: Image, with_data: Image, files: StandIn) -> None:
     data = sum(len(files.content(number)) for number in ("34821874", "22597175", "41965818", "41965815"))
     assert data <= with_data.size() - plain.size() < data + 5_000_000
 
@@ -140,29 +137,28 @@ def test_an_image_with_data_is_larger_by_the_data_and_not_much_more(
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writable"])
-def test_without_data_the_real_functions_run_from_a_mounted_cache(
-    plain: Image, cache: Path, out: Path, *, read_only: bool
-) -> None:
+def test_functions_run_from_a_mounted_cache(plain: Image, cache: Path, out: Path, *, read_only: bool) -> None:
+    """With the image without data."""
     for organ in SHAPES:
         extracts(plain, organ, out, *mounted(cache, WRITABLE, read_only=read_only))
 
 
 @pytest.mark.parametrize("options", [[], ["--user", "root"], ANYBODY], ids=" ".join)
-def test_without_data_and_without_a_cache_there_is_a_clear_error(plain: Image, options: list[str]) -> None:
+def test_no_data_and_no_cache_is_an_error(plain: Image, options: list[str]) -> None:
     ran = plain.get(BRAIN, *options)
     assert ran.code == 1
-    assert f"missing of antspynet==0.3.2: {BRAIN}.h5" in ran.err
+    assert f"missing: {BRAIN}.h5 (antspynet==0.3.2)" in ran.err
     assert f"docker run -v DIR:{WRITABLE}" in ran.err
 
 
-def test_what_is_missing_is_fetched_into_the_cache_that_is_mounted(plain: Image, files: StandIn, out: Path) -> None:
+def test_missing_files_are_fetched_into_the_mounted_cache(plain: Image, files: StandIn, out: Path) -> None:
     options = [*ANYBODY, "--env", f"ANTSCACHE_ORIGINS={files.origins}", *mounted(out, WRITABLE)]
     fetched = path(plain.run("-c", ASK.format(BRAIN), options=options, network="host"))
     assert fetched.startswith(HELD)
     assert path(plain.get(BRAIN, *ANYBODY, *mounted(out, WRITABLE, read_only=True))) == fetched
 
 
-def test_todays_mount_over_keras_that_is_empty_ends_with_verified_files_in_it(
+def test_empty_mount_over_keras_gets_verified_files(
     plain: Image, files: StandIn, antscache: AntsCache, out: Path
 ) -> None:
     options = ["--env", f"ANTSCACHE_ORIGINS={files.origins}", *mounted(out, KERAS)]
@@ -175,7 +171,7 @@ def test_todays_mount_over_keras_that_is_empty_ends_with_verified_files_in_it(
 
 @pytest.fixture
 def linked(antscache: AntsCache, cache: Path, tmp_path: Path) -> Path:
-    """A `.keras` that has a release's files, as upstream's image wants them."""
+    """A `.keras` with a release's files, as upstream's image needs it."""
     home = tmp_path / "linked"
     antscache("link", RELEASE, "--home", home, "--mode", "copy", "--root", cache).succeeded()
     for directory in home, home / ".keras", home / ".keras/ANTsXNet":
@@ -184,9 +180,8 @@ def linked(antscache: AntsCache, cache: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writable"])
-def test_a_mount_over_keras_that_is_filled_is_used_and_that_is_said(
-    plain: Image, linked: Path, *, read_only: bool
-) -> None:
+def test_filled_mount_over_keras_is_used(plain: Image, linked: Path, *, read_only: bool) -> None:
+    """A note says so."""
     before = snapshot(linked / "ANTsXNet")
     ran = plain.get(BRAIN, *mounted(linked, KERAS, read_only=read_only))
     assert path(ran) == f"{KERAS}/ANTsXNet/{BRAIN}.h5"
@@ -209,35 +204,36 @@ def at(volume: str, destination: str = WRITABLE) -> list[str]:
     return ["--mount", f"source={volume},destination={destination}"]
 
 
-def test_a_volume_that_one_user_fills_is_used_by_another(plain: Image, files: StandIn, volume: str) -> None:
+def test_two_users_share_a_volume(plain: Image, files: StandIn, volume: str) -> None:
     options = [*at(volume), "--env", f"ANTSCACHE_ORIGINS={files.origins}", "--user", OTHER]
     plain.antscache("prefetch", RELEASE, "--name", BRAIN, options=options, network="host").succeeded()
     for user in "4343:4343", "antspyuser", "root":
         assert path(plain.get(BRAIN, *at(volume), "--user", user)).startswith(HELD)
 
 
-def test_a_volume_is_filled_from_the_image_with_data(plain: Image, with_data: Image, volume: str) -> None:
+def test_volume_is_filled_from_the_image(plain: Image, with_data: Image, volume: str) -> None:
+    """With the image that has data."""
     with_data.run("-c", "pass", options=at(volume, "/opt/antscache")).succeeded()
     assert path(plain.get(BRAIN, *at(volume), *ANYBODY)).startswith(HELD)
 
 
-def test_a_volume_is_filled_from_a_host_by_docker_cp(docker: Docker, plain: Image, cache: Path, volume: str) -> None:
+def test_volume_is_filled_by_docker_cp(docker: Docker, plain: Image, cache: Path, volume: str) -> None:
     container = docker("create", "--network", "none", *at(volume), plain.tag).succeeded().out.strip()
     docker("cp", f"{cache}/.", f"{container}:{WRITABLE}").succeeded()
     docker("rm", container).succeeded()
     assert path(plain.get(BRAIN, *at(volume), *ANYBODY)).startswith(HELD)
 
 
-def test_an_old_volume_hides_nothing_of_a_newer_image(with_data: Image, volume: str, files: StandIn) -> None:
+def test_old_volume_hides_no_newer_data(with_data: Image, volume: str, files: StandIn) -> None:
     options = [*at(volume), "--env", f"ANTSCACHE_ORIGINS={files.origins}"]
     with_data.antscache("prefetch", "antspynet==0.2.9", "--name", BRAIN, options=options, network="host").succeeded()
     assert path(with_data.get(LUNG, *at(volume), *ANYBODY)).startswith(BAKED)
 
 
-# What people type today
+# Commands of upstream's images
 
 
-def test_pip_freeze_says_what_is_in_an_image(plain: Image) -> None:
+def test_pip_freeze_lists_the_release_in_an_image(plain: Image) -> None:
     assert "antspynet==0.3.2" in plain.run("-m", "pip", "freeze").succeeded().out
 
 
@@ -257,9 +253,7 @@ def test_upstreams_download_script_fills_a_directory(plain: Image, files: StandI
     assert (out / f"{TEMPLATE}.nii.gz").read_bytes() == files.content("22597175")
 
 
-def test_a_derived_image_that_bakes_by_upstreams_script_has_its_data(
-    plain: Image, files: StandIn, tmp_path: Path
-) -> None:
+def test_derived_image_bakes_by_upstreams_script(plain: Image, files: StandIn, tmp_path: Path) -> None:
     (tmp_path / "selected_data.txt").write_text(f"{TEMPLATE}\n")
     (tmp_path / "selected_networks.txt").write_text(f"{BRAIN}\n")
     (tmp_path / "Dockerfile").write_text(

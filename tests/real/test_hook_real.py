@@ -1,7 +1,7 @@
-"""The hook in the real ANTsPyNet 0.3.2: who sees the view, many at once, what goes wrong, and what is left of it.
+"""The hook in the real ANTsPyNet 0.3.2: in child processes, in many at once, with faults, and after it was disabled.
 
-What is fetched comes from a stand-in, and its bytes mean nothing: what is tested is which path ANTsPyNet gets, and what
-is there then. The programs that ask are in `hooked/`.
+Files come from a stand-in, and their bytes mean nothing: the tests check the path that ANTsPyNet gets, and the bytes
+there. The programs that ask are in `hooked/`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hooked.parent import PATIENCE, Answer, Crowd, Group, children, until
+from hooked.parent import WAIT_TIMEOUT_SECONDS, Answer, Crowd, Group, children, until
 from hooked.table import CASES, HEAD, READ_ONLY, SIZE, Case, Side, is_right, measure, row
 from support import BRAIN, REPOSITORY, TEMPLATE, AntsCache, Ran, require, snapshot
 from upstream import HERE, RELEASE, cut_off, python
@@ -44,7 +44,7 @@ FILE = f"{BRAIN}.h5"
 
 
 def numbers() -> dict[str, str]:
-    """The networks of 0.3.2, and Figshare's numbers of them."""
+    """Return the networks of 0.3.2, each with its Figshare number."""
     entries = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
     return {
         entry["name"]: entry["identifier"].removeprefix("figshare:")
@@ -62,26 +62,26 @@ def view(antscache: AntsCache) -> Path:
 
 
 def plain(home: Path, **more: str | Path) -> dict[str, str]:
-    """The environment of somebody who has never heard of antscache."""
+    """Return the environment variables of a user without antscache."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), **QUIET, **{key: str(value) for key, value in more.items()}}
 
 
 def packages(python: Path) -> Path:
-    """The site-packages of an environment, which the Python of these tests has made."""
+    """Return the site-packages of an environment that was made by the Python of these tests."""
     return python.parent.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
 def ran(command: Sequence[str | Path], environ: Mapping[str, str]) -> Ran:
     home = environ["HOME"]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE,
+        command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=WAIT_TIMEOUT_SECONDS,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def last(ran: Ran) -> Any:
-    """The last line of what a program of `hooked/` prints: others print there too."""
+    """Return the last line of a program of `hooked/`, as JSON: libraries print other lines before."""
     return json.loads(ran.succeeded().out.splitlines()[-1])
 
 
@@ -120,7 +120,7 @@ def test_under_run_a_child_process_sees_the_view(
 
 @dataclass
 class Seen:
-    """What a program was answered, and what it left in its home; the home's own path is ~ in both.
+    """The answers to a program, and the files that it left in its home; the home's own path is ~ in both.
 
     Lines are sorted: matplotlib's list of fonts has another order each time.
     """
@@ -131,11 +131,11 @@ class Seen:
 
 @dataclass
 class Hooked:
-    """What was seen in an environment of its own, that has ANTsPyNet, before the hook, with it, and afterwards.
+    """Observations in an environment of its own with ANTsPyNet: before the hook, with it, and afterwards.
 
     Attributes:
-        seen: by how ANTsPyNet was run.
-        finders: of modules, and the path, by how Python was run.
+        seen: the observations by the way of running ANTsPyNet.
+        finders: sys.path and sys.meta_path by the way of running Python.
         trees: all files of the environment, before, with the hook, and afterwards.
     """
 
@@ -151,7 +151,7 @@ FINDERS = "import json, sys; print(json.dumps([sys.path, [getattr(f, '__name__',
 
 @pytest.fixture(scope="module")
 def hooked(python: Path, cut_off: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Hooked:
-    """ANTsPyNet's own environment is on its path, and has no part in this: others use it meanwhile."""
+    """All observations. ANTsPyNet's own environment is on the path, and stays unchanged: other tests use it."""
     place = tmp_path_factory.mktemp("hooked")
     made, found = place / "environment", Hooked(Path(), {}, {}, [])
     subprocess.run([python, "-m", "venv", "--without-pip", made], check=True)
@@ -165,7 +165,7 @@ def hooked(python: Path, cut_off: tuple[str, ...], tmp_path_factory: pytest.Temp
     run = antscache.command("run", "--")
 
     def look(how: str, *command: str | Path, **more: str) -> None:
-        """Ask for a file that the home has, and for one that it has not."""
+        """Ask for a file that the home has, and for one that it lacks."""
         home = place / how.replace(" ", "-")
         (home / ".keras/ANTsXNet").mkdir(parents=True)
         (home / f".keras/ANTsXNet/{TEMPLATE}.nii.gz").write_bytes(OWN)
@@ -202,14 +202,16 @@ def hooked(python: Path, cut_off: tuple[str, ...], tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("how", ["enabled", "enabled, and isolated"])
-def test_where_the_hook_is_enabled_python_sees_the_view_even_with_dash_i(hooked: Hooked, how: str) -> None:
+def test_enabled_hook_shows_the_view(hooked: Hooked, how: str) -> None:
+    """Also with `python -I`."""
     data, network = hooked.seen[how].answers
     assert data["path"] == str(hooked.view / f"{TEMPLATE}.nii.gz")
     assert data["sha256"] != sha256(OWN)
     assert network["path"] == str(hooked.view / FILE)
 
 
-def test_without_the_hook_antspynet_takes_what_is_in_the_home_and_wants_to_download_the_rest(hooked: Hooked) -> None:
+def test_antspynet_without_the_hook_uses_the_home(hooked: Hooked) -> None:
+    """It would download the files that are not there."""
     data, network = hooked.seen["never"].answers
     assert data["path"] == f"~/.keras/ANTsXNet/{TEMPLATE}.nii.gz"
     assert data["sha256"] == sha256(OWN)
@@ -218,14 +220,13 @@ def test_without_the_hook_antspynet_takes_what_is_in_the_home_and_wants_to_downl
 
 
 @pytest.mark.parametrize("how", ["run, and switched off", "run, and isolated", "enabled, and switched off", "disabled"])
-def test_with_the_hook_off_antspynet_answers_and_leaves_what_it_does_without_antscache(
-    hooked: Hooked, how: str
-) -> None:
+def test_switched_off_hook_changes_no_answer(hooked: Hooked, how: str) -> None:
     assert hooked.seen[how] == hooked.seen["never"]
 
 
 @pytest.mark.parametrize("how", ["enabled, and switched off", "disabled"])
-def test_a_hook_that_is_off_changes_neither_the_path_nor_who_finds_modules(hooked: Hooked, how: str) -> None:
+def test_switched_off_hook_changes_no_import(hooked: Hooked, how: str) -> None:
+    """Neither sys.path nor sys.meta_path."""
     assert hooked.finders[how] == hooked.finders["never"]
 
 
@@ -241,7 +242,7 @@ def test_enabling_makes_one_file_and_disabling_leaves_nothing(hooked: Hooked) ->
 
 @pytest.fixture(scope="module")
 def crowd(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
-    """ANTsPyNet under `antscache run`, and whoever is forked from it: each brings a root and an origin of its own."""
+    """ANTsPyNet under `antscache run`, with processes forked from it that get a root and an origin of their own."""
     place = tmp_path_factory.mktemp("crowd")
     (place / "home").mkdir()
     antscache = AntsCache(place / "root", place / "home", "http://127.0.0.1:9/{id}")  # where nobody listens
@@ -254,7 +255,7 @@ def crowd(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cr
 
 @pytest.fixture
 def origin() -> Iterator[StandIn]:
-    """A download takes two seconds."""
+    """An origin from which a download takes two seconds."""
     with StandIn({NUMBER: FILE, "22597175": f"{TEMPLATE}.nii.gz"}, size=SIZE, rate=SIZE / 2) as standin:
         yield standin
 
@@ -270,7 +271,7 @@ def theirs(tmp_path: Path, origin: StandIn) -> AntsCache:
 
 
 def getting(crowd: Crowd) -> int:
-    """How many processes have said that they have antscache get BRAIN."""
+    """Return the number of processes that have reported that antscache gets BRAIN for them."""
     return crowd.said.count(f"antscache: getting {FILE}")
 
 
@@ -279,16 +280,14 @@ def environment(antscache: AntsCache, **more: str) -> dict[str, str | Path]:
 
 
 def assert_all_right(answers: Sequence[Answer], antscache: AntsCache, origin: StandIn, count: int) -> None:
-    """Each of them has the path in the view, and found there what the origin has."""
+    """Check that each process got the path in the view, with the origin's bytes there."""
     assert {(each.path, each.sha256, each.error) for each in answers} == {
         (str(view(antscache) / FILE), sha256(origin.content(NUMBER)), "")
     }
     assert len({each.pid for each in answers}) == count
 
 
-def test_sixteen_processes_that_ask_at_once_for_a_file_that_is_not_there_cost_one_download(
-    crowd: Crowd, theirs: AntsCache, origin: StandIn
-) -> None:
+def test_sixteen_processes_cause_one_download(crowd: Crowd, theirs: AntsCache, origin: StandIn) -> None:
     before = getting(crowd)
     group = crowd.ask(DATA, NETWORK, count=16, environ=environment(theirs))
     assert_all_right(group.answers(), theirs, origin, 16)
@@ -297,7 +296,7 @@ def test_sixteen_processes_that_ask_at_once_for_a_file_that_is_not_there_cost_on
 
 
 @pytest.mark.parametrize("victim", ["antscache", "who asks", "both"])
-def test_when_the_process_that_downloads_is_killed_midway_the_others_finish(
+def test_others_finish_when_the_downloader_is_killed(
     victim: str, crowd: Crowd, theirs: AntsCache, origin: StandIn
 ) -> None:
     timeout = "10" if victim == "who asks" else "600"  # an antscache that lives on asks the silent origin again
@@ -315,7 +314,7 @@ def test_when_the_process_that_downloads_is_killed_midway_the_others_finish(
         assert origin.downloads(NUMBER) == 2  # that which was held, and one for all others
 
 
-def test_who_asked_is_told_that_antscache_was_killed(crowd: Crowd, theirs: AntsCache, origin: StandIn) -> None:
+def test_caller_learns_that_antscache_was_killed(crowd: Crowd, theirs: AntsCache, origin: StandIn) -> None:
     first, _ = held_download(crowd, theirs, origin, others=0, timeout="600")
     os.kill(antscache_of(first.pids[0]), signal.SIGKILL)
     [told] = first.answers()
@@ -325,7 +324,7 @@ def test_who_asked_is_told_that_antscache_was_killed(crowd: Crowd, theirs: AntsC
 def held_download(
     crowd: Crowd, theirs: AntsCache, origin: StandIn, *, others: int, timeout: str
 ) -> tuple[Group, Group | None]:
-    """One process has antscache get BRAIN, of which half has come and no more does; others want it as well."""
+    """Start a process whose download of BRAIN stalls at half, and others that ask for BRAIN as well."""
     origin.misbehave(NUMBER, Misbehaviour.STALL_HALF)
     before = getting(crowd)
     environ = environment(theirs, ANTSCACHE_TIMEOUT=timeout)
@@ -337,12 +336,12 @@ def held_download(
 
 
 def antscache_of(asking: int) -> int:
-    """The antscache that a process has started."""
+    """Return the number of the antscache process that a process has started."""
     [found] = children(asking)
     return found
 
 
-# What goes wrong, before and after
+# Faults, without antscache and with it
 
 
 DOCUMENT = REPOSITORY / "docs/before-and-after.md"
@@ -350,7 +349,7 @@ DOCUMENT = REPOSITORY / "docs/before-and-after.md"
 
 @pytest.fixture(scope="module")
 def humble() -> tuple[str, ...]:
-    """A command that runs another one to which a read-only directory is read-only, even as root."""
+    """A command that runs another one without root's right to write to read-only directories."""
     if os.geteuid() != 0:
         return ()
     dropped = "-dac_override,-dac_read_search"
@@ -359,7 +358,7 @@ def humble() -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def redirected(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, StandIn]]:
-    """A directory with the real ANTsPyNet, which asks a stand-in instead of Figshare. Nothing else of it is changed."""
+    """A directory with the real ANTsPyNet, changed only to ask a stand-in instead of Figshare."""
     place = tmp_path_factory.mktemp("redirected")
     shutil.copytree(packages(python) / "antspynet", place / "antspynet", ignore=shutil.ignore_patterns("__pycache__"))
     with StandIn({number: f"{name}.h5" for name, number in numbers().items()}, size=SIZE) as standin:
@@ -379,7 +378,7 @@ def sides(
     humble: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Side, Side]]:
-    """ANTsPyNet alone, and with antscache: all cases are measured."""
+    """ANTsPyNet alone, and with antscache, with all cases measured."""
     place = tmp_path_factory.mktemp("sides")
     source, its_origin = redirected
     its, ours = place / "its", place / "ours"  # homes
@@ -407,21 +406,20 @@ def sides(
 
 
 def read_only(directory: Path) -> None:
-    """Nothing can be made in it any more, nor in what is below it."""
+    """Make `directory`, and all directories below it, read-only."""
     for each in (directory, *directory.rglob("*")):
         if each.is_dir() and not each.is_symlink():
             each.chmod(0o555)
 
 
-def test_the_document_says_what_was_measured(sides: tuple[Side, Side]) -> None:
+def test_document_has_the_measured_table(sides: tuple[Side, Side]) -> None:
     measured = HEAD + "\n".join(row(case, *sides) for case in CASES) + "\n"
     assert measured in DOCUMENT.read_text("utf-8"), f"what was measured:\n{measured}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
-def test_with_antscache_what_goes_wrong_ends_in_the_right_bytes_or_a_clear_error(
-    case: Case, sides: tuple[Side, Side]
-) -> None:
+def test_faults_end_in_right_bytes_or_errors(case: Case, sides: tuple[Side, Side]) -> None:
+    """With antscache."""
     _, helped = sides
     first, again = helped.heard[case]
     if first is None:
@@ -437,22 +435,21 @@ def test_with_antscache_what_goes_wrong_ends_in_the_right_bytes_or_a_clear_error
 
 
 def assert_clear(error: str, case: Case) -> None:
-    """It says which file of which release, of what origins each, and why, and what to do next."""
+    """Check that an error names the file, its release and the origins, and has a hint."""
     assert error.startswith("AntsCacheError: error: no origin delivered figshare:"), error
     assert f"{case.file} of {RELEASE}" in error
     assert re.search(r"\nhint: \w", error)
 
 
-def test_in_the_view_are_no_bytes_but_the_right_ones(sides: tuple[Side, Side]) -> None:
+def test_view_has_right_bytes_only(sides: tuple[Side, Side]) -> None:
     _, helped = sides
     assert {path.name: path.read_bytes() for path in helped.directory.iterdir()} == {
         case.file: helped.content(case) for case in CASES
     }
 
 
-def test_a_read_only_root_serves_what_it_has_and_what_it_has_not_is_named(
-    theirs: AntsCache, python: Path, humble: tuple[str, ...]
-) -> None:
+def test_read_only_root_serves_its_files(theirs: AntsCache, python: Path, humble: tuple[str, ...]) -> None:
+    """An error names a file that it does not have."""
     read_only(theirs.root)
     command = [*humble, *theirs.command("run", "--", python, HOOKED / "ask.py", DATA, NETWORK)]
     data, network = answers(last(ran(command, theirs.environment(**QUIET))))

@@ -1,4 +1,4 @@
-"""The real ANTsPyNet, unmodified and in a Python of its own, finds in a view what it would else download.
+"""The real ANTsPyNet, unmodified and in a Python of its own, finds its files in a view instead of downloading them.
 
 Its networks are stand-ins of its own making, small and meaningless: `make_weights.py`. antscache fetches them over HTTP
 from a stand-in for Figshare; then ANTsPyNet runs with no network at all, in a network namespace that has no route.
@@ -35,7 +35,7 @@ PRIORS = "xrayLungPriors"
 
 
 def prefetched(antscache: AntsCache, release: str, *names: str) -> Path:
-    """The home that `antscache prefetch` prints."""
+    """Prefetch some names of a release, and return the home that antscache prints."""
     chosen = [argument for name in names for argument in ("--name", name)]
     return Path(antscache("prefetch", release, *chosen).succeeded().out.strip())
 
@@ -69,9 +69,10 @@ def test_the_cut_off_network_reaches_nothing(cut_off: tuple[str, ...], figshare:
     assert "Network is unreachable" in ran.err
 
 
-def test_brain_extraction_finds_its_files_in_the_view_and_leaves_them_as_they_are(
+def test_brain_extraction_uses_files_of_the_view(
     antspynet: ANTsPyNet, antscache: AntsCache, figshare: StandIn, tmp_path: Path
 ) -> None:
+    """It leaves them unchanged."""
     home = prefetched(antscache, RELEASE, BRAIN, TEMPLATE)
     outputs = [tmp_path / "first.npy", tmp_path / "second.npy"]
     for output in outputs:
@@ -96,7 +97,7 @@ def test_lung_extraction_finds_its_files_in_the_view(
     assert np.allclose(found.sum(axis=0), 1, atol=1e-5)
 
 
-def test_brain_extraction_wants_to_download_where_the_home_is_empty(antspynet: ANTsPyNet, tmp_path: Path) -> None:
+def test_brain_extraction_would_download_with_empty_home(antspynet: ANTsPyNet, tmp_path: Path) -> None:
     home, output = tmp_path / "empty", tmp_path / "brain.npy"
     home.mkdir()
     ran = antspynet.extract("brain", home, output)
@@ -105,9 +106,10 @@ def test_brain_extraction_wants_to_download_where_the_home_is_empty(antspynet: A
     assert not output.exists()
 
 
-def test_two_releases_side_by_side_in_one_root_each_see_their_own_bytes(
+def test_two_releases_see_their_own_bytes(
     antspynet: ANTsPyNet, antscache: AntsCache, figshare: StandIn, tmp_path: Path
 ) -> None:
+    """They share one root."""
     homes = [prefetched(antscache, release, BRAIN, TEMPLATE) for release in (RELEASE, OLD)]
     outputs = [tmp_path / "new.npy", tmp_path / "old.npy"]
     with ThreadPoolExecutor() as pool:
@@ -120,14 +122,14 @@ def test_two_releases_side_by_side_in_one_root_each_see_their_own_bytes(
     assert held == [figshare.content("34821874"), figshare.content("34792930")]
 
 
-def test_the_installed_package_asks_for_what_the_shipped_manifest_says(python: Path, antscache: AntsCache) -> None:
+def test_installed_package_matches_the_shipped_manifest(python: Path, antscache: AntsCache) -> None:
     shipped = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
     installed = antscache("list", "--python", python, "--json").succeeded().json
     assert len(installed) == 211
     assert sorted(map(identity, installed)) == sorted(map(identity, shipped))
 
 
-def test_prefetch_for_the_installed_package_is_for_its_release(python: Path, antscache: AntsCache) -> None:
+def test_prefetch_uses_the_installed_release(python: Path, antscache: AntsCache) -> None:
     ran = antscache("prefetch", "--python", python, "--name", BRAIN, "-n", "--json").succeeded()
     assert [(plan["release"], plan["missing"]) for plan in ran.json] == [(RELEASE, [BRAIN])]
 

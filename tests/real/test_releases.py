@@ -5,10 +5,10 @@
     0.2.3    an environment of its own, with TensorFlow 2.21 and Keras 3
     0.1.9    an environment of its own, with TensorFlow 2.15 and Keras 2
 
-No function that needs one of the six networks on which 0.2.9 and 0.3.2 differ can be compared at a price that tests can
-pay: the cheapest, mouse_brain_parcellation, takes a minute of processor time and 3.6 GB, most of it for a registration,
-and does not give the same result twice. So what is compared is what the six networks predict, each built by its
-release's own code, with the weights from where the release's own getter says they are: `releases/conflicting.py`.
+0.2.9 and 0.3.2 differ on six networks, and the functions that need them are too expensive for a test: the cheapest,
+mouse_brain_parcellation, takes a minute of processor time and 3.6 GB, most of it for a registration, and does not give
+the same result twice. So these tests compare the predictions of the six networks, each built by its release's own code,
+with the weights at the path that the release's own getter returns: `releases/conflicting.py`.
 
 The functions of the old releases that are called here call the getters in all three ways: with "ANTsXNet" for a
 directory, with None, and with no directory at all.
@@ -31,7 +31,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import pytest
 from support import BRAIN, TEMPLATE, AntsCache, Ran
-from upstream import HERE, PATIENCE, TENSORFLOW, VENV, cut_off, ensure, environment, pip, python, run
+from upstream import HERE, RUN_TIMEOUT_SECONDS, TENSORFLOW, VENV, cut_off, ensure, environment, pip, python, run
 
 from antscache.testing import StandIn
 
@@ -46,10 +46,10 @@ __all__ = ["cut_off", "python"]  # fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real"), pytest.mark.timeout(1800)]
 
 RELEASES = HERE / "releases"
-OLD, NEW = "0.2.9", "0.3.2"  # which conflict
-OLDER = ("0.1.9", "0.2.3")  # whose getters take a directory
+OLD, NEW = "0.2.9", "0.3.2"  # they have different bytes under six names
+OLDER = ("0.1.9", "0.2.3")  # their getters take a directory
 CHEST, PRIORS = "lungCtWithPriorsSegmentationWeights", "luna16LungPriors"
-NEEDS = {  # what extract.py's functions ask for, and its Figshare number
+NEEDS = {  # the entries that extract.py's functions ask for, and their Figshare numbers
     "brain": {BRAIN: "34821874", TEMPLATE: "22597175"},
     "chest": {CHEST: "28357818", PRIORS: "28253796"},
 }
@@ -71,7 +71,7 @@ class Installed:
 
 @dataclass(frozen=True)
 class Made:
-    """The six networks of a release: weights that it made, and what they predict where they are named explicitly."""
+    """The six networks of a release: weights that it made, and its predictions with them, by explicit paths."""
 
     weights: Path
     expected: Mapping[str, NDArray[np.float32]]
@@ -115,7 +115,7 @@ def any_one(request: pytest.FixtureRequest) -> Installed:
 
 @pytest.fixture(scope="session")
 def old_files(old: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Figshare numbers, and the files that stand for them, which `old` has made."""
+    """Figshare number to the file that stands in for it, made by `old`."""
     home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("files")
     run(old.python, HERE / "make_weights.py", directory, home=home).succeeded()
     return {path.parent.name: path for path in directory.glob("*/*")}
@@ -123,7 +123,7 @@ def old_files(old: Installed, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture(scope="session")
 def made(two: tuple[Installed, Installed], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
-    """Made and computed without antscache, by each release."""
+    """The weights and predictions of each release, made without antscache."""
 
     def make(one: Installed) -> Made:
         home, weights = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("weights")
@@ -138,21 +138,21 @@ def made(two: tuple[Installed, Installed], tmp_path_factory: pytest.TempPathFact
 
 @contextmanager
 def served(antscache: AntsCache, files: Mapping[str, Path]) -> Iterator[AntsCache]:
-    """`antscache`, which fetches from a stand-in that has these files and no others."""
+    """Yield `antscache` with a stand-in for its origin that has these files and no others."""
     with StandIn({}, contents=files) as standin:
         yield replace(antscache, origins=standin.origins)
 
 
 def prefetched(antscache: AntsCache, release: str, *names: str) -> Path:
-    """The view's directory of files."""
+    """Prefetch some names of a release, and return the directory of its files in the view."""
     chosen = [argument for name in names for argument in ("--name", name)]
-    home = antscache("prefetch", release, *chosen, timeout=PATIENCE).succeeded().out.strip()
+    home = antscache("prefetch", release, *chosen, timeout=RUN_TIMEOUT_SECONDS).succeeded().out.strip()
     return Path(home) / ".keras/ANTsXNet"
 
 
 @dataclass(frozen=True)
 class Process:
-    """What runs with a view or without one, on a host without a network, and without naming a release."""
+    """A command to run, with a view or without one, on a host without a network. It names no release."""
 
     command: list[str]
     environ: dict[str, str]
@@ -167,14 +167,14 @@ class Process:
             check=False,
             env=self.environ,
             cwd=self.home,
-            timeout=PATIENCE,
+            timeout=RUN_TIMEOUT_SECONDS,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
 class Host:
-    """Where processes of any release have one HOME, and antscache with one root, and reach nothing."""
+    """A host without a network, where processes of all releases share one HOME, and antscache has one root."""
 
     antscache: AntsCache
     cut_off: tuple[str, ...]
@@ -185,7 +185,7 @@ class Host:
         return Process(command, environ, self.antscache.home)
 
     def with_its_view(self, release: Installed, record: Path, *script: str | Path) -> Process:
-        """As a user runs it."""
+        """Return the process as a user runs it with antscache."""
         run = self.antscache.command("run", "--offline", "--record", record, "--", release.python, *script)
         return replace(self.without_a_view(release), command=[*self.cut_off, *run])
 
@@ -199,7 +199,7 @@ def host(antscache: AntsCache, cut_off: tuple[str, ...]) -> Host:
 
 
 def changed(antscache: AntsCache) -> dict[str, dict[str, str]]:
-    """Release -> network -> Figshare number, of those on which the two releases differ."""
+    """Return release -> network -> Figshare number, for the networks on which the two releases differ."""
     entries = antscache("diff", OLD, NEW, "--json").succeeded().json["changed"]
     return {
         version: {entry["name"]: entry[side].removeprefix("figshare:") for entry in entries}
@@ -208,13 +208,13 @@ def changed(antscache: AntsCache) -> dict[str, dict[str, str]]:
 
 
 def recorded(file: Path) -> set[tuple[str, str, str, str]]:
-    """Release, name, identifier and digest of what was asked for."""
+    """Return the release, name, identifier and digest of each line of a record."""
     lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     return {tuple(line[key] for key in ("release", "name", "identifier", "digest")) for line in lines}
 
 
 def asked(release: str, numbers: Mapping[str, str], files: Mapping[str, Path]) -> set[tuple[str, str, str, str]]:
-    """The same, of what is to be asked for: a name's number, and a number's file."""
+    """Return the same facts for the expected entries: `numbers` by name, and `files` by number."""
     return {
         (release, name, f"figshare:{number}", f"sha256:{hashlib.sha256(files[number].read_bytes()).hexdigest()}")
         for name, number in numbers.items()
@@ -226,9 +226,9 @@ def same(some: NDArray[np.float32], others: NDArray[np.float32], within: float) 
 
 
 def together(processes: list[Process]) -> list[dict[str, str]]:
-    """What each of some `conflicting.py predict` prints at last, and that they end well.
+    """Run some `conflicting.py predict` to their successful end, and return the last line of each, as JSON.
 
-    None goes on to predict before all are ready, and none ends before all are done.
+    None starts to predict before all are ready, and none ends before all are done.
     """
     with ExitStack() as stack:
         started = [stack.enter_context(_started(process)) for process in processes]
@@ -238,13 +238,13 @@ def together(processes: list[Process]) -> list[dict[str, str]]:
                 assert process.stdin is not None
                 print(file=process.stdin, flush=True)
         answers = [json.loads(_told(*each)) for each in started]
-        assert [process.wait(PATIENCE) for process, _ in started] == [0] * len(started)
+        assert [process.wait(RUN_TIMEOUT_SECONDS) for process, _ in started] == [0] * len(started)
         return answers
 
 
 @contextmanager
 def _started(process: Process) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """The process, and what it writes to stderr; it does not outlive the test."""
+    """Start a process, yield it with the file of its stderr, and kill it at the end of the block."""
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
@@ -264,7 +264,7 @@ def _started(process: Process) -> Iterator[tuple[subprocess.Popen[str], IO[str]]
 
 
 def _told(process: subprocess.Popen[str], errors: IO[str]) -> str:
-    """The next line of the process."""
+    """Return the next line of the process; fail with its stderr if it has ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -273,9 +273,10 @@ def _told(process: subprocess.Popen[str], errors: IO[str]) -> str:
     return line
 
 
-def test_two_releases_at_the_same_time_in_one_home_compute_each_with_its_own_bytes(
+def test_two_releases_compute_with_their_own_bytes(
     two: tuple[Installed, Installed], made: dict[str, Made], host: Host, tmp_path: Path
 ) -> None:
+    """At the same time, with one home."""
     conflicts = changed(host.antscache)
     assert len(conflicts[NEW]) == 6
     files = {
@@ -307,9 +308,10 @@ def test_two_releases_at_the_same_time_in_one_home_compute_each_with_its_own_byt
 
 
 @pytest.mark.parametrize("organ", NEEDS)
-def test_an_old_release_computes_with_its_view_where_its_own_functions_ask(
+def test_old_release_computes_with_its_view(
     organ: str, old: Installed, old_files: dict[str, Path], host: Host, tmp_path: Path
 ) -> None:
+    """The requests come from its own functions."""
     with served(host.antscache, old_files) as antscache:
         prefetched(antscache, old.version, *NEEDS[organ])
     output, record = tmp_path / "output.npy", tmp_path / "record.jsonl"
@@ -321,7 +323,8 @@ def test_an_old_release_computes_with_its_view_where_its_own_functions_ask(
     assert not host.made_a_cache_in_home()
 
 
-def test_these_functions_name_a_directory_that_is_none_or_none_at_all(old: Installed) -> None:
+def test_old_functions_name_no_real_directory(old: Installed) -> None:
+    """They pass None, or a literal that is no directory."""
     (utilities,) = old.python.parent.parent.glob("lib/python3*/site-packages/antspynet/utilities")
     brain, chest = ((utilities / f"{organ}_extraction.py").read_text("utf-8") for organ in ("brain", "lung"))
     literal = 'antsxnet_cache_directory = "ANTsXNet"'
@@ -331,16 +334,17 @@ def test_these_functions_name_a_directory_that_is_none_or_none_at_all(old: Insta
     assert f'get_antsxnet_data("{PRIORS}")' in chest
 
 
-def test_without_its_view_an_old_release_wants_to_download(old: Installed, host: Host, tmp_path: Path) -> None:
+def test_old_release_without_view_would_download(old: Installed, host: Host, tmp_path: Path) -> None:
     ran = host.without_a_view(old, HERE / "extract.py", "brain", tmp_path / "output.npy").ended()
     assert ran.code != 0
     assert "URL fetch failure on https://" in ran.err
     assert host.made_a_cache_in_home()
 
 
-def test_every_request_of_a_release_lands_in_its_view_in_whatever_way_it_is_made(
+def test_every_request_is_answered_from_the_view(
     any_one: Installed, host: Host, figshare: StandIn, tmp_path: Path
 ) -> None:
+    """In each way of making it."""
     view = prefetched(host.antscache, any_one.version)
     entries = host.antscache("list", any_one.release, "--json").succeeded().json
     entries = [entry for entry in entries if entry["status"] == "present"]

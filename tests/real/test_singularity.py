@@ -1,4 +1,4 @@
-"""Images of the real ANTsPyNet under Singularity or Apptainer: built by the real recipe, run in every home there is."""
+"""Images of the real ANTsPyNet under Singularity or Apptainer: built by the real recipe, run in each kind of home."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WRITABLE, BAKED = "/var/cache/antscache", "/opt/antscache/views/antspynet-0.3.2"
 
 @pytest.fixture(scope="module")
 def cache(place: Path, files: StandIn) -> Path:
-    """A host's cache that has what the two functions ask for."""
+    """A host's cache with the files of the two functions."""
     opened = Cache.open(place / "root", origins=files.origins.split())
     opened.prefetch(opened.plan(RELEASE, names=NAMES))
     return place / "root"
@@ -59,7 +59,7 @@ def linked(everybodys: Path, antscache: AntsCache, cache: Path) -> Path:
 
 
 def extracts(image: Sif, out: Path, *options: str) -> None:
-    """The real function runs."""
+    """Run the real function, and check its result."""
     script = [f"{HERE}/extract.py", "lung", f"{out}/found.npy"]
     image("run", *script, options=("--bind", f"{HERE}:{HERE}:ro", "--bind", f"{out}:{out}", *options)).succeeded()
     found = np.load(out / "found.npy")
@@ -86,15 +86,17 @@ def home(request: pytest.FixtureRequest, everybodys: Path, linked: Path) -> tupl
     return tuple(word.format(linked=linked, own=everybodys / "own") for word in HOMES[request.param].split())
 
 
-def test_with_data_the_real_function_runs_in_every_home(
+def test_function_runs_in_every_home(
     sif_with_data: Path, everybodys: Path, who: tuple[str, ...], home: tuple[str, ...]
 ) -> None:
+    """With the image that has data."""
     extracts(Sif(sif_with_data, who), everybodys, *home)
 
 
-def test_without_data_the_real_function_runs_in_every_home_from_a_bound_cache(
+def test_function_runs_from_a_bound_cache(
     sif: Path, cache: Path, everybodys: Path, who: tuple[str, ...], home: tuple[str, ...]
 ) -> None:
+    """In every home, with the image without data."""
     extracts(Sif(sif, who), everybodys, *home, "--bind", f"{cache}:{WRITABLE}:ro")
 
 
@@ -104,16 +106,14 @@ def test_the_data_passes_verify_inside(sif_with_data: Path, who: tuple[str, ...]
     Sif(sif_with_data, who)("test").succeeded()
 
 
-def test_without_data_and_a_cache_there_is_a_clear_error(sif: Path, who: tuple[str, ...]) -> None:
+def test_neither_data_nor_cache_is_an_error(sif: Path, who: tuple[str, ...]) -> None:
     ran = Sif(sif, who).get(BRAIN, "--containall", "--no-home", "--home", "/home/antspyuser")
     assert ran.code == 1
-    assert f"missing of antspynet==0.3.2: {BRAIN}.h5" in ran.err
+    assert f"missing: {BRAIN}.h5 (antspynet==0.3.2)" in ran.err
     assert f"apptainer run --bind DIR:{WRITABLE}" in ran.err
 
 
-def test_what_leaks_in_from_a_host_displaces_neither_the_data_nor_a_bound_cache(
-    sif_with_data: Path, sif: Path, cache: Path
-) -> None:
+def test_host_variables_displace_no_data_or_cache(sif_with_data: Path, sif: Path, cache: Path) -> None:
     leaked = {
         "ANTSCACHE_DIR": "/scratch/me/antscache",
         "ANTSCACHE_SITE_DIRS": "/cvmfs/lab/antscache",
@@ -125,7 +125,7 @@ def test_what_leaks_in_from_a_host_displaces_neither_the_data_nor_a_bound_cache(
     assert ran.out.splitlines()[-1].startswith(f"{WRITABLE}/views/")
 
 
-def test_data_in_a_file_of_its_own_is_used_where_an_image_has_its(
+def test_data_file_is_used_like_baked_data(
     sif: Path, antscache: AntsCache, cache: Path, everybodys: Path, who: tuple[str, ...]
 ) -> None:
     data = everybodys / "data.sqsh"
@@ -135,7 +135,7 @@ def test_data_in_a_file_of_its_own_is_used_where_an_image_has_its(
     Sif(sif, who)("exec", "antscache", "verify", RELEASE, options=options).succeeded()
 
 
-def test_what_is_missing_is_fetched_into_the_cache_that_is_bound(sif: Path, files: StandIn, everybodys: Path) -> None:
+def test_missing_files_are_fetched_into_the_bound_cache(sif: Path, files: StandIn, everybodys: Path) -> None:
     bound = ("--bind", f"{everybodys}:{WRITABLE}")
     fetched = Sif(sif, NOBODY).get(BRAIN, "host", *bound, ANTSCACHE_ORIGINS=files.origins).succeeded()
     again = Sif(sif, NOBODY).get(BRAIN, *bound).succeeded()
@@ -160,7 +160,8 @@ def test_arguments_reach_the_program_as_they_are(sif_with_data: Path) -> None:
     assert ran.out == f"{text}\n"
 
 
-def test_a_wrong_file_fails_the_build_and_leaves_no_image(sif: Path, place: Path, files: StandIn) -> None:
+def test_wrong_file_fails_the_build(sif: Path, place: Path, files: StandIn) -> None:
+    """No image is left."""
     files.misbehave("35290684", Misbehaviour.WRONG_TYPE)
     file = place / "wrong.sif"
     data = {"install_antsxnet_data": "1", "ANTSXNET_NAMES": "mriSuperResolution", "ANTSCACHE_ORIGINS": files.origins}

@@ -1,7 +1,7 @@
-"""Environments with the real ANTsPyNet, and a stand-in that has the files which ANTsPyNet made for itself.
+"""Environments with the real ANTsPyNet, and a stand-in with files that ANTsPyNet made for itself.
 
-    .venvs/antspynet-0.3.2/                  2.7 GB, made once: what `requirements.txt` says, and nothing of antscache
-    .venvs/antspynet-0.3.2/requirements.txt  a copy, written last: this installation is whole
+    .venvs/antspynet-0.3.2/                  2.7 GB, made once from `requirements.txt`, with nothing of antscache
+    .venvs/antspynet-0.3.2/requirements.txt  a copy, written last: it marks a complete installation
     .venvs/antspynet-<version>/              another release, the same way: `releases/antspynet-<version>.txt`
 
 Fixtures are for test modules beside this one, which import them by name.
@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"
 VENV = REPOSITORY / ".venvs" / "antspynet-0.3.2"
 RELEASE = "antspynet==0.3.2"
-PATIENCE = 240  # seconds for one run of ANTsPyNet; it takes about ten
+RUN_TIMEOUT_SECONDS = 240  # for one run of ANTsPyNet, which takes about ten
 TENSORFLOW = {
     "CUDA_VISIBLE_DEVICES": "",
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -51,12 +51,14 @@ class ANTsPyNet:
 
 def run(*command: str | Path, home: Path) -> Ran:
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=PATIENCE)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=RUN_TIMEOUT_SECONDS
+    )
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
 def install(interpreter: Path, requirements: Path = REQUIREMENTS) -> None:
-    """Make the environment of `interpreter` anew; what is left of an earlier one goes."""
+    """Make the environment of `interpreter` anew, without the remains of an earlier one."""
     venv = interpreter.parent.parent
     pip(venv, [sys.executable, "-m", "venv", "--clear", str(venv)])
     pip(venv, [str(interpreter), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)])
@@ -69,7 +71,7 @@ def pip(directory: Path, command: Sequence[str]) -> None:
 
 
 def ensure(directory: Path, requirements: Path, proof: Path, make: Callable[[], None]) -> None:
-    """`directory` is what `requirements` say: as it is found with `proof` in it, or made, by whoever comes first."""
+    """Make `directory` from `requirements`, unless it is complete and has `proof` in it. The first process makes it."""
     whole = directory / REQUIREMENTS.name
     directory.parent.mkdir(exist_ok=True)
     with FileLock(f"{directory}.lock"):
@@ -80,7 +82,7 @@ def ensure(directory: Path, requirements: Path, proof: Path, make: Callable[[], 
 
 
 def environment(venv: Path, requirements: Path) -> Path:
-    """The interpreter of `venv`, which is made if it is not whole or not what `requirements` say."""
+    """Return the interpreter of `venv`; make the environment if it is incomplete or of other requirements."""
     interpreter = venv / "bin" / "python"
     ensure(venv, requirements, interpreter, lambda: install(interpreter, requirements))
     return interpreter
@@ -88,7 +90,7 @@ def environment(venv: Path, requirements: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The interpreter of `VENV`, which is made if it is not whole or not what `REQUIREMENTS` say."""
+    """The interpreter of `VENV`, made from `REQUIREMENTS` if necessary."""
     return environment(VENV, REQUIREMENTS)
 
 
@@ -109,7 +111,7 @@ def antspynet(python: Path, cut_off: tuple[str, ...]) -> ANTsPyNet:
 
 @pytest.fixture(scope="session")
 def weights(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Figshare numbers, and the files that stand for them."""
+    """Figshare number to the file that stands in for it."""
     home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("weights")
     run(python, HERE / "make_weights.py", directory, home=home).succeeded()
     return {path.parent.name: path for path in directory.glob("*/*")}
@@ -117,6 +119,6 @@ def weights(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 @pytest.fixture(scope="session")
 def figshare(weights: dict[str, Path]) -> Iterator[StandIn]:
-    """A stand-in that has these files and no others; the fixture `antscache` fetches from it."""
+    """A stand-in with these files and no others; the fixture `antscache` fetches from it."""
     with StandIn({}, contents=weights) as standin:
         yield standin

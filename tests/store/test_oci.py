@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from antscache.core import Staging
     from antscache.testing import StandIn
 
-DEADLINE = 30.0  # seconds for a program that needs a fraction of one
+DEADLINE_SECONDS = 120.0  # for a program that needs a fraction of one
 REPOSITORY = "antsx/antsxnet"  # in the registry
 
 # image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"
@@ -76,9 +76,9 @@ def registry(tmp_path: Path) -> Iterator[str]:
     command = [program, "serve", str(configuration)]
     environ = {"HOME": str(tmp_path)}  # REGISTRY_* in the developer's own would change the configuration
     with (
-        log.open("wb") as said,
+        log.open("wb") as output,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env=environ, cwd=tmp_path
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environ, cwd=tmp_path
         ) as process,
     ):
         try:
@@ -88,17 +88,17 @@ def registry(tmp_path: Path) -> Iterator[str]:
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Where the registry listens, once it says so: the port is the kernel's choice."""
-    deadline = time.monotonic() + DEADLINE
+    """Return the registry's host and port, once it says that it listens: the kernel chooses the port."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
-            return found[1]
+        if match := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
+            return match[1]
         time.sleep(0.01)
     pytest.fail(f"docker-registry does not listen: {log.read_text()}")
 
 
 def read_by(program: str, antscache: AntsCache, *arguments: str | Path) -> str:
-    """What `program` prints, in an environment that has nothing of the developer's own set-up."""
+    """Return the output of `program`, run without anything of the developer's own set-up in its environment."""
     done = subprocess.run(
         [require(program), *map(str, arguments)],
         capture_output=True,
@@ -106,43 +106,42 @@ def read_by(program: str, antscache: AntsCache, *arguments: str | Path) -> str:
         check=False,
         env=antscache.environment(),
         cwd=antscache.home,
-        timeout=DEADLINE,
+        timeout=DEADLINE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def inspected(antscache: AntsCache, tag: str) -> Any:
-    """The artifact manifest behind `tag`, as skopeo reads it from the root."""
+    """Return the artifact manifest behind `tag`, as skopeo reads it from the root."""
     return json.loads(read_by("skopeo", antscache, "inspect", "--raw", f"oci:{antscache.root}:{tag}"))
 
 
 def listed(antscache: AntsCache) -> list[str]:
-    """The tags in the root, as umoci reads them."""
+    """Return the tags in the root, as umoci reads them."""
     return read_by("umoci", antscache, "ls", "--layout", antscache.root).split()
 
 
 def copied(antscache: AntsCache, source: str, destination: str) -> None:
-    """`source` is at `destination` too; unsigned, and without TLS where one of them is a registry."""
+    """Copy `source` to `destination`, unsigned, and without TLS where one of them is a registry."""
     insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"]
     read_by("skopeo", antscache, "--insecure-policy", "copy", "--quiet", *insecure, source, destination)
 
 
 def prefetched(antscache: AntsCache, release: str, *names: str) -> Path:
-    """The view's ANTsXNet directory, after a prefetch of `names`."""
+    """Prefetch `names`, and return the ANTsXNet directory of the view."""
     flags = [flag for name in names for flag in ("--name", name)]
     return Path(antscache("prefetch", release, *flags).succeeded().out.strip()) / ".keras/ANTsXNet"
 
 
 def manifest_digest(layout: Path, tag: str) -> str:
-    """What the `index.json` of `layout` says `tag` is."""
-    found = [
-        str(each["digest"])
-        for each in json.loads((layout / "index.json").read_bytes())["manifests"]
-        if each["annotations"]["org.opencontainers.image.ref.name"] == tag
+    """Return the digest of `tag` in the `index.json` of `layout`."""
+    [digest] = [
+        str(manifest["digest"])
+        for manifest in json.loads((layout / "index.json").read_bytes())["manifests"]
+        if manifest["annotations"]["org.opencontainers.image.ref.name"] == tag
     ]
-    assert len(found) == 1
-    return found[0]
+    return digest
 
 
 def sha256(content: bytes) -> str:
@@ -150,7 +149,7 @@ def sha256(content: bytes) -> str:
 
 
 def source_tree(directory: Path, version: str, data: Mapping[str, str], networks: Mapping[str, str]) -> Path:
-    """A source tree of an antspynet with these names and Figshare numbers only."""
+    """Make a source tree of an antspynet with these names and Figshare numbers only."""
     for function, suffix, numbers in (
         ("get_antsxnet_data", ".nii.gz", data),
         ("get_pretrained_network", ".h5", networks),
@@ -163,7 +162,8 @@ def source_tree(directory: Path, version: str, data: Mapping[str, str], networks
     return directory
 
 
-def test_skopeo_reads_the_files_of_a_release_as_the_layers_of_its_artifact(antscache: AntsCache) -> None:
+def test_skopeo_reads_the_files_as_layers(antscache: AntsCache) -> None:
+    """The files of a release are the layers of its artifact."""
     prefetched(antscache, "0.3.2", BRAIN, TEMPLATE)
     view = prefetched(antscache, "0.3.2", TRANSFORM)
     present = {row["file"] for row in antscache("list", "0.3.2", "--json").json if row["status"] == "present"}
@@ -182,7 +182,7 @@ def test_skopeo_reads_the_files_of_a_release_as_the_layers_of_its_artifact(antsc
     ]
 
 
-def test_umoci_lists_the_releases_in_use_and_no_others(antscache: AntsCache) -> None:
+def test_umoci_lists_exactly_the_releases_in_use(antscache: AntsCache) -> None:
     prefetched(antscache, "0.3.2", BRAIN)
     prefetched(antscache, "0.2.9", TEMPLATE)
     assert sorted(listed(antscache)) == ["antspynet-0.2.9", "antspynet-0.3.2"]
@@ -197,15 +197,14 @@ def test_an_artifact_survives_a_registry_byte_by_byte(antscache: AntsCache, regi
     assert manifest_digest(fresh, tag) == digest
     wanted = {digest, EMPTY["digest"], *(layer["digest"] for layer in manifest["layers"])}
     assert len(wanted) == 5
-    came = {f"sha256:{path.name}": path.read_bytes() for path in (fresh / "blobs/sha256").iterdir()}
-    assert came.keys() == wanted
+    copies = {f"sha256:{path.name}": path.read_bytes() for path in (fresh / "blobs/sha256").iterdir()}
+    assert copies.keys() == wanted
     for path in (antscache.root / "blobs/sha256").iterdir():
-        assert came[f"sha256:{path.name}"] == path.read_bytes()
+        assert copies[f"sha256:{path.name}"] == path.read_bytes()
 
 
-def test_a_release_of_which_nothing_was_fetched_has_an_artifact_without_files(
-    antscache: AntsCache, figshare: StandIn, registry: str
-) -> None:
+def test_release_without_files_has_the_empty_layer(antscache: AntsCache, figshare: StandIn, registry: str) -> None:
+    """A registry accepts its artifact."""
     down = figshare.misbehaving_origins(Misbehaviour.MISSING)
     assert antscache("prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_ORIGINS=down).code == 4
     assert listed(antscache) == ["antspynet-0.3.2"]
@@ -213,16 +212,15 @@ def test_a_release_of_which_nothing_was_fetched_has_an_artifact_without_files(
     copied(antscache, f"oci:{antscache.root}:antspynet-0.3.2", f"docker://{registry}/{REPOSITORY}:antspynet-0.3.2")
 
 
-def test_a_changed_installation_has_a_tag_that_registries_accept(
-    antscache: AntsCache, registry: str, tmp_path: Path
-) -> None:
+def test_registry_accepts_the_tag_of_changed_installations(antscache: AntsCache, registry: str, tmp_path: Path) -> None:
+    """Its version has a `+`, which no tag may have."""
     tree = source_tree(tmp_path / "tree", "0.3.2", {TEMPLATE: "22597175"}, {BRAIN: "34821874"})
     antscache("prefetch", "--from", tree).succeeded()
     [usage] = antscache("list", "--json").json
     assert re.fullmatch(r"antspynet==0\.3\.2\+[0-9a-f]{8}", usage["release"])
     tag = usage["release"].replace("==", "-").replace("+", "_")
     assert listed(antscache) == [tag]
-    titles = [each["annotations"]["org.opencontainers.image.title"] for each in inspected(antscache, tag)["layers"]]
+    titles = [layer["annotations"]["org.opencontainers.image.title"] for layer in inspected(antscache, tag)["layers"]]
     assert titles == [f"{TEMPLATE}.nii.gz", f"{BRAIN}.h5"]
     remote = f"docker://{registry}/{REPOSITORY}:{tag}"
     copied(antscache, f"oci:{antscache.root}:{tag}", remote)
@@ -230,7 +228,7 @@ def test_a_changed_installation_has_a_tag_that_registries_accept(
     assert sha256(there.encode()) == manifest_digest(antscache.root, tag)
 
 
-def test_prefetches_of_different_releases_at_the_same_time_leave_an_index_that_names_them_all(
+def test_prefetches_at_once_are_all_in_the_index(
     antscache: AntsCache,
 ) -> None:
     versions = ["0.2.1", "0.2.2", "0.2.3", "0.2.8", "0.2.9", "0.3.0", "0.3.1", "0.3.2"]
@@ -241,9 +239,7 @@ def test_prefetches_of_different_releases_at_the_same_time_leave_an_index_that_n
         assert len(inspected(antscache, f"antspynet-{version}")["layers"]) == 2
 
 
-def test_an_index_written_late_does_not_hide_a_prefetch_that_overtook_it(
-    antscache: AntsCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_index_written_late_hides_no_other_prefetch(antscache: AntsCache, monkeypatch: pytest.MonkeyPatch) -> None:
     prefetched(antscache, "0.3.1", BRAIN)
     write = disk.replace
     overtaken: list[Path] = []
@@ -261,7 +257,7 @@ def test_an_index_written_late_does_not_hide_a_prefetch_that_overtook_it(
     assert sorted(listed(antscache)) == ["antspynet-0.2.9", "antspynet-0.3.1", "antspynet-0.3.2"]
 
 
-def test_being_read_by_other_tools_changes_nothing_in_the_root(antscache: AntsCache, tmp_path: Path) -> None:
+def test_other_tools_change_nothing_in_the_root(antscache: AntsCache, tmp_path: Path) -> None:
     prefetched(antscache, "0.3.2", BRAIN)
     before = snapshot(antscache.root)
     listed(antscache)

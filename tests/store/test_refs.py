@@ -1,4 +1,4 @@
-"""Refs: nobody's word is lost, and what cannot be read is never taken for nothing."""
+"""Refs: no selection is lost, and one that cannot be read never counts as absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support import snapshot
 from support.users import ANN, BOB, everybodys, run_as
 
 from antscache.core.manifest import Entry, Release
-from antscache.core.record import Selection, union
+from antscache.core.record import Selection, merge_selections
 from antscache.errors import StoreError
 from antscache.store.store import Store
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_a_selection_is_yours_from_when_you_wrote_it_until_you_take_it_away(store: Store) -> None:
+def test_selection_is_yours_until_you_remove_it(store: Store) -> None:
     refs = store.refs
     assert not refs.selects(SELECTION)
     refs.select(SELECTION)
@@ -49,7 +49,7 @@ def test_a_selection_is_yours_from_when_you_wrote_it_until_you_take_it_away(stor
     assert (refs.selects(SELECTION), refs.of(RELEASE), refs.releases()) == (False, (), ())
 
 
-def test_the_last_selection_takes_its_directories_with_it_and_no_other_does(store: Store) -> None:
+def test_removing_the_last_selection_removes_the_directories(store: Store) -> None:
     for entry in ENTRIES[:2]:
         store.refs.select(Selection(RELEASE, (entry,)))
     first, second = store.refs.of(RELEASE)
@@ -67,9 +67,10 @@ def test_the_last_selection_takes_its_directories_with_it_and_no_other_does(stor
         max_size=8,
     )
 )
-def test_what_is_in_use_is_what_was_selected_and_not_taken_away(
+def test_refs_agree_with_a_model(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[bool, Release, set[int]]]
 ) -> None:
+    """Whatever is selected and removed, exactly the selections that stay are in use."""
     store = Store(tmp_path_factory.mktemp("root") / "root")
     store.create()
     model: dict[Release, set[Selection]] = {RELEASE: set(), OTHER: set()}
@@ -86,10 +87,10 @@ def test_what_is_in_use_is_what_was_selected_and_not_taken_away(
     assert store.refs.releases() == tuple(sorted(release for release in model if model[release]))
     for release, selections in model.items():
         assert set(store.refs.selections(release)) == selections
-        assert store.refs.entries(release) == union(selections)
+        assert store.refs.entries(release) == merge_selections(selections)
 
 
-def test_selecting_and_taking_away_at_once_never_loses_a_selection(store: Store) -> None:
+def test_selecting_beside_removing_loses_no_selection(store: Store) -> None:
     stays = [Selection(RELEASE, (entry,)) for entry in ENTRIES[:3]]
     stop = threading.Event()
 
@@ -106,7 +107,7 @@ def test_selecting_and_taking_away_at_once_never_loses_a_selection(store: Store)
             store.refs.select(selection)
             assert store.refs.selects(selection)
         stop.set()
-        coming_and_going.result(30)
+        coming_and_going.result(120)
     assert set(stays) <= set(store.refs.selections(RELEASE))
 
 
@@ -114,7 +115,7 @@ def test_selecting_and_taking_away_at_once_never_loses_a_selection(store: Store)
 
 
 @pytest.mark.parametrize("damage", ["{", "", "[]", "null", '{"release": 1}', "link", "directory", "pipe"])
-def test_a_damaged_selection_is_named_and_never_passed_over(store: Store, damage: str) -> None:
+def test_damaged_selection_is_an_error_with_its_path(store: Store, damage: str) -> None:
     for entry in ENTRIES[:2]:
         store.refs.select(Selection(RELEASE, (entry,)))
     path = store.refs.of(RELEASE)[0].path
@@ -132,7 +133,7 @@ def test_a_damaged_selection_is_named_and_never_passed_over(store: Store, damage
         with pytest.raises(StoreError, match=f"{path.name} is damaged") as caught:
             read(RELEASE)
         assert "run `antscache verify --repair`, then `antscache prefetch antspynet==0.3.2`" in caught.value.hint
-    assert [found for found, _ in store.refs.damaged()] == [path]
+    assert [damaged for damaged, _ in store.refs.damaged()] == [path]
     assert len(store.refs.entries(RELEASE)) == 1
     assert store.refs.releases() == (RELEASE,)
 
@@ -142,12 +143,12 @@ def test_a_selection_of_another_release_is_damaged(store: Store) -> None:
     directory = store.layout.selections(Release("antspynet", "0.2.9"))
     directory.mkdir()
     shutil.copy(store.refs.of(RELEASE)[0].path, directory / "x.json")
-    with pytest.raises(StoreError, match=r"x\.json is damaged: it is of antspynet==0\.3\.2"):
+    with pytest.raises(StoreError, match=r"x\.json is damaged: it is a selection of antspynet==0\.3\.2"):
         store.refs.of(Release("antspynet", "0.2.9"))
 
 
 @pytest.mark.parametrize("where", ["antspytorch/1.0", "antspynet/Version 2"])
-def test_selections_of_releases_that_nobody_knows_are_told_and_are_no_releases(store: Store, where: str) -> None:
+def test_selections_of_unknown_releases_are_listed_apart(store: Store, where: str) -> None:
     store.refs.select(SELECTION)
     assert store.refs.unknown_releases() == ()
     directory = store.layout.refs / where
@@ -158,7 +159,7 @@ def test_selections_of_releases_that_nobody_knows_are_told_and_are_no_releases(s
     assert store.refs.releases() == (RELEASE,)
 
 
-def test_what_is_no_selection_is_left_alone(store: Store) -> None:
+def test_foreign_files_among_refs_are_left_alone(store: Store) -> None:
     store.refs.select(SELECTION)
     (store.layout.refs / "README").write_text("precious")
     (store.layout.refs / "antspynet/README").write_text("precious")
@@ -168,7 +169,7 @@ def test_what_is_no_selection_is_left_alone(store: Store) -> None:
     assert snapshot(store.layout.root) == before
 
 
-def test_a_file_in_place_of_the_refs_is_never_taken_for_no_refs(store: Store) -> None:
+def test_file_in_place_of_refs_is_an_error(store: Store) -> None:
     store.layout.refs.rmdir()
     store.layout.refs.write_text("a file")
     for read in store.refs.releases, store.refs.unknown_releases, store.reachable:
@@ -186,7 +187,8 @@ except AntsCacheError as error:
 
 
 @pytest.mark.parametrize("part", ["refs", "refs/antspynet", "refs/antspynet/0.3.2"])
-def test_a_directory_that_may_not_be_read_is_never_taken_for_an_empty_one(everybodys: Path, part: str) -> None:
+def test_unreadable_directory_of_refs_is_an_error(everybodys: Path, part: str) -> None:
+    """It is never taken for an empty one."""
     store = Store(everybodys / "root")
     store.create()
     store.refs.select(SELECTION)
@@ -195,15 +197,15 @@ def test_a_directory_that_may_not_be_read_is_never_taken_for_an_empty_one(everyb
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o444])
-def test_a_selection_that_may_not_be_read_is_never_passed_over(everybodys: Path, mode: int) -> None:
+def test_unreadable_selection_is_an_error(everybodys: Path, mode: int) -> None:
     store = Store(everybodys / "root")
     store.create()
     store.refs.select(SELECTION)
     [ref] = store.refs.of(RELEASE)
     ref.path.chmod(mode)
-    told = run_as(ANN, READ, store.layout.root)
-    assert (told is None) == bool(mode)
-    assert mode or "Permission denied" in told
+    message = run_as(ANN, READ, store.layout.root)
+    assert (message is None) == bool(mode)
+    assert mode or "Permission denied" in message
 
 
 # Two users
@@ -237,7 +239,8 @@ def common(everybodys: Path) -> Store:
     return store
 
 
-def test_what_two_users_select_stays_until_both_took_it_away(common: Store) -> None:
+def test_selection_of_two_users_outlives_the_first(common: Store) -> None:
+    """It stays until both have removed it."""
     names = [run_as(user, SELECT, common.layout.root) for user in (ANN, BOB)]
     assert names == [[f"{SELECTION.name}.json"], [f"{SELECTION.name}-{BOB}.json"]]
     assert [ref.owner for ref in common.refs.of(RELEASE)] == [BOB, ANN]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support import snapshot
 
 from antscache.core.digest import Descriptor, descriptor_of
-from antscache.core.layout import VERSION
+from antscache.core.layout import LAYOUT_VERSION
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection, Trust
 from antscache.errors import IntegrityError, StoreError
@@ -49,7 +49,7 @@ def keep(store: Store, entry: Entry, content: bytes) -> Descriptor:
 # Roots
 
 
-def test_a_root_is_not_made_by_looking(tmp_path: Path) -> None:
+def test_looking_makes_no_root(tmp_path: Path) -> None:
     store = Store(tmp_path / "root")
     store.check()
     assert (store.refs.releases(), store.stored(), store.exists()) == ((), (0, 0), False)
@@ -59,7 +59,7 @@ def test_a_root_is_not_made_by_looking(tmp_path: Path) -> None:
 def test_a_fresh_root_says_what_it_is(store: Store) -> None:
     root = store.layout.root
     assert (root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
-    assert json.loads((root / "antscache.json").read_text()) == {"layout": VERSION, "shared": False}
+    assert json.loads((root / "antscache.json").read_text()) == {"layout": LAYOUT_VERSION, "shared": False}
     assert json.loads((root / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     assert json.loads((root / "index.json").read_text())["manifests"] == []
 
@@ -70,7 +70,8 @@ def test_making_a_root_again_changes_nothing(store: Store) -> None:
     assert snapshot(store.layout.root) == before
 
 
-def test_a_root_of_a_newer_layout_is_refused_kindly_and_left_alone(store: Store) -> None:
+def test_root_of_a_newer_layout_is_refused(store: Store) -> None:
+    """It is left alone."""
     store.layout.description.write_text('{"layout": 99, "new": {"thing": 1}}')
     before = snapshot(store.layout.root)
     for attempt in store.check, store.create:
@@ -81,20 +82,20 @@ def test_a_root_of_a_newer_layout_is_refused_kindly_and_left_alone(store: Store)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"layout": "x"}'])
-def test_a_damaged_description_is_an_error_that_names_it(store: Store, content: str) -> None:
+def test_damaged_description_is_an_error_with_its_path(store: Store, content: str) -> None:
     store.layout.description.write_text(content)
     with pytest.raises(StoreError, match=r"antscache\.json is damaged"):
         store.check()
 
 
-def test_somebody_elses_directory_does_not_become_a_root(tmp_path: Path) -> None:
+def test_directory_with_other_files_becomes_no_root(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(StoreError, match="not an antscache root and not empty"):
         Store(tmp_path).create()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_fresh_volume_with_lost_and_found_becomes_a_root(tmp_path: Path) -> None:
+def test_volume_with_lost_and_found_becomes_a_root(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     Store(tmp_path).create()
 
@@ -110,7 +111,7 @@ def test_many_processes_may_make_one_root_at_once(tmp_path: Path) -> None:
 # Blobs
 
 
-def test_a_blob_is_named_by_its_content_and_read_only(store: Store) -> None:
+def test_blob_is_named_by_digest_and_read_only(store: Store) -> None:
     blob = store.add(b"content")
     path = store.layout.blob(blob.digest)
     assert path.read_bytes() == b"content"
@@ -148,7 +149,7 @@ def test_a_source_that_breaks_anywhere_leaves_no_trace(store: Store, chunks: lis
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(chunks=st.lists(st.binary(max_size=64), max_size=6))
-def test_what_is_published_is_what_was_written_however_often(store: Store, chunks: list[bytes]) -> None:
+def test_publishing_twice_is_publishing_once(store: Store, chunks: list[bytes]) -> None:
     content = b"".join(chunks)
     for _ in range(2):
         with store.ingest() as ingest:
@@ -159,7 +160,8 @@ def test_what_is_published_is_what_was_written_however_often(store: Store, chunk
         assert list(store.layout.ingest.iterdir()) == []
 
 
-def test_a_file_with_a_blobs_name_and_another_size_is_no_blob_and_is_replaced(store: Store) -> None:
+def test_file_of_another_size_is_no_blob(store: Store) -> None:
+    """It has the blob's name, and is replaced."""
     blob = descriptor_of(b"content")
     store.layout.blob(blob.digest).write_bytes(b"cut")
     assert not store.holds(blob)
@@ -168,7 +170,7 @@ def test_a_file_with_a_blobs_name_and_another_size_is_no_blob_and_is_replaced(st
     assert store.layout.blob(blob.digest).read_bytes() == b"content"
 
 
-def test_a_blob_is_published_where_there_are_no_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blob_is_published_without_hard_links(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(95, os.strerror(95))
 
@@ -182,7 +184,7 @@ def test_a_blob_is_published_where_there_are_no_hard_links(store: Store, monkeyp
 # Records
 
 
-def test_a_record_is_what_was_remembered(store: Store) -> None:
+def test_record_is_read_as_it_was_written(store: Store) -> None:
     store.records.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
     assert {record.identifier: record.descriptor for record in store.records.readable()} == {
@@ -191,7 +193,7 @@ def test_a_record_is_what_was_remembered(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("origin", "origin"), ("origin", "mirror"), ("lockfile", "origin")])
-def test_no_equal_or_lower_trust_changes_what_an_identifier_is(store: Store, old: Trust, new: Trust) -> None:
+def test_equal_or_lower_trust_changes_no_record(store: Store, old: Trust, new: Trust) -> None:
     store.records.remember(record(b"a", old))
     with pytest.raises(IntegrityError) as caught:
         store.records.remember(record(b"b", new))
@@ -214,14 +216,14 @@ def test_the_same_bytes_from_elsewhere_are_no_conflict(store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"identifier": "figshare:2"}', '{"digest": "../../x"}'])
-def test_a_record_that_cannot_be_read_is_no_record_and_is_replaced(store: Store, content: str) -> None:
+def test_damaged_record_counts_as_none_and_is_replaced(store: Store, content: str) -> None:
     store.layout.record("figshare:1").write_text(content)
     assert store.record("figshare:1") is None
     store.records.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
 
 
-def test_a_record_under_another_identifiers_name_is_not_believed(store: Store) -> None:
+def test_record_under_another_identifiers_name_counts_as_none(store: Store) -> None:
     store.records.remember(record(b"a", identifier="figshare:2"))
     shutil.copy(store.layout.record("figshare:2"), store.layout.record("figshare:1"))
     assert store.record("figshare:1") is None
@@ -230,26 +232,9 @@ def test_a_record_under_another_identifiers_name_is_not_believed(store: Store) -
 # Refs
 
 
-def test_the_selection_of_a_release_is_the_union_of_its_selections(store: Store) -> None:
-    for entries in ((A,), (B,), (A,)):
-        store.refs.select(Selection(RELEASE, entries))
-    assert {entry for selection in store.refs.selections(RELEASE) for entry in selection.entries} == {A, B}
-    assert len(list(store.layout.selections(RELEASE).iterdir())) == 2
-    assert store.refs.releases() == (RELEASE,)
-
-
-def test_a_damaged_selection_is_an_error_that_says_what_to_do(store: Store) -> None:
-    store.refs.select(Selection(RELEASE, (A,)))
-    [path] = store.layout.selections(RELEASE).iterdir()
-    path.chmod(0o644)
-    path.write_text("{")
-    with pytest.raises(StoreError, match="is damaged") as caught:
-        store.refs.selections(RELEASE)
-    assert "prefetch antspynet==0.3.2" in caught.value.hint
-
-
 @pytest.mark.parametrize("file", ["../../escape", "a/b", ".hidden", "..", ""])
-def test_a_selection_that_names_a_file_elsewhere_is_damaged(store: Store, file: str) -> None:
+def test_selection_that_leads_elsewhere_is_damaged(store: Store, file: str) -> None:
+    """It names a file outside the directory of a view."""
     entry = {"kind": "data", "name": "x", "file": file, "identifier": "figshare:1"}
     planted = {"release": {"package": "antspynet", "version": "0.3.2"}, "entries": [entry]}
     directory = store.layout.selections(RELEASE)
@@ -264,34 +249,34 @@ def test_a_selection_that_names_a_file_elsewhere_is_damaged(store: Store, file: 
 
 def layers(store: Store, tag: str) -> list[tuple[str | None, str]]:
     index = json.loads(store.layout.index.read_bytes())
-    [found] = [m for m in index["manifests"] if m["annotations"]["org.opencontainers.image.ref.name"] == tag]
-    document = json.loads(store.layout.blob(found["digest"]).read_bytes())
-    assert document["artifactType"] == found["artifactType"] == "application/vnd.antsx.antsxnet.data.v1"
+    [line] = [m for m in index["manifests"] if m["annotations"]["org.opencontainers.image.ref.name"] == tag]
+    document = json.loads(store.layout.blob(line["digest"]).read_bytes())
+    assert document["artifactType"] == line["artifactType"] == "application/vnd.antsx.antsxnet.data.v1"
     return [
         (layer.get("annotations", {}).get("org.opencontainers.image.title"), layer["digest"])
         for layer in document["layers"]
     ]
 
 
-def test_the_index_names_each_release_with_what_is_held_of_it(store: Store) -> None:
+def test_index_names_each_release_and_its_blobs(store: Store) -> None:
     a, b = keep(store, A, b"a"), keep(store, B, b"b")
     store.refs.select(Selection(RELEASE, (A, B)))
     store.refs.select(Selection(Release("antspynet", "0.3.2+1a2b3c4d"), (A,)))
     store.index.update()
     assert layers(store, "antspynet-0.3.2") == [("a.h5", a.digest), ("b.nii.gz", b.digest)]
     assert layers(store, "antspynet-0.3.2_1a2b3c4d") == [("a.h5", a.digest)]
-    assert store.index.says(RELEASE, ((A, a), (B, b)))
-    assert not store.index.says(RELEASE, ((A, a),))
+    assert store.index.is_current(RELEASE, ((A, a), (B, b)))
+    assert not store.index.is_current(RELEASE, ((A, a),))
 
 
-def test_a_release_of_which_nothing_is_held_has_the_empty_layer(store: Store) -> None:
+def test_release_without_blobs_has_the_empty_layer(store: Store) -> None:
     store.refs.select(Selection(RELEASE, (A,)))
     store.index.update()
     assert layers(store, "antspynet-0.3.2") == [(None, descriptor_of(b"{}").digest)]
     assert store.holds(descriptor_of(b"{}"))
 
 
-def test_the_last_of_many_to_update_the_index_has_seen_every_change(store: Store) -> None:
+def test_updates_of_the_index_at_once_lose_nothing(store: Store) -> None:
     releases = [Release("antspynet", f"0.{number}") for number in range(12)]
 
     def use(release: Release) -> None:
@@ -310,7 +295,7 @@ def test_the_last_of_many_to_update_the_index_has_seen_every_change(store: Store
 # Disks that refuse
 
 
-def test_a_file_in_place_of_the_root_is_an_error_with_a_hint(tmp_path: Path) -> None:
+def test_file_in_place_of_root_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "root").write_text("a file")
     for attempt in Store(tmp_path / "root").check, Store(tmp_path / "root").create:
         with pytest.raises(StoreError, match="Not a directory") as caught:
@@ -318,6 +303,6 @@ def test_a_file_in_place_of_the_root_is_an_error_with_a_hint(tmp_path: Path) -> 
         assert "--root" in caught.value.hint
 
 
-def test_a_root_where_nothing_can_be_made_is_an_error_that_names_it() -> None:
+def test_root_that_cannot_be_made_is_an_error() -> None:
     with pytest.raises(StoreError, match="cannot make a root of /proc/nothing/here"):
         Store(Path("/proc/nothing/here")).create()

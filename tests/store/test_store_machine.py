@@ -1,7 +1,7 @@
-"""Whatever is done to a store, in any order, killed or beside others: it never lies.
+"""A store never lies, whatever is done to it, in any order, killed or beside others.
 
 Hypothesis drives a real root, with a real origin and real processes, and compares it with a plain model (`model.py`).
-More and longer runs: `ANTSCACHE_TESTS_EXAMPLES=2000 pytest tests/test_store_machine.py`.
+More and longer runs: `ANTSCACHE_TESTS_EXAMPLES=2000 pytest tests/store/test_store_machine.py`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from support.commands import (
 from support.model import Disk, Model, digest, snapshot, touches_the_index
 
 from antscache.config import Settings
-from antscache.core.manifest import Release, entry
+from antscache.core.manifest import Release, make_entry
 from antscache.errors import FetchError, IntegrityError, Offline, StoreError, ViewError
 from antscache.testing import Misbehaviour, StandIn, content
 
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from antscache.core.manifest import Entry
 
 SIZE = 600  # bytes of a file
-OTHERS = {number: content(f"9{number}", file, SIZE) for number, file in FILES.items()}  # of the same form
-FINAL = {Misbehaviour.MISSING, Misbehaviour.HTML, Misbehaviour.CORRUPT, Misbehaviour.TRUNCATED}
+OTHER_CONTENTS = {number: content(f"9{number}", file, SIZE) for number, file in FILES.items()}  # of the same form
+MISBEHAVIOURS = {Misbehaviour.MISSING, Misbehaviour.HTML, Misbehaviour.CORRUPT, Misbehaviour.TRUNCATED}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ FAILURES: dict[type[Command], int] = {
 
 
 class Damage(Enum):
-    """What the test itself does to a root."""
+    """The damage that the test itself does to a root."""
 
     FLIPPED = auto()
     """A blob has other bytes."""
@@ -116,14 +116,15 @@ releases = st.sampled_from(sorted(MANIFESTS))
 @st.composite
 def prefetches(draw: st.DrawFn) -> Prefetch:
     chosen = draw(releases)
-    names = st.lists(st.sampled_from([each.name for each in MANIFESTS[chosen].entries]), min_size=1, unique=True)
+    names = st.lists(st.sampled_from([entry.name for entry in MANIFESTS[chosen].entries]), min_size=1, unique=True)
     return Prefetch(chosen, tuple(draw(names)), offline=draw(st.sampled_from([False, False, True])))
 
 
 @st.composite
 def adoptions(draw: st.DrawFn) -> Adopt:
     chosen = draw(releases)
-    names = draw(st.lists(st.sampled_from([each.name for each in MANIFESTS[chosen].entries]), min_size=1, unique=True))
+    available = [entry.name for entry in MANIFESTS[chosen].entries]
+    names = draw(st.lists(st.sampled_from(available), min_size=1, unique=True))
     kinds: st.SearchStrategy[Taken] = st.sampled_from(["right", "right", "other", "cut"])
     return Adopt(chosen, tuple((name, draw(kinds)) for name in names), move=draw(st.booleans()))
 
@@ -133,17 +134,17 @@ removals = st.builds(Remove, releases, st.booleans())
 collections = st.builds(Collect, st.sampled_from([0, DAY]))
 verifications = st.builds(Verify, st.booleans(), st.booleans())
 commands: st.SearchStrategy[Command] = st.one_of(prefetches(), links, removals, collections, verifications, adoptions())
-ENOUGH = 3  # selections of which one can be spared
+MIN_SELECTIONS_FOR_DAMAGE = 3  # with so many, one can be spared
 steps = st.one_of(st.integers(1, 12), st.integers(1, 60))
 picks = st.integers(0, 11)  # of what there is, in its order
 
 
 class Store(RuleBasedStateMachine):
-    """A root, two homes outside, and what the model says of them.
+    """A root, two homes outside, and the model of them.
 
     Attributes:
-        origin: what is fetched comes from it.
-        within: where to make a directory that everything is in.
+        origin: the origin of all files.
+        within: the directory for a new one that everything is in.
     """
 
     origin: ClassVar[StandIn]
@@ -167,12 +168,13 @@ class Store(RuleBasedStateMachine):
     def make(self, mode: Any, first: Prefetch) -> None:
         root = self.place / "root"
         right = {
-            f"figshare:{number}": [digest(self.origin.content(number)), digest(OTHERS[number])] for number in FILES
+            f"figshare:{number}": [digest(self.origin.content(number)), digest(OTHER_CONTENTS[number])]
+            for number in FILES
         }
         self.disk = Disk(root)
         self.model = Model(self.disk, right)
         self.settings = Settings(
-            root=str(root), origins=tuple(self.origin.origins.split()), jobs=1, link_mode=mode, timeout=10
+            root=str(root), origins=tuple(self.origin.origins.split()), jobs=1, link_mode=mode, timeout=30
         )
 
         self.do(first)
@@ -206,7 +208,7 @@ class Store(RuleBasedStateMachine):
         self.do(command)
 
     def do(self, command: Command) -> None:
-        """Do it in this process, alone."""
+        """Carry out `command` in this process, alone."""
         command = self.prepared(command)
         expected = self.codes(command)
         looks = isinstance(command, Verify) and not command.repair
@@ -257,13 +259,13 @@ class Store(RuleBasedStateMachine):
         self.done(list(zip((held, other), outcomes, strict=True)))
 
     def done(self, commands: list[tuple[Command, Outcome]]) -> None:
-        """The model has what became of commands that were there at the same time."""
+        """Tell the model the outcomes of commands that ran at the same time."""
         model = self.model
         adds_and_removes = [command for command, _ in commands]
         certain, possible = model.before(*adds_and_removes)
         succeeded = [command for command, outcome in commands if outcome.code == 0]
         removed = {release_of(command) for command in adds_and_removes if isinstance(command, Remove)}
-        # Who mends something beside the removal of its release leaves the index of other releases to their commands.
+        # A command that mends something beside the removal of its release leaves other releases' index lines alone.
         mends = len(commands) > 1 and not model.is_whole()
         had = {release: model.entries(release) for release in removed}
         for command, outcome in commands:
@@ -293,7 +295,7 @@ class Store(RuleBasedStateMachine):
             self.check_index(succeeded)
 
     def check_index(self, commands: list[Command]) -> None:
-        """The index says what is held, as far as these commands have made it right."""
+        """Check the index, as far as these commands have made it right."""
         if any(touches_the_index(command) for command in commands):
             self.model.check_index()
         releases = [release_of(command) for command in commands if isinstance(command, (Prefetch, Adopt))]
@@ -301,7 +303,7 @@ class Store(RuleBasedStateMachine):
             self.model.check_index(releases)
 
     def promised(self, command: Command, outcome: Outcome, removed: set[Release], *, alone: bool) -> None:
-        """What a command has promised that succeeded is so."""
+        """Check the promises of a command that succeeded."""
         model = self.model
         if isinstance(command, Prefetch) and release_of(command) not in removed:
             choice = model.choice(command)
@@ -322,47 +324,47 @@ class Store(RuleBasedStateMachine):
             assert not unreached, "no ref reaches it, and it was not condemned"
 
     def was_adopted(self, adopt: Adopt) -> None:
-        names = {each.name: each.file for each in MANIFESTS[adopt.release].entries}
+        names = {entry.name: entry.file for entry in MANIFESTS[adopt.release].entries}
         for name, kind in adopt.files:
             path = Path(adopt.directory) / names[name]
             if kind == "cut" or not adopt.move:
                 assert path.exists(), f"{path} is the user's, and gone"
             elif not path.exists():
                 number = next(str(e.identifier) for e in MANIFESTS[adopt.release].entries if e.name == name)
-                content = self.origin.content(number[9:]) if kind == "right" else OTHERS[number[9:]]
+                content = self.origin.content(number[9:]) if kind == "right" else OTHER_CONTENTS[number[9:]]
                 assert self.disk.blob(digest(content)).read_bytes() == content, f"{path} is lost"
 
     def was_linked(self, link: Link, *, alone: bool) -> None:
         directory = directory_in(Path(link.home), MANIFESTS[link.release])
-        for each in self.model.entries(release_of(link)):
-            if not alone and not (directory / each.file).exists():
+        for entry in self.model.entries(release_of(link)):
+            if not alone and not (directory / entry.file).exists():
                 continue  # it was selected meanwhile
-            name = digest((directory / each.file).read_bytes())
-            assert name in {*self.model.right[str(each.identifier)], *self.model.bad}
+            name = digest((directory / entry.file).read_bytes())
+            assert name in {*self.model.right[str(entry.identifier)], *self.model.bad}
             if name not in self.model.bad:
-                self.model.homes[directory / each.file] = name
+                self.model.homes[directory / entry.file] = name
 
     def was_removed(self, remove: Remove, entries: Iterable[Entry]) -> None:
         view = self.disk.view(MANIFESTS[remove.release])
-        for each in entries:
-            path = view / each.file
+        for entry in entries:
+            path = view / entry.file
             if path.exists() and path not in self.model.mine:
                 # A name of other bytes, or one of which nobody knows the blob any more, may be the user's.
-                known = self.model.known.get(str(each.identifier))
+                known = self.model.known.get(str(entry.identifier))
                 blob = self.disk.blob(known) if known else None
                 assert blob is None or not blob.exists() or not path.samefile(blob) or self.model.unreadable
 
     def was_verified(self, verify: Verify, outcome: Outcome) -> None:
         model = self.model
         if not verify.repair:
-            found = {finding.path for finding in outcome.result.findings}
-            missed = {str(path) for path in model.unreadable}
-            missed |= {str(path) for name in model.damaged if (path := self.disk.blob(name)).exists()}
-            missed |= set(self.wrong_names())
-            assert missed <= found, "damaged, and not found"
-            assert not (found and model.is_whole() and self.index_is_right()), "found, and not damaged"
+            reported = {finding.path for finding in outcome.result.findings}
+            damaged = {str(path) for path in model.unreadable}
+            damaged |= {str(path) for name in model.damaged if (path := self.disk.blob(name)).exists()}
+            damaged |= set(self.wrong_names())
+            assert damaged <= reported, "damaged, and not reported"
+            assert not (reported and model.is_whole() and self.index_is_right()), "reported, and not damaged"
             return
-        stay = {self.disk.record(str(each.identifier)) for _, entries in model.selected for each in entries}
+        stay = {self.disk.record(str(entry.identifier)) for _, entries in model.selected for entry in entries}
         assert model.unreadable <= (stay if verify.offline or outcome.result.refused else set())
         assert not outcome.result.refused or self.broken, outcome.result.refused
         assert all(not self.disk.blob(name).exists() for name in model.damaged)
@@ -373,11 +375,11 @@ class Store(RuleBasedStateMachine):
             assert outcome.result.findings == ()
 
     def wrong_names(self) -> Iterator[str]:
-        """The names in views that do not have the bytes that are recorded, or are not there."""
+        """Yield the names in views that are missing or do not have the recorded bytes."""
         for release, entries in self.model.selected:
-            for each in entries:
-                path = self.disk.view(MANIFESTS[str(release)]) / each.file
-                recorded = self.disk.recorded(str(each.identifier))
+            for entry in entries:
+                path = self.disk.view(MANIFESTS[str(release)]) / entry.file
+                recorded = self.disk.recorded(str(entry.identifier))
                 if not (recorded and path.exists() and digest(path.read_bytes()) == recorded[0]):
                     in_blob = recorded and path.exists() and path.samefile(self.disk.blob(recorded[0]))
                     yield str(self.disk.blob(recorded[0]) if in_blob and recorded else path)
@@ -389,10 +391,10 @@ class Store(RuleBasedStateMachine):
             return False
         return True
 
-    # What may be expected
+    # The outcomes to expect
 
     def codes(self, command: Command) -> set[int]:
-        """With which codes a command may end."""
+        """Return the exit codes with which a command may end."""
         model = self.model
         if isinstance(command, Verify):
             return {0}
@@ -403,7 +405,7 @@ class Store(RuleBasedStateMachine):
         return {0 if self.can_be_done(command) else FAILURES[type(command)]}
 
     def can_be_done(self, command: Command) -> bool:
-        """Whether there is what a command needs."""
+        """Return True if the command has everything it needs."""
         if isinstance(command, Remove):
             manifest = MANIFESTS[command.release]
             in_use = self.model.entries(manifest.release) or self.disk.view(manifest).is_dir()
@@ -411,36 +413,36 @@ class Store(RuleBasedStateMachine):
         if isinstance(command, Link):
             return self.can_link(command)
         if isinstance(command, Collect):
-            entries = {str(each.identifier) for _, entries in self.model.selected for each in entries}
+            entries = {str(entry.identifier) for _, entries in self.model.selected for entry in entries}
             return not any(self.disk.record(identifier) in self.model.unreadable for identifier in entries)
         return True
 
     def codes_of_prefetch(self, command: Prefetch) -> set[int]:
         choice = self.model.choice(command)
         assert choice
-        recorded = [self.disk.recorded(str(each.identifier)) for each in choice[1]]
+        recorded = [self.disk.recorded(str(entry.identifier)) for entry in choice[1]]
         if all(self.disk.can_have(blob) for blob in recorded):
             return {0}
         return {Offline.exit_code} if command.offline else {0, *self.refusals()}
 
     def refusals(self) -> set[int]:
-        """How a fetch may end that is not to blame."""
+        """Return the exit codes of a fetch that fails because the origin misbehaves."""
         return {FetchError.exit_code, IntegrityError.exit_code} if self.broken else set()
 
     def can_link(self, link: Link) -> bool:
         entries = self.model.entries(release_of(link))
         directory = directory_in(Path(link.home), MANIFESTS[link.release])
-        for each in entries:
-            blob = self.disk.recorded(str(each.identifier))
+        for entry in entries:
+            blob = self.disk.recorded(str(entry.identifier))
             if blob is None or not self.disk.has(blob):
                 return False
-            path = directory / each.file
+            path = directory / entry.file
             if path.exists() and path.read_bytes() != self.disk.blob(blob[0]).read_bytes():
                 return False
         return bool(entries)
 
     def prepared(self, command: Command) -> Command:
-        """The command, with the directories that it needs."""
+        """Make the directories that the command needs, and return the command with their paths."""
         if isinstance(command, Link):
             return Link(command.release, str(self.place / command.home))
         if not isinstance(command, Adopt):
@@ -448,20 +450,20 @@ class Store(RuleBasedStateMachine):
         self.made += 1
         directory = self.place / f"adopted-{self.made}"
         directory.mkdir()
-        entries = {each.name: each for each in MANIFESTS[command.release].entries}
+        entries = {entry.name: entry for entry in MANIFESTS[command.release].entries}
         for name, kind in command.files:
             number = str(entries[name].identifier).removeprefix("figshare:")
             right = self.origin.content(number)
             (directory / entries[name].file).write_bytes(
-                {"right": right, "other": OTHERS[number], "cut": right[: SIZE // 4]}[kind]
+                {"right": right, "other": OTHER_CONTENTS[number], "cut": right[: SIZE // 4]}[kind]
             )
         return Adopt(command.release, command.files, command.move, str(directory))
 
-    # What else happens to a root
+    # Other events in a root's life
 
     @rule()
     def a_day_passes(self) -> None:
-        """Everything under the root becomes a day older; the clock stays that of this machine."""
+        """Make everything under the root a day older; the clock stays that of this machine."""
         files = {path.lstat().st_ino: path for path in self.disk.root.rglob("*") if path.is_file()}
         for path in files.values():
             if not path.is_symlink():
@@ -472,7 +474,9 @@ class Store(RuleBasedStateMachine):
             path.rename(path.with_name(".".join([name, str(int(seconds) - DAY), *rest])))
         self.model.a_day_passes()
 
-    @rule(number=st.sampled_from(sorted(FILES)), how=st.sampled_from(sorted(FINAL, key=str)), once=st.booleans())
+    @rule(
+        number=st.sampled_from(sorted(FILES)), how=st.sampled_from(sorted(MISBEHAVIOURS, key=str)), once=st.booleans()
+    )
     def the_origin_misbehaves(self, number: str, how: Misbehaviour, once: bool) -> None:
         self.origin.misbehave(number, how, 1 if once else None)
         self.broken[number] = how
@@ -528,8 +532,8 @@ class Store(RuleBasedStateMachine):
             self.model.record_is_damaged(identifier)
 
     def damage_selection(self, pick: int) -> None:
-        paths = [path for path, said in self.disk.selections() if said]
-        if len(paths) < ENOUGH:  # as long as one cannot be read, little can be done
+        paths = [path for path, selection in self.disk.selections() if selection]
+        if len(paths) < MIN_SELECTIONS_FOR_DAMAGE:  # as long as one cannot be read, little can be done
             return
         path = paths[pick % len(paths)]
         self.overwrite(path)
@@ -537,9 +541,9 @@ class Store(RuleBasedStateMachine):
         self.model.observe(set(), set(self.choices_on_disk()))
 
     def choices_on_disk(self) -> Iterator[Any]:
-        for _, said in self.disk.selections():
-            if said:
-                yield Release(**said["release"]), frozenset(entry(**each) for each in said["entries"])
+        for _, selection in self.disk.selections():
+            if selection:
+                yield Release(**selection["release"]), frozenset(make_entry(**entry) for entry in selection["entries"])
 
     def overwrite(self, path: Path) -> None:
         path.chmod(0o644)
@@ -549,7 +553,9 @@ class Store(RuleBasedStateMachine):
 
     def damage_name(self, pick: int, how: Damage) -> None:
         linked = [
-            (each, file) for each in MANIFESTS.values() for file in sorted(self.model.linked.get(each.release, ()))
+            (manifest, file)
+            for manifest in MANIFESTS.values()
+            for file in sorted(self.model.linked.get(manifest.release, ()))
         ]
         if not linked:
             return
@@ -570,16 +576,16 @@ class Store(RuleBasedStateMachine):
     @precondition(lambda self: self.model.selected)
     @rule(pick=picks, file=st.sampled_from(["mine.txt", "a.nii.gz", "b.nii.gz"]))
     def the_user_puts_a_file_into_a_view(self, pick: int, file: str) -> None:
-        views = [each for each in MANIFESTS.values() if self.disk.view(each).is_dir()]
+        views = [manifest for manifest in MANIFESTS.values() if self.disk.view(manifest).is_dir()]
         if not views:
             return
         chosen = views[pick % len(views)]
         path = self.disk.view(chosen) / file
-        if not os.path.lexists(path) and file not in {each.file for each in self.model.entries(chosen.release)}:
+        if not os.path.lexists(path) and file not in {entry.file for entry in self.model.entries(chosen.release)}:
             path.write_bytes(b"the user's own")
             self.model.mine[path] = b"the user's own"
 
-    # What always holds
+    # The invariant
 
     @invariant()
     def the_store_does_not_lie(self) -> None:
@@ -613,11 +619,12 @@ def drive(origin: StandIn, place: Path, examples: int, steps: int) -> None:
     )
 
 
-def test_whatever_is_done_in_whatever_order_the_store_never_lies(origin: StandIn, place: Path) -> None:
+def test_store_agrees_with_a_model(origin: StandIn, place: Path) -> None:
+    """Whatever commands run in whatever order, killed or beside others, the store never lies."""
     drive(origin, place, int(os.environ.get("ANTSCACHE_TESTS_EXAMPLES", "60")), 25)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_nor_does_it_in_longer_lives(origin: StandIn, place: Path) -> None:
+def test_store_agrees_with_a_model_for_longer(origin: StandIn, place: Path) -> None:
     drive(origin, place, 150, 60)

@@ -1,4 +1,4 @@
-"""The trash: what is condemned comes back as it was, or is deleted, and is never in two minds."""
+"""The trash: a condemned blob comes back as it was, or is deleted, and is always in one place or the other."""
 
 from __future__ import annotations
 
@@ -42,22 +42,24 @@ def in_trash(store: Store) -> list[bytes]:
     return sorted(path.read_bytes() for path in store.layout.trash.iterdir())
 
 
-def test_a_fresh_root_has_no_trash_and_looking_makes_none(store: Store, trash: Trash) -> None:
+def test_looking_makes_no_trash(store: Store, trash: Trash) -> None:
     assert (trash.contents(), trash.restore({BLOB})) == ([], set())
     assert not store.layout.trash.exists()
 
 
-def test_what_is_condemned_is_no_longer_held_and_waits_with_its_bytes(store: Store, trash: Trash) -> None:
+def test_condemned_blob_waits_in_the_trash(store: Store, trash: Trash) -> None:
+    """It is no longer held, and has its bytes."""
+    began = time.time()
     store.add(CONTENT)
     assert trash.condemn(BLOB.digest)
     assert not store.holds(BLOB)
     [condemned] = trash.contents()
     assert (condemned.blob, condemned.size) == (BLOB, len(CONTENT))
-    assert condemned.since == pytest.approx(time.time(), abs=60)
+    assert began - 1 <= condemned.since <= time.time() + 1
     assert condemned.path.read_bytes() == CONTENT
 
 
-def test_what_comes_back_is_the_same_file(store: Store, trash: Trash) -> None:
+def test_restored_blob_is_the_same_file(store: Store, trash: Trash) -> None:
     store.add(CONTENT)
     path = store.layout.blob(BLOB.digest)
     before = path.stat()
@@ -68,14 +70,15 @@ def test_what_comes_back_is_the_same_file(store: Store, trash: Trash) -> None:
     assert trash.contents() == []
 
 
-def test_what_is_not_asked_for_does_not_come_back(store: Store, trash: Trash) -> None:
+def test_only_requested_blobs_are_restored(store: Store, trash: Trash) -> None:
     store.add(CONTENT)
     trash.condemn(BLOB.digest)
     assert trash.restore({descriptor_of(b"other")}) == trash.restore(set()) == set()
     assert not store.holds(BLOB)
 
 
-def test_a_cut_file_never_comes_back_and_never_replaces_a_whole_one(store: Store, trash: Trash) -> None:
+def test_cut_file_is_never_restored(store: Store, trash: Trash) -> None:
+    """It never replaces a whole blob either."""
     store.layout.blob(BLOB.digest).write_bytes(b"cut")
     trash.condemn(BLOB.digest)
     assert store.restore({BLOB}) == set()
@@ -85,7 +88,7 @@ def test_a_cut_file_never_comes_back_and_never_replaces_a_whole_one(store: Store
     assert in_trash(store) == [b"cut"]
 
 
-def test_a_cut_file_in_its_place_gives_way_to_the_whole_one(store: Store, trash: Trash) -> None:
+def test_restored_blob_replaces_a_cut_one(store: Store, trash: Trash) -> None:
     store.add(CONTENT)
     trash.condemn(BLOB.digest)
     store.layout.blob(BLOB.digest).write_bytes(b"cut")
@@ -93,7 +96,8 @@ def test_a_cut_file_in_its_place_gives_way_to_the_whole_one(store: Store, trash:
     assert store.layout.blob(BLOB.digest).read_bytes() == CONTENT
 
 
-def test_what_was_written_again_meanwhile_stays_and_the_condemned_one_goes(store: Store, trash: Trash) -> None:
+def test_blob_written_again_stays_in_place(store: Store, trash: Trash) -> None:
+    """The condemned one is deleted."""
     store.add(CONTENT)
     trash.condemn(BLOB.digest)
     store.add(CONTENT)
@@ -103,7 +107,7 @@ def test_what_was_written_again_meanwhile_stays_and_the_condemned_one_goes(store
     assert in_trash(store) == []
 
 
-def test_what_is_set_aside_never_comes_back(store: Store, trash: Trash) -> None:
+def test_damaged_file_set_aside_is_never_restored(store: Store, trash: Trash) -> None:
     store.add(CONTENT)
     assert trash.set_aside(store.layout.blob(BLOB.digest))
     assert store.restore({BLOB}) == set()
@@ -113,7 +117,7 @@ def test_what_is_set_aside_never_comes_back(store: Store, trash: Trash) -> None:
     assert in_trash(store) == []
 
 
-def test_what_is_not_there_is_not_condemned_nor_deleted_twice(store: Store, trash: Trash) -> None:
+def test_missing_files_are_not_condemned_or_deleted(store: Store, trash: Trash) -> None:
     assert not trash.condemn(BLOB.digest)
     assert not trash.set_aside(store.layout.root / "nothing")
     store.add(CONTENT)
@@ -122,7 +126,7 @@ def test_what_is_not_there_is_not_condemned_nor_deleted_twice(store: Store, tras
     assert [trash.delete(condemned), trash.delete(condemned)] == [True, False]
 
 
-def test_who_deletes_what_was_seen_spares_what_came_after_it(store: Store, trash: Trash) -> None:
+def test_deleting_spares_a_blob_condemned_later(store: Store, trash: Trash) -> None:
     """A collection decides; a prefetch takes the blob back; another collection condemns it in the same second."""
     store.add(CONTENT)
     trash.condemn(BLOB.digest)
@@ -137,7 +141,7 @@ def test_who_deletes_what_was_seen_spares_what_came_after_it(store: Store, trash
     "name",
     ["thesis.txt", HEX, f"{HEX}.1", f"{HEX}.x.00000000", f"{HEX}.{'9' * 13}.00000000", f".{HEX}.1.00000000", "0" * 32],
 )
-def test_what_others_put_there_is_neither_seen_nor_touched(store: Store, trash: Trash, name: str) -> None:
+def test_foreign_files_in_the_trash_are_ignored(store: Store, trash: Trash, name: str) -> None:
     store.layout.trash.mkdir()
     (store.layout.trash / name).write_bytes(CONTENT)
     assert (trash.contents(), store.restore({BLOB})) == ([], set())
@@ -145,7 +149,7 @@ def test_what_others_put_there_is_neither_seen_nor_touched(store: Store, trash: 
 
 
 @pytest.mark.parametrize("kind", ["link", "directory", "pipe"])
-def test_what_is_no_file_never_becomes_a_blob(store: Store, trash: Trash, tmp_path: Path, kind: str) -> None:
+def test_links_directories_and_pipes_are_never_restored(store: Store, trash: Trash, tmp_path: Path, kind: str) -> None:
     store.layout.trash.mkdir()
     (tmp_path / "precious").write_bytes(CONTENT)
     path = store.layout.trash / f"{HEX}.1.00000000"
@@ -157,13 +161,13 @@ def test_what_is_no_file_never_becomes_a_blob(store: Store, trash: Trash, tmp_pa
         case _:
             os.mkfifo(path)
     assert store.restore({BLOB}) == set()
-    [found] = trash.contents()
-    assert found.blob is None
-    assert trash.delete(found)
+    [condemned] = trash.contents()
+    assert condemned.blob is None
+    assert trash.delete(condemned)
     assert (tmp_path / "precious").read_bytes() == CONTENT
 
 
-def test_a_directory_with_something_in_it_is_not_deleted(store: Store, trash: Trash) -> None:
+def test_directory_that_is_not_empty_is_kept(store: Store, trash: Trash) -> None:
     store.layout.blob(BLOB.digest).mkdir()
     (store.layout.blob(BLOB.digest) / "thesis.txt").write_text("precious")
     assert trash.set_aside(store.layout.blob(BLOB.digest))
@@ -172,7 +176,8 @@ def test_a_directory_with_something_in_it_is_not_deleted(store: Store, trash: Tr
     assert (aside.path / "thesis.txt").read_text() == "precious"
 
 
-def test_a_trash_that_is_no_directory_is_an_error_and_takes_nothing(store: Store, trash: Trash) -> None:
+def test_file_in_place_of_trash_is_an_error(store: Store, trash: Trash) -> None:
+    """The store keeps its blobs."""
     store.add(CONTENT)
     store.layout.trash.write_text("a file")
     for attempt in (trash.contents, lambda: trash.condemn(BLOB.digest), lambda: store.restore({BLOB})):
@@ -190,20 +195,20 @@ CONTENTS = [b"a", b"bb", b"ccc"]
     st.lists(st.tuples(st.sampled_from(["add", "condemn", "restore", "cut"]), st.integers(0, 2)), max_size=12),
     st.sets(st.integers(0, 2)),
 )
-def test_no_order_of_condemning_and_restoring_loses_or_changes_a_blob(
+def test_condemning_and_restoring_in_any_order_loses_nothing(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Step], wanted: set[int]
 ) -> None:
     store = Store(tmp_path_factory.mktemp("root") / "root")
     store.create()
     trash, had = Trash(store.layout), set()
-    for what, number in steps:
+    for step, number in steps:
         blob = descriptor_of(CONTENTS[number])
-        if what == "add":
+        if step == "add":
             store.add(CONTENTS[number])
             had.add(number)
-        elif what == "condemn":
+        elif step == "condemn":
             trash.condemn(blob.digest)
-        elif what == "restore":
+        elif step == "restore":
             store.restore({blob})
         elif not store.owns(blob):
             store.layout.blob(blob.digest).write_bytes(b"")
@@ -214,7 +219,7 @@ def test_no_order_of_condemning_and_restoring_loses_or_changes_a_blob(
         assert number not in had or store.layout.blob(blob.digest).read_bytes() == CONTENTS[number]
 
 
-# Others' files
+# Files of others
 
 MAKE = """
 store = Store(Path(arguments[0])); store.create(); store.add(arguments[1].encode())
@@ -246,12 +251,12 @@ def sticky(everybodys: Path) -> Store:
     return Store(root)
 
 
-def test_in_a_sticky_directory_only_ones_own_is_condemned(sticky: Store) -> None:
+def test_only_your_own_is_condemned_in_sticky_directories(sticky: Store) -> None:
     assert run_as(ANN, CONDEMN, sticky.layout.root, "ann", "robert") == [True, False]
     assert sticky.holds(descriptor_of(b"robert"))
 
 
-def test_what_another_user_condemned_comes_back_as_a_copy(sticky: Store) -> None:
+def test_blob_condemned_by_another_user_is_copied_back(sticky: Store) -> None:
     run_as(BOB, CONDEMN, sticky.layout.root, "robert")
     assert run_as(ANN, RESTORE, sticky.layout.root, "robert") == [6]
     blob = descriptor_of(b"robert")
@@ -262,7 +267,8 @@ def test_what_another_user_condemned_comes_back_as_a_copy(sticky: Store) -> None
     assert in_trash(sticky) == []
 
 
-def test_other_bytes_in_another_users_trash_never_come_back(sticky: Store) -> None:
+def test_wrong_bytes_in_the_trash_are_never_restored(sticky: Store) -> None:
+    """Another user may have put them there under the blob's name."""
     path = sticky.layout.trash / f"{HEX}.1.00000000"
     path.write_bytes(b"c0ntent")
     assert Descriptor(BLOB.digest, path.stat().st_size) == BLOB

@@ -1,4 +1,4 @@
-"""What all tests share: antscache as a process, a few entries of a release, and reasons to skip."""
+"""Shared by all tests: antscache as a process, a few entries of a release, and skipping with a reason."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class AntsCache:
         }
 
     def unmeasured(self, **more: str | Path) -> dict[str, str]:
-        """The environment of another user's process, which cannot write coverage's data where ours does."""
+        """Return the environment for another user's process, which cannot write coverage's data into our directory."""
         return {key: value for key, value in self.environment(**more).items() if not key.startswith("COVERAGE")}
 
     def command(self, *arguments: str | Path) -> list[str]:
@@ -89,11 +89,11 @@ class AntsCache:
 
 
 def require(program: str) -> str:
-    """The path of `program`; without it the test is skipped, or fails where everything is required (in CI)."""
-    found = shutil.which(program)
-    if found is None:
+    """Return the path of `program`; without it skip the test, or fail it where everything is required (in CI)."""
+    path = shutil.which(program)
+    if path is None:
         cannot(f"{program} is not installed (`make test-all` installs it on Debian)")
-    return found
+    return path
 
 
 def cannot(reason: str) -> NoReturn:
@@ -104,7 +104,7 @@ def cannot(reason: str) -> NoReturn:
 
 
 def hard_links_work(directory: Path) -> bool:
-    """Whether the filesystem of `directory` makes hard links."""
+    """Return True if the filesystem of `directory` makes hard links."""
     (one := directory / "one").touch()
     try:
         (directory / "two").hardlink_to(one)
@@ -115,13 +115,13 @@ def hard_links_work(directory: Path) -> bool:
 
 
 def snapshot(root: Path) -> dict[str, bytes | str]:
-    """Every file below `root` with its content, to tell whether anything changed; but for locks, which hold nothing."""
-    found: dict[str, bytes | str] = {}
+    """Return every file below `root` with its content, for a comparison; but for locks, which hold nothing."""
+    contents: dict[str, bytes | str] = {}
     for path in sorted(root.rglob("*")):
         if path.parent.name == "locks":
             continue
         if path.is_symlink():
-            found[str(path.relative_to(root))] = str(path.readlink())
+            contents[str(path.relative_to(root))] = str(path.readlink())
         elif path.is_file():
-            found[str(path.relative_to(root))] = path.read_bytes()
-    return found
+            contents[str(path.relative_to(root))] = path.read_bytes()
+    return contents

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and what it certifies: one server as Figshare, a mirror and this host."""
+"""A certificate authority for tests, and a server's certificate for the names of Figshare, a mirror and this host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trustme
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = (
+CERTIFIED_NAMES = (
     "api.figshare.com",
     "ndownloader.figshare.com",
     "figshare.com",
@@ -23,7 +23,7 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """PEM files: `ca` for clients to trust, `certificate` and `key` for a server under each of `NAMES`."""
+    """PEM files: `ca` for clients to trust, `certificate` and `key` for a server under each of `CERTIFIED_NAMES`."""
 
     ca: Path
     certificate: Path
@@ -31,18 +31,18 @@ class Authority:
 
     @classmethod
     def in_directory(cls, directory: Path) -> Authority:
-        """A new authority, its files in `directory`."""
-        made = cls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
+        """Make an authority, with its files in `directory`."""
+        authority = cls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
         ca = trustme.CA()
-        issued = ca.issue_cert(*NAMES)
-        ca.cert_pem.write_to_path(str(made.ca))
-        issued.private_key_pem.write_to_path(str(made.key))
+        issued = ca.issue_cert(*CERTIFIED_NAMES)
+        ca.cert_pem.write_to_path(str(authority.ca))
+        issued.private_key_pem.write_to_path(str(authority.key))
         for pem in issued.cert_chain_pems:
-            pem.write_to_path(str(made.certificate), append=True)
-        return made
+            pem.write_to_path(str(authority.certificate), append=True)
+        return authority
 
     def server(self) -> ssl.SSLContext:
-        """The context of a server that shows the certificate."""
+        """Return the TLS context of a server with this certificate."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate, self.key)
         return context

@@ -1,7 +1,7 @@
-"""What is done to a root, as values; and processes that do it, to be killed or held at one of their steps.
+"""Commands on a root, as values; and processes that carry them out, to be killed or held at one of their steps.
 
-A step changes the disk: a name is made, moved or removed, or bytes are written or synced. Steps of other directories
-than the given one do not count.
+A step changes the disk: a name is made, moved or removed, or bytes are written or synced. Only steps in the given
+directory count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from antscache.cache import Cache
-from antscache.core.manifest import Manifest, Package, Release, entry, parse_release
+from antscache.core.manifest import Manifest, Package, Release, make_entry, parse_release
 from antscache.errors import AntsCacheError
 from antscache.export import Target
 from antscache.fetch import other_processes
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from antscache.export import Format
 
 DAY = 24 * 60 * 60
-NAMING = frozenset(
+NAME_EVENTS = frozenset(
     {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod", "os.utime", "os.truncate"}
 )
-PATIENCE = 0.25  # seconds that a command gets while another is held: what waits for a lock waits longer
-ENOUGH = 60  # seconds after which a process hangs
+HELD_WAIT_SECONDS = 0.25  # for a command while another is held: one that needs a lock goes on after it is released
+TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
 
 FILES = {"11": "a.nii.gz", "12": "a.nii.gz", "21": "b.nii.gz", "31": "c.mat", "32": "c.mat", "41": "d.nii.gz"}
 
 
 def _manifest(package: Package, version: str, **identifiers: str) -> Manifest:
     entries = (
-        entry("data", name, FILES[number] if len(name) == 1 else f"{name}.nii.gz", identifier=f"figshare:{number}")
+        make_entry("data", name, FILES[number] if len(name) == 1 else f"{name}.nii.gz", identifier=f"figshare:{number}")
         for name, number in sorted(identifiers.items())
     )
     return Manifest(Release(package, version), tuple(entries))
 
 
-# They share some identifiers, and have others under the same name; one has an identifier under two names.
+# The releases share some identifiers, and have different ones under some names; one has an identifier twice.
 MANIFESTS = {
     str(each.release): each
     for each in (
@@ -67,7 +67,7 @@ Taken = Literal["right", "other", "cut"]
 
 @dataclass(frozen=True)
 class Prefetch:
-    """Some names of a release."""
+    """A prefetch of some names of a release."""
 
     release: str
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class Prefetch:
 
 @dataclass(frozen=True)
 class Link:
-    """What is selected of a release, into a home outside."""
+    """A link of a release's selection into a home outside the root."""
 
     release: str
     home: str
@@ -94,7 +94,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Remove:
-    """A release."""
+    """A removal of a release."""
 
     release: str
     force: bool = False
@@ -105,7 +105,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Collect:
-    """The garbage."""
+    """A garbage collection."""
 
     grace: int
 
@@ -115,7 +115,7 @@ class Collect:
 
 @dataclass(frozen=True)
 class Verify:
-    """Everything, and repair it or only look."""
+    """A verification of everything, with or without repair."""
 
     repair: bool
     offline: bool = False
@@ -126,7 +126,7 @@ class Verify:
 
 @dataclass(frozen=True)
 class Adopt:
-    """A directory of some of a release's files, each with its own bytes, with others of its form, or cut."""
+    """An adoption of a directory with some of a release's files: each right, with other bytes of its form, or cut."""
 
     release: str
     files: tuple[tuple[str, Taken], ...]
@@ -139,7 +139,7 @@ class Adopt:
 
 @dataclass(frozen=True)
 class Export:
-    """What is held of a release, to a file."""
+    """An export of the held files of a release to a file."""
 
     release: str
     file: str
@@ -154,13 +154,13 @@ Command = Union[Prefetch, Link, Remove, Collect, Verify, Adopt, Export]  # noqa:
 
 
 def directory_in(home: Path, manifest: Manifest) -> Path:
-    """Where in `home` the release's files are."""
+    """Return the directory of the release's files in `home`."""
     return home / (".antspy" if manifest.release.package == "antspyx" else ".keras/ANTsXNet")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command: its exit code, None if it was killed; and what it says."""
+    """The end of a command: its exit code, None if it was killed; its error's text; and its result."""
 
     code: int | None
     said: str = ""
@@ -172,20 +172,20 @@ HELD = Outcome(None, "held")
 
 
 def attempt(command: Command, settings: Settings) -> Outcome:
-    """Do it in this process."""
+    """Carry out `command` in this process."""
     try:
         return Outcome(0, result=command.carry_out(settings))
     except AntsCacheError as error:
         return Outcome(error.exit_code, str(error))
 
 
-# In a process of its own
+# In other processes
 
 context = multiprocessing.get_context("forkserver")
 
 
 def import_ahead() -> None:
-    """The process that all others are forked from has imported what they need."""
+    """Start the process that all others are forked from, with everything imported that they need."""
     context.set_forkserver_preload(
         [
             "__main__",
@@ -201,9 +201,9 @@ def import_ahead() -> None:
 
 
 class Process:
-    """A process that does `command`, and at its step `at` is killed or held; with 0 it does it to the end.
+    """A process that carries out `command`, and is killed or held at its step `at`; with 0 it runs to its end.
 
-    A process is forked from one that has no threads, and has imported what it needs.
+    It is forked from a process without threads, which has imported everything needed.
     """
 
     def __init__(self, command: Command, settings: Settings, place: Path, at: int, *, kill: bool) -> None:
@@ -215,54 +215,58 @@ class Process:
         theirs.close()
         self.outcome: Outcome | None = None
 
-    def wait(self, seconds: float = ENOUGH) -> bool:
-        """Whether it has ended or is held, within these seconds."""
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> bool:
+        """Wait until the process has ended or is held; return False if neither happens within `seconds`."""
         if self.outcome or not self._pipe.poll(seconds):
             return self.outcome is not None
         try:
-            told = self._pipe.recv()
+            outcome = self._pipe.recv()
         except (EOFError, ConnectionResetError):
-            told = KILLED
-        assert not isinstance(told, str), told
-        self.outcome = told
+            outcome = KILLED
+        assert not isinstance(outcome, str), outcome  # a traceback
+        self.outcome = outcome
         return True
 
     def go_on(self) -> None:
-        """It is no longer held."""
+        """Let the held process go on."""
         self.outcome = None
         self._pipe.send(None)
 
     def end(self) -> Outcome:
-        """What became of it, and nothing of it is left."""
-        assert self.wait(), "it hangs"
+        """Wait for the process to end, release its resources, and return its outcome."""
+        assert self.wait(), "the process hangs"
         assert self.outcome is not None
-        self._process.join(ENOUGH)
+        self._process.join(TIMEOUT_SECONDS)
         self._pipe.close()
         self._process.close()
         return self.outcome
 
 
 def killed_at(step: int, command: Command, settings: Settings, place: Path) -> Outcome:
-    """Do it in a process that is killed before the step, if it has as many."""
+    """Carry out `command` in a process that is killed before its step `step`, if it has as many."""
     return Process(command, settings, place, step, kill=True).end()
 
 
 def one_beside_another(
     step: int, held: Command, other: Command, settings: Settings, place: Path
 ) -> tuple[Outcome, Outcome]:
-    """Hold a process that does one before the step, while another does the other; then let it go on."""
+    """Run `other` while a process with the command `held` is held before its step `step`; then let that go on.
+
+    Returns:
+        The outcomes of `held` and of `other`.
+    """
     first = Process(held, settings, place, step, kill=False)
     first.wait()
     is_held = first.outcome == HELD
     second = Process(other, settings, place, 0, kill=False)
-    second.wait(PATIENCE if is_held else ENOUGH)  # it may wait for what the first one has locked
+    second.wait(HELD_WAIT_SECONDS if is_held else TIMEOUT_SECONDS)  # it may wait for a lock of the first one
     if is_held:
         first.go_on()
     return first.end(), second.end()
 
 
 def _act(command: Command, settings: Settings, place: str, at: int, kill: bool, pipe: Connection) -> None:  # noqa: PLR0913, PLR0917
-    """Be the process."""
+    """Carry out `command` in a forked process, and send its outcome, or a traceback, through `pipe`."""
 
     def stop() -> None:
         if kill:
@@ -270,12 +274,12 @@ def _act(command: Command, settings: Settings, place: str, at: int, kill: bool, 
         pipe.send(HELD)
         pipe.recv()
 
-    other_processes.LOOK_SECONDS = 0.02  # seconds: who waits for a lock need not wait long
+    other_processes.LEFT_FILE_POLL_SECONDS = 0.02  # a process goes on soon after a lock's release
     if at:
         _count_steps(place, at, stop)
     try:
         pipe.send(attempt(command, settings))
-    except BaseException:  # noqa: BLE001  told to whoever waits
+    except BaseException:  # noqa: BLE001  reported by the parent process
         pipe.send(traceback.format_exc())
 
 
@@ -291,7 +295,7 @@ def _count_steps(place: str, at: int, stop: Callable[[], None]) -> None:
         if event == "open":
             if arguments[2] & os.O_CREAT and _is_in(place, arguments[0]):
                 step()
-        elif event in NAMING and _is_in(place, arguments[0]):
+        elif event in NAME_EVENTS and _is_in(place, arguments[0]):
             step()
 
     def stepping(call: Callable[..., Any]) -> Callable[..., Any]:

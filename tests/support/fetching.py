@@ -1,11 +1,11 @@
-"""Fetches into a store, with short pauses, and what happened in them."""
+"""Fetches into a store, with short pauses, and their events."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
 
-from antscache.fetch.attempts import MAX_ROUNDS, Attempts
+from antscache.fetch.attempts import MAX_ORIGIN_ROUNDS, Attempts
 from antscache.fetch.fetcher import Fetcher
 from antscache.fetch.pacer import Pacer
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def fetcher(
-    store: Store, origins: Sequence[Origin], *, jobs: int = 4, timeout: float = 5, rounds: int = MAX_ROUNDS
+    store: Store, origins: Sequence[Origin], *, jobs: int = 4, timeout: float = 60, rounds: int = MAX_ORIGIN_ROUNDS
 ) -> Fetcher:
     attempts = partial(Attempts, rounds=rounds, pause=0.01)
     return Fetcher(store, origins, Pacer(store.layout.pace, 0), jobs, timeout, {}, attempts=attempts)
 
 
 def run(fetcher: Fetcher, wanted: Sequence[Wanted]) -> tuple[FetchResult, list[Event]]:
-    """What came of fetching `wanted`, and what was heard of it."""
+    """Fetch `wanted`, and return the result and the events."""
     events: list[Event] = []
     return fetcher.run(wanted, events.append), events

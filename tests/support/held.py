@@ -1,4 +1,4 @@
-"""An antscache that is held at a place of its code, so that others run beside it there."""
+"""An antscache process that is held at a point of its code, so that others can run beside it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Held:
-    """A process that was held once already, and is held again wherever its script says so.
+    """A process that has reached its first holding point. At the end of its `with` block it goes on and must succeed.
 
-    As a context manager: let it go in the end and see it succeed, unless it was killed.
+    A process that was killed need not succeed.
 
     Args:
-        antscache: whose environment it has.
-        script: Python that runs antscache; it prints "held" at a place and goes on at the next line that it reads.
+        antscache: gives the environment.
+        script: Python that runs antscache. At each holding point it prints "held", and reads a line before it goes on.
         arguments: of the script.
     """
 
@@ -56,18 +56,18 @@ class Held:
             pytest.fail(self._process.communicate()[1])
 
     def go_to_the_next(self) -> None:
-        """Let it go as far as the next place."""
+        """Let the process go on to its next holding point."""
         commands: IO[str] = self._process.stdin  # type: ignore[assignment]
         commands.write("\n")
         commands.flush()
         self._wait()
 
     def go_on(self) -> None:
-        """Let it go, and see it succeed."""
+        """Let the process go on to its end, and check that it succeeds."""
         _, err = self._process.communicate("\n", timeout=60)
         assert self._process.returncode == 0, err
 
     def kill(self) -> None:
-        """Kill it where it is."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()

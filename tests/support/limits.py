@@ -1,4 +1,4 @@
-"""What a disk refuses, without a disk of one's own."""
+"""Refusals of a disk, without a disk of one's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def no_file_beyond(size: int) -> Iterator[None]:
-    """The disk refuses to make a file longer than `size` bytes; with 0, none becomes larger than it is."""
+    """Make the system refuse to write any file beyond `size` bytes; with 0, none can grow."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,7 +1,7 @@
-"""antscache run by other users: processes with real user ids, groups and umasks.
+"""antscache processes of other users, with real user ids, groups and umasks.
 
-Each is a fork of one process that has imported everything before it gives up being root, because an interpreter may be
-where only root can read it.
+Each is a fork of one process that imports everything while it is still root: the interpreter may be in a directory that
+only root can read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
-PRELOADED = (
+PRELOADED_MODULES = (
     "encodings.ascii",
     "encodings.idna",
     "netrc",
@@ -38,12 +38,12 @@ PRELOADED = (
 
 @dataclass
 class Forks:
-    """A process that forks others. Ask it one thing at a time."""
+    """A process that forks others. Only one thread at a time may ask it."""
 
     process: subprocess.Popen[str]
 
     def ask(self, **question: Any) -> Any:
-        """The answer to a question."""
+        """Send a question, and return its answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(json.dumps(question), file=self.process.stdin, flush=True)
@@ -52,7 +52,7 @@ class Forks:
 
 @contextlib.contextmanager
 def forks() -> Iterator[Forks]:
-    """A process that forks others until this ends."""
+    """Start a process that forks others, and end it with the `with` block."""
     command = [sys.executable, "-m", "support.members"]
     with subprocess.Popen(command, cwd=TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Forks(process)
@@ -62,10 +62,10 @@ def forks() -> Iterator[Forks]:
 
 @dataclass
 class User:
-    """Somebody on this host, with a home of their own.
+    """A user of this host, with a home of their own.
 
     Attributes:
-        groups: numbers; the first is the one that new files get.
+        groups: numbers of their groups; new files belong to the first.
     """
 
     forks: Forks
@@ -76,18 +76,21 @@ class User:
     environ: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *arguments: str | Path, **environ: str | Path) -> Ran:
-        """What came of running antscache with these arguments."""
-        return self.ended(self.start(*arguments, **environ))
+        """Run antscache with these arguments to its end."""
+        return self.wait(self.start(*arguments, **environ))
 
     def run(self, code: str) -> Ran:
-        """What came of running this Python."""
-        return self.ended(self._start(code, ()))
+        """Run this Python code to its end."""
+        return self.wait(self.start_code(code, ()))
 
     def start(self, *arguments: str | Path, **environ: str | Path) -> int:
-        """The process id of antscache with these arguments."""
-        return self._start("from antscache.cli import main; main()", arguments, environ)
+        """Start antscache with these arguments, and return its process id."""
+        return self.start_code("from antscache.cli import main; main()", arguments, environ)
 
-    def _start(self, code: str, arguments: tuple[str | Path, ...], environ: dict[str, str | Path] | None = None) -> int:
+    def start_code(
+        self, code: str, arguments: tuple[str | Path, ...], environ: dict[str, str | Path] | None = None
+    ) -> int:
+        """Start this Python code with these arguments, and return its process id."""
         started: int = self.forks.ask(
             do="fork",
             user=self.number,
@@ -100,8 +103,8 @@ class User:
         )
         return started
 
-    def ended(self, process: int) -> Ran:
-        """What came of a process that was started, once it has ended."""
+    def wait(self, process: int) -> Ran:
+        """Wait until a started process has ended, and return its outcome."""
         code = self.forks.ask(do="wait", process=process)
         out, err = ((self.home / f"{process}.{stream}").read_text() for stream in ("out", "err"))
         assert "Traceback" not in err, err
@@ -114,7 +117,7 @@ def _serve() -> None:
     for module in pkgutil.walk_packages(antscache.__path__, "antscache."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in PRELOADED:
+    for name in PRELOADED_MODULES:
         importlib.import_module(name)
     for line in sys.stdin:
         question = json.loads(line)
@@ -127,7 +130,7 @@ def _serve() -> None:
 
 
 def _become(question: dict[str, Any]) -> NoReturn:
-    """The user that is asked for, who runs what is asked for, in this process."""
+    """Turn this process into the user of `question`, and run its code to the end."""
     for number, stream in ((1, "out"), (2, "err")):
         path = Path(question["home"]) / f"{os.getpid()}.{stream}"
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
@@ -142,7 +145,7 @@ def _become(question: dict[str, Any]) -> NoReturn:
     sys.argv = ["antscache", *question["arguments"]]
     code: Any = 0
     try:
-        exec(question["code"], {})  # noqa: S102  what a test says
+        exec(question["code"], {})  # noqa: S102  a test's own code
     except SystemExit as exit_:
         code = exit_.code or 0
     except BaseException:  # noqa: BLE001  as an interpreter does

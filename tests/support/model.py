@@ -1,8 +1,8 @@
-"""What a root should hold, as plain values, and what its disk does hold, read without antscache's own code.
+"""A model of a root, in plain values, and a reader of the root's disk that uses none of antscache's code.
 
-The model knows what was done to the root and what the origin serves. It says what has to be there (`Model.held`,
-`Model.linked`, `Model.homes`, `Model.mine`), and of the rest what it may be: right bytes, bytes that the test has
-damaged itself, or nothing.
+The model knows which commands were run on the root, and what the origin serves. It names the files that must exist
+(`Model.held`, `Model.linked`, `Model.homes`, `Model.mine`). Any other file may have right bytes, bytes that the test
+has damaged itself, or be missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAY = 24 * 60 * 60
-BEING_MADE = re.compile("[0-9a-f]{32}")
+TEMPORARY_NAME = re.compile("[0-9a-f]{32}")
 
 Choice = tuple[Release, frozenset[Entry]]
 
@@ -32,7 +32,7 @@ def digest(content: bytes) -> str:
 
 @dataclass
 class Disk:
-    """A root as it lies on the disk."""
+    """A root, as read from the disk."""
 
     root: Path
 
@@ -51,13 +51,13 @@ class Disk:
         return directory_in(self.root / "views" / f"{release.package}-{release.version}", manifest)
 
     def condemned(self) -> Iterator[tuple[str, Path]]:
-        """What is in the trash as a blob, and where."""
+        """Yield the digest and the path of each condemned blob in the trash."""
         for path in sorted(self.root.glob("trash/*")):
             if re.fullmatch(r"[0-9a-f]{64}\.[0-9]+\.[0-9a-f]{8}", path.name):
                 yield path.name[:64], path
 
     def recorded(self, identifier: str) -> tuple[str, int] | None:
-        """The digest and size that are recorded; None if that cannot be read."""
+        """Return the digest and size in the record of `identifier`; None if there is none that can be read."""
         try:
             record = json.loads(self.record(identifier).read_bytes())
         except (OSError, ValueError):
@@ -65,47 +65,47 @@ class Disk:
         return record["digest"].removeprefix("sha256:"), record["size"]
 
     def has(self, blob: tuple[str, int] | None) -> bool:
-        """Whether there is a blob of this digest and size, of whatever bytes."""
+        """Return True if there is a blob with this digest and size. Its bytes are not read."""
         return blob is not None and self.blob(blob[0]).is_file() and self.blob(blob[0]).stat().st_size == blob[1]
 
     def can_have(self, blob: tuple[str, int] | None) -> bool:
-        """Whether there is one, or could be again without an origin."""
+        """Return True if there is such a blob, or one in the trash that can be put back."""
         return self.has(blob) or blob in [(name, path.stat().st_size) for name, path in self.condemned()]
 
     def selections(self) -> Iterator[tuple[Path, dict[str, Any] | None]]:
-        """Each selection, and what it says; None if it cannot be read."""
+        """Yield the path and the content of each selection; None for the content if it cannot be read."""
         for path in sorted(self.root.glob("refs/*/*/*.json")):
             yield path, _decoded(path.read_bytes())
 
     def names(self, release: Release) -> bool:
-        """Whether the index, if it is there, names a release."""
+        """Return True if there is an index and it names `release`."""
         path = self.root / "index.json"
         return path.exists() and f'"{release.package}-{release.version}"' in path.read_text()
 
     def index(self) -> dict[str, set[tuple[str, str]]]:
-        """For each tag in the index what is held of it: files and digests.
+        """Return the files and digests that the index lists, by tag.
 
-        The index and all that it names can be read, and is what it is named.
+        Also check that each document that it names has the named digest and size.
         """
-        found = {}
+        listed = {}
         for line in json.loads((self.root / "index.json").read_bytes())["manifests"]:
             content = self.blob(line["digest"].removeprefix("sha256:")).read_bytes()
             assert (digest(content), len(content)) == (line["digest"].removeprefix("sha256:"), line["size"])
-            found[line["annotations"]["org.opencontainers.image.ref.name"]] = {
+            listed[line["annotations"]["org.opencontainers.image.ref.name"]] = {
                 (layer["annotations"]["org.opencontainers.image.title"], layer["digest"].removeprefix("sha256:"))
                 for layer in json.loads(content)["layers"]
                 if "annotations" in layer
             }
-        return found
+        return listed
 
 
 @dataclass
 class Held:
-    """A blob that has to be there.
+    """A blob that must exist.
 
     Attributes:
-        days: how old it is.
-        condemned: how many days ago a collection may have condemned it; None if none may.
+        days: its age.
+        condemned: the days since a collection may have condemned it; None if none may have.
     """
 
     days: int = 0
@@ -114,20 +114,20 @@ class Held:
 
 @dataclass
 class Model:
-    """What should be there.
+    """The expected state of a root.
 
     Attributes:
-        right: for each identifier the digests of what it may turn out to be: what the origin serves comes first.
-        selected: what is in use, a value for each selection on the disk.
-        known: the digest that is recorded of an identifier.
-        held: digests of blobs that have to be there.
-        linked: the names in views that have to be there, by release.
-        homes: names in homes outside that have to be there, and their digest.
+        right: the digests that each identifier may have; the one that the origin serves comes first.
+        selected: the entries in use, a value for each selection on the disk.
+        known: the recorded digest of each identifier.
+        held: digests of blobs that must exist.
+        linked: the names in views that must exist, by release.
+        homes: the names in homes outside the root that must exist, and their digests.
         mine: files of the user's in views.
-        forged: names in views that look right by size and time: only who reads them can tell.
-        bad: digests of bytes that the test made of blobs.
-        damaged: blobs whose bytes the test has damaged, and that nothing has mended.
-        unreadable: records and selections that the test has damaged, and that nothing has mended.
+        forged: names in views whose size and time look right, but whose bytes are wrong.
+        bad: digests of the bytes that the test has put in the place of blobs.
+        damaged: blobs whose bytes the test has damaged, until a command has mended them.
+        unreadable: records and selections that the test has damaged, until a command has mended them.
     """
 
     disk: Disk
@@ -143,19 +143,20 @@ class Model:
     damaged: set[str] = field(default_factory=set)
     unreadable: set[Path] = field(default_factory=set)
 
-    # What follows from it
+    # Consequences of this state
 
     def entries(self, release: Release) -> frozenset[Entry]:
-        """What is selected of a release."""
-        return frozenset().union(*(entries for each, entries in self.selected if each == release))
+        """Return all selected entries of a release."""
+        return frozenset().union(*(entries for other, entries in self.selected if other == release))
 
     def protected(self, selected: Iterable[Choice] | None = None) -> set[str]:
-        """The blobs that a garbage collection may not touch."""
-        entries = (entry for _, each in (self.selected if selected is None else selected) for entry in each)
+        """Return the digests of the blobs that a garbage collection must keep."""
+        choices = self.selected if selected is None else selected
+        entries = (entry for _, chosen in choices for entry in chosen)
         return {self.known[str(entry.identifier)] for entry in entries if entry.identifier in self.known}
 
     def is_whole(self) -> bool:
-        """Whether nothing is damaged, and everything that is selected is there under its name."""
+        """Return True if nothing is damaged and every selected entry is linked under its name."""
         return not (self.damaged or self.unreadable) and all(
             self.known.get(str(entry.identifier)) in self.held and entry.file in self.linked.get(release, ())
             for release, entries in self.selected
@@ -163,14 +164,14 @@ class Model:
         )
 
     def is_forgotten(self, manifest: Manifest) -> bool:
-        """Whether a selection of a release cannot be read, so that a repair has to guess what it was."""
+        """Return True if a selection of the release cannot be read, so that a repair has to guess it."""
         release = manifest.release
-        return self.disk.root / "refs" / release.package / release.version in {each.parent for each in self.unreadable}
+        return self.disk.root / "refs" / release.package / release.version in {path.parent for path in self.unreadable}
 
-    # What commands do to it
+    # Effects of commands
 
     def before(self, *commands: Command) -> tuple[set[Choice], set[Choice]]:
-        """What is certainly, and what is possibly in use once `commands` have been begun."""
+        """Return the selections that certainly exist once `commands` have begun, and those that may exist."""
         adds = {choice for command in commands if (choice := self.choice(command))}
         if any(isinstance(command, Verify) and command.repair for command in commands):
             adds |= {(each.release, frozenset(each.entries)) for each in MANIFESTS.values() if self.is_forgotten(each)}
@@ -184,7 +185,7 @@ class Model:
         return self.selected - removes, self.selected | adds
 
     def choice(self, command: Command) -> Choice | None:
-        """What a command selects; for an adoption, what it selects at most."""
+        """Return the selection that a command makes, or None; for an adoption, the largest one possible."""
         if isinstance(command, Prefetch):
             chosen = (entry for entry in MANIFESTS[command.release].entries if entry.name in command.names)
         elif isinstance(command, Adopt):
@@ -196,7 +197,7 @@ class Model:
         return MANIFESTS[command.release].release, frozenset(chosen)
 
     def weaken(self, command: Command, certain: set[Choice]) -> None:
-        """A command that was begun, and ended in whatever way, may have done this."""
+        """Expect less: allow everything that `command` may have removed, however it ended."""
         if isinstance(command, Collect):
             for name in self.held.keys() - self.protected(certain):
                 held = self.held[name]
@@ -208,17 +209,18 @@ class Model:
             self.linked.pop(MANIFESTS[command.release].release, None)
 
     def observe(self, certain: set[Choice], possible: set[Choice]) -> None:
-        """Take over from the disk what commands may have done in part. They have done nothing else."""
+        """Read from the disk the changes that unfinished commands may have made, and check that there are no others."""
         found: set[Choice] = set()
-        for path, said in self.disk.selections():
-            if said is None:
+        for path, selection in self.disk.selections():
+            if selection is None:
                 assert path in self.unreadable, f"{path} is damaged"
                 continue
-            found.add((Release(**said["release"]), frozenset(Entry(**entry) for entry in said["entries"])))
+            entries = frozenset(Entry(**entry) for entry in selection["entries"])
+            found.add((Release(**selection["release"]), entries))
             self.unreadable.discard(path)
         assert certain <= found, f"no longer selected: {certain - found}"
         for release, entries in found - possible:
-            assert any(release == each and entries <= most for each, most in possible), "selected by nobody"
+            assert any(release == other and entries <= most for other, most in possible), "no command selects this"
         self.selected = found
         for release in self.linked:
             self.linked[release] &= {entry.file for entry in self.entries(release)}
@@ -231,7 +233,7 @@ class Model:
                 self.damaged.discard(name)
 
     def take_names(self, choices: Iterable[Choice]) -> None:
-        """The names of `choices` are antscache's in their views, whoever had them."""
+        """Count the names of `choices` in their views as antscache's, even those that were the user's."""
         for release, entries in choices:
             for entry in entries:
                 view = self.disk.view(MANIFESTS[str(release)])
@@ -252,11 +254,11 @@ class Model:
             assert name in {before, right[0]}, f"{path} was overruled by less"
             if identifier not in self.known:
                 where = [self.disk.blob(name), *(p for d, p in self.disk.condemned() if d == name)]
-                assert any(each.exists() for each in where), f"{path} is of a blob that never was"
+                assert any(blob.exists() for blob in where), f"{path} names a blob that never existed"
             self.known[identifier] = name
 
     def strengthen(self, release: Release, entries: Iterable[Entry]) -> None:
-        """A command has promised that `entries` are held, and all that is held of the release linked."""
+        """Expect what a command has promised: `entries` are held, and all held ones of `release` linked."""
         for entry in entries:
             identifier = str(entry.identifier)
             assert identifier in self.known, f"{entry.file} was fetched, and has no record"
@@ -269,16 +271,17 @@ class Model:
             if self.known.get(str(entry.identifier)) in self.held and name not in self.forged:
                 self.linked.setdefault(release, set()).add(entry.file)
 
-    # What the test does to the root
+    # Damage by the test
 
     def a_day_passes(self) -> None:
+        """Make every blob, and its condemnation, a day older."""
         for held in self.held.values():
             held.days += 1
             if held.condemned is not None:
                 held.condemned += 1
 
     def blob_is_damaged(self, name: str, names: Iterable[Path]) -> None:
-        """The blob has lost its bytes, and with it these other names."""
+        """Expect neither the blob `name`, nor these other names of it."""
         self.held.pop(name, None)
         for path in names:
             self.homes.pop(path, None)
@@ -287,16 +290,16 @@ class Model:
             files -= {entry.file for entry in entries if self.known.get(str(entry.identifier)) == name}
 
     def record_is_damaged(self, identifier: str) -> None:
-        """Nobody knows any more what the identifier is."""
+        """Expect nothing of the entries of `identifier`: its digest is unknown now."""
         self.unreadable.add(self.disk.record(identifier))
         del self.known[identifier]
         for release, files in self.linked.items():
             files -= {entry.file for entry in self.entries(release) if entry.identifier == identifier}
 
-    # What always holds
+    # Invariants
 
     def check(self) -> None:
-        """The root is as it should be."""
+        """Check that the root is in the expected state."""
         self._check_blobs()
         self._check_views()
         self.forged = {path for path in self.forged if path.exists() and digest(path.read_bytes()) in self.bad}
@@ -328,13 +331,13 @@ class Model:
             for file in self.linked.get(manifest.release, ()):
                 assert digest((view / file).read_bytes()) in right[file], f"{view / file} has other bytes"
             for path in view.glob("*"):
-                if path in self.mine or BEING_MADE.fullmatch(path.name) or not path.exists():
+                if path in self.mine or TEMPORARY_NAME.fullmatch(path.name) or not path.exists():
                     continue
-                assert path.name in right, f"{path} is nobody's"
+                assert path.name in right, f"{path} belongs to no entry"
                 assert digest(path.read_bytes()) in right[path.name] | self.bad, f"{path} has other bytes"
 
     def check_index(self, releases: Iterable[Release] | None = None) -> None:
-        """`index.json` says what is held of these releases, or of all in use, and nothing else."""
+        """Check that `index.json` lists exactly the held files of these releases, by default of all in use."""
         index = self.disk.index()
         used = {release for release, _ in self.selected}
         if releases is None:
@@ -354,12 +357,12 @@ def _decoded(content: bytes) -> dict[str, Any] | None:
 
 
 def touches_the_index(command: Command) -> bool:
-    """Whether a command makes all of the index right."""
+    """Return True if `command` rewrites the index for all releases."""
     return isinstance(command, (Collect, Remove)) or (isinstance(command, Verify) and command.repair)
 
 
 def snapshot(place: Path) -> dict[str, bytes | str]:
-    """All that is below `place`, but for locks."""
+    """Return every file below `place` with its content, but for locks."""
     return {
         str(path.relative_to(place)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
         for path in sorted(place.rglob("*"))

@@ -1,4 +1,4 @@
-"""A proxy for tests: it leads every request to one address, whatever host is asked for, and remembers it."""
+"""A proxy for tests: it records every request, and forwards it to one address, no matter which host is named."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_CLOSING_LATENCY = 0.02  # seconds until the accepting thread sees that the proxy closes
+_CLOSE_POLL_SECONDS = 0.02  # until the accepting thread sees that the proxy closes
 
 
 class Proxy:
-    """A proxy on a loopback port, from its making until `close()` or the end of its `with` block.
+    """A proxy on a loopback port, from its construction until `close()` or the end of its `with` block.
 
     `CONNECT host:port` and `GET http://host/path` both lead to the host and port of `target`, a URL. With `credentials`
-    ("name:password") whoever does not have them is answered 407.
+    ("name:password"), requests without them are answered 407.
 
     Attributes:
         url: of the proxy, without credentials.
-        asked: (method, target) of every request, refused ones too: `("CONNECT", "api.figshare.com:443")`.
+        requests: (method, target) of every request, refused ones too: `("CONNECT", "api.figshare.com:443")`.
     """
 
     def __init__(self, target: str, credentials: str | None = None) -> None:
         where = urlsplit(target)
         assert where.hostname is not None
         assert where.port is not None
-        self.asked: list[tuple[str, str]] = []
-        self._server = _Server((where.hostname, where.port), credentials, self.asked)
+        self.requests: list[tuple[str, str]] = []
+        self._server = _Server((where.hostname, where.port), credentials, self.requests)
         self.url = "http://{}:{}".format(*self._server.socket.getsockname())
-        self._accepting = Thread(target=self._server.serve_forever, args=(_CLOSING_LATENCY,))
+        self._accepting = Thread(target=self._server.serve_forever, args=(_CLOSE_POLL_SECONDS,))
         self._accepting.start()
 
     def __enter__(self) -> Self:
@@ -49,7 +49,7 @@ class Proxy:
         self.close()
 
     def close(self) -> None:
-        """Stop at once: every connection is shut down and no thread is left."""
+        """Shut down every connection at once, and leave no thread."""
         self._server.shutdown()
         self._accepting.join()
         self._server.hang_up()
@@ -59,16 +59,16 @@ class Proxy:
 class _Server(ThreadingTCPServer):
     daemon_threads = False
 
-    def __init__(self, target: tuple[str, int], credentials: str | None, asked: list[tuple[str, str]]) -> None:
+    def __init__(self, target: tuple[str, int], credentials: str | None, requests: list[tuple[str, str]]) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.target = target
         self.needed = None if credentials is None else b"Basic " + base64.b64encode(credentials.encode())
-        self.asked = asked
+        self.requests = requests
         self._lock = Lock()
         self._open: set[socket.socket] | None = set()
 
     def opened(self, connection: socket.socket) -> None:
-        """Remember `connection`, to be shut down by `hang_up`: at once, if that has been called."""
+        """Let `hang_up` shut down `connection`; shut it down now if `hang_up` has been called already."""
         with self._lock:
             if self._open is not None:
                 self._open.add(connection)
@@ -101,7 +101,7 @@ class _Connection(StreamRequestHandler):
             self.server.closed(self.connection)
 
     def _lead(self) -> None:
-        """Answer one request; an absolute-form one is the connection's last, so that no head has to be read midway."""
+        """Answer one request. A plain one is the connection's last, so that no later head has to be read."""
         line, fields = self.rfile.readline(), dict[bytes, bytes]()
         while b":" in (field := self.rfile.readline()):
             name, _, value = field.partition(b":")
@@ -109,7 +109,7 @@ class _Connection(StreamRequestHandler):
         if not line:
             return
         method, target, _ = line.split()
-        self.server.asked.append((method.decode(), target.decode()))
+        self.server.requests.append((method.decode(), target.decode()))
         if self.server.needed not in {None, fields.pop(b"proxy-authorization", None)}:
             refusal = b"Proxy-Authenticate: Basic realm=tests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n" + refusal)
@@ -138,8 +138,8 @@ def _relay(client: socket.socket, origin: socket.socket) -> None:
     """Carry bytes both ways until one side has ended."""
     other = {client: origin, origin: client}
     with selectors.DefaultSelector() as ready:
-        for each in other:
-            ready.register(each, selectors.EVENT_READ)
+        for connection in other:
+            ready.register(connection, selectors.EVENT_READ)
         while True:
             for key, _ in ready.select():
                 arrived = key.fileobj

@@ -18,7 +18,7 @@ DATA, NETWORKS = (getter.module for getter in GETTERS["antspynet"])
 
 
 def getter(function: str, suffix: str, urls: dict[str, int]) -> str:
-    """A getter in upstream's form, for names and Figshare numbers."""
+    """Return the source of a getter in upstream's form, for names and Figshare numbers."""
     table = {name: f"https://ndownloader.figshare.com/files/{number}" for name, number in urls.items()}
     return f"""
 import tensorflow as tf
@@ -80,7 +80,7 @@ def sdist(directory: Path, version: str, more: dict[str, str] | None = None) -> 
 
 
 def fake_python(directory: Path, site: Path) -> Path:
-    """An interpreter of an environment in which `site` is installed."""
+    """Make the interpreter of an environment that has the packages of `site`."""
     (directory / "bin").mkdir(parents=True)
     for name in "python", "python3":
         path = directory / "bin" / name

@@ -1,11 +1,11 @@
-"""Packages in upstream's own form, to be imported: ANTsPyNet of each generation, ANTsPy, and what they import.
+"""Packages in upstream's own form, to be imported: ANTsPyNet of each generation, ANTsPy, and their dependencies.
 
     <place>/antspynet-0.2.9/antspynet, antspynet-0.2.9.dist-info         a release
-    <place>/beside/ants, antspyx-0.6.3.dist-info, tensorflow, requests   what all of them import
+    <place>/beside/ants, antspyx-0.6.3.dist-info, tensorflow, requests   the dependencies of all releases
 
-A release has few entries, with real numbers. What a getter would download is an error that says so: `would download
-URL to PATH`. Internal callers import the getters as upstream's do, and attributes of the package hide its modules of
-the same name.
+A release has few entries, with real numbers. Instead of downloading, a getter raises an error: `would download URL to
+PATH`. Internal callers import the getters as upstream's do, and attributes of the package hide its modules of the same
+name.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, cannot
 
-PYTHON: str = getattr(sys, "_base_executable", sys.executable)  # one that has no antscache, if there is such a one
+PYTHON: str = getattr(sys, "_base_executable", sys.executable)  # without antscache, if there is one
 
-# One for each way in which they say where their files are (field notes, "Where it looks").
+# One release for each way of choosing the directory of its files (field notes, "Where it looks").
 GENERATIONS = ("0.1.1", "0.1.9", "0.2.3", "0.2.8", "0.2.9", "0.3.2")
-CHANGED = "DeepAtroposHcpT1Weights"  # of which 0.2.9 and 0.3.2 have other bytes
-NOTHING = "allen_sr_weights"  # accepted, with an empty URL
+CHANGED = "DeepAtroposHcpT1Weights"  # 0.2.9 and 0.3.2 have different bytes under this name
+UNFETCHABLE = "allen_sr_weights"  # accepted, with an empty URL
 EXAMPLE = "r16"  # of antspyx
 
 NETWORKS = {BRAIN: "34821874", LUNG: "41965818"}
@@ -36,8 +36,8 @@ class Upstream:
     """A release of ANTsPyNet that can be imported.
 
     Attributes:
-        directory: what holds the package, like site-packages.
-        beside: what holds the packages that it imports.
+        directory: the parent of the package, like site-packages.
+        beside: the parent of the packages that it imports.
     """
 
     version: str
@@ -46,7 +46,7 @@ class Upstream:
 
     @property
     def path(self) -> str:
-        """For PYTHONPATH."""
+        """The value for PYTHONPATH."""
         return f"{self.directory}:{self.beside}"
 
     @property
@@ -55,27 +55,28 @@ class Upstream:
 
     @property
     def has_parameter(self) -> bool:
-        """Whether a call takes the directory; else there is set_antsxnet_cache_directory()."""
+        """True if calls take the directory as an argument; else set_antsxnet_cache_directory() sets it."""
         return has_parameter(self.version)
 
     @property
     def networks(self) -> dict[str, str]:
-        """Names that can be fetched, and their numbers."""
+        """The networks that can be fetched: name to Figshare number."""
         return NETWORKS | CHANGES.get(self.version, {})
 
     @property
     def data(self) -> dict[str, str]:
+        """The data that can be fetched: name to Figshare number."""
         return {TEMPLATE: "22597175"} | ({TRANSFORM: "41052575"} if self.number >= (0, 2, 2) else {})
 
     @property
     def files(self) -> dict[str, str]:
-        """Names that can be fetched, and their files."""
+        """All entries that can be fetched: name to file name."""
         images = {name: f"{name}.mat" if name == TRANSFORM else f"{name}.nii.gz" for name in self.data}
         return images | {name: f"{name}.h5" for name in self.networks}
 
 
 def older(minor: int) -> str:
-    """A Python 3.`minor`."""
+    """Return the path of a Python 3.`minor`; skip the test if there is none (`support.cannot`)."""
     candidates = [
         shutil.which(f"python3.{minor}"),
         *Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python3.{minor}"),
@@ -92,7 +93,7 @@ def has_parameter(version: str) -> bool:
 
 
 def make(place: Path, version: str, *, more: str = "") -> Upstream:
-    """The release `version` in `place`. `more` stands at the end of the source of get_pretrained_network."""
+    """Make the release `version` in `place`; append `more` to the source of get_pretrained_network."""
     upstream = Upstream(version, place / f"antspynet-{version}", place / "beside")
     utilities = upstream.directory / "antspynet" / "utilities"
     write(utilities.parent / "__init__.py", "from .utilities import *\n")
@@ -139,7 +140,7 @@ def _data_getter(upstream: Upstream) -> str:
 
 def _network_getter(upstream: Upstream) -> str:
     own = "" if upstream.has_parameter else _IMPORT_OF_0_2_9
-    urls = _urls(upstream.networks) | {NOTHING: ""}
+    urls = _urls(upstream.networks) | {UNFETCHABLE: ""}
     getter = _getter(upstream, "get_pretrained_network", urls, _NAMING.format(suffix=".h5"))
     return f"import os.path\nimport tensorflow as tf\n{own}{getter}"
 
@@ -156,7 +157,7 @@ def _getter(upstream: Upstream, function: str, urls: dict[str, str], naming: str
 
 
 def _looking(number: tuple[int, ...]) -> str:
-    """The statements that say where a file is."""
+    """Return the statements of a getter that compute the path of its file."""
     if number < (0, 1, 9):
         return _OF_0_1_1
     if number < (0, 2, 3):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support import cannot
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,9 +37,9 @@ os.environ["HOME"] = "/nonexistent"
 
 @pytest.fixture
 def everybodys() -> Iterator[Path]:
-    """A directory that every user may write to; skips the test where there are no other users to be."""
+    """A directory that every user may write to. The test is skipped if this process cannot become another user."""
     if os.geteuid() != 0:
-        pytest.skip("only root becomes another user")
+        cannot("only root becomes another user")
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="antscache-") as name:
         directory = Path(name)
         directory.chmod(0o777)
@@ -45,7 +47,7 @@ def everybodys() -> Iterator[Path]:
 
 
 def run_as(user: int, code: str, *arguments: str | Path, umask: int = 0o022) -> Any:
-    """What `code` prints as JSON when `user` runs it."""
+    """Run `code` as `user`, and return the JSON that it prints, if any."""
     command = [sys.executable, "-c", _PROLOGUE + code, str(user), str(umask), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

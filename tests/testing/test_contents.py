@@ -1,4 +1,4 @@
-"""What stands in for ANTsPyNet's files is valid for its type, as large as asked, and the same everywhere."""
+"""Made-up files are valid for their type, have the requested size, and are the same everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBER = "34821874"
 
 
 @given(size=st.integers(2048, 300_000), suffix=st.sampled_from(sorted(SIZED)))
-def test_the_size_is_exactly_what_was_asked(size: int, suffix: str) -> None:
+def test_size_is_exact(size: int, suffix: str) -> None:
     assert len(content(NUMBER, "x" + suffix, size)) == size
 
 
@@ -44,7 +44,7 @@ def test_a_size_below_the_minimum_gives_the_minimum(suffix: str, minimum: int) -
 
 @pytest.mark.parametrize("suffix", TYPES)
 @pytest.mark.parametrize("size", [0, 5000])
-def test_another_number_gives_other_bytes_of_the_same_size(suffix: str, size: int) -> None:
+def test_numbers_have_different_bytes_of_equal_size(suffix: str, size: int) -> None:
     made = {content(str(number), "x" + suffix, size) for number in range(50)}
 
     assert len(made) == 50
@@ -66,7 +66,7 @@ def test_a_name_changes_nothing_but_by_its_type(suffix: str) -> None:
         (".bin", "e7af74603f3c30f96e0bffe84420b7cf9428506448a7155882d7b1b2b39d2fd2"),
     ],
 )
-def test_the_bytes_are_the_same_for_ever_and_everywhere(suffix: str, sha256: str) -> None:
+def test_bytes_are_the_same_in_every_version(suffix: str, sha256: str) -> None:
     assert hashlib.sha256(content(NUMBER, "x" + suffix, 5000)).hexdigest() == sha256
 
 
@@ -93,7 +93,7 @@ def test_the_bytes_do_not_compress(suffix: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".jpg", ".bin"])  # a `.nii.gz` has a comment of dots
-def test_no_two_blocks_of_a_large_file_are_the_same(suffix: str) -> None:
+def test_large_files_repeat_no_block(suffix: str) -> None:
     made = content(NUMBER, "x" + suffix, 20_000_000)
     blocks = [made[start : start + 4096] for start in range(0, len(made), 4096)]
 
@@ -101,7 +101,7 @@ def test_no_two_blocks_of_a_large_file_are_the_same(suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", TYPES)
-def test_the_pieces_are_small_and_make_up_the_content(suffix: str) -> None:
+def test_pieces_are_small_and_complete(suffix: str) -> None:
     made = list(pieces(NUMBER, "x" + suffix, 20_000_000))
 
     assert max(map(len, made)) <= 2 << 20
@@ -118,7 +118,7 @@ def test_h5py_reads_the_dataset_of_an_h5(size: int) -> None:
         assert file["content"][...].tobytes() == made[len(hdf5_head(0)) :]
 
 
-def test_the_end_of_an_h5_is_where_its_superblock_says() -> None:
+def test_h5_superblock_names_the_files_end() -> None:
     made = content(NUMBER, "x.h5", 12_345)
 
     (end_of_file,) = struct.unpack_from("<Q", made, 40)  # format specification, "Disk Format: Level 0A"
@@ -136,17 +136,17 @@ def test_nibabel_reads_the_voxels_of_a_nii_gz(size: int) -> None:
     assert np.array_equal(image.affine, np.eye(4))
 
 
-def test_the_voxels_of_a_nii_gz_are_nearly_a_cube() -> None:
+def test_nii_gz_voxels_are_nearly_a_cube() -> None:
     shape = nibabel.Nifti1Image.from_bytes(gzip.decompress(content(NUMBER, "x.nii.gz", 2_000_000))).shape
 
     assert max(shape) < 1.1 * min(shape)
 
 
-def test_a_nii_gz_says_in_its_header_what_it_stands_in_for() -> None:
+def test_nii_gz_header_names_the_identifier() -> None:
     assert f"stands in for figshare:{NUMBER}".encode() in content(NUMBER, "x.nii.gz", 600)[:60]
 
 
-def test_a_mat_is_an_itk_affine_transform_close_to_the_identity() -> None:
+def test_mat_is_a_small_itk_translation() -> None:
     variables = level_4(content(NUMBER, "x.mat", 5000))
 
     assert list(variables) == ["AffineTransform_double_3_3", "fixed"]
@@ -156,7 +156,7 @@ def test_a_mat_is_an_itk_affine_transform_close_to_the_identity() -> None:
 
 
 def level_4(mat: bytes) -> dict[str, tuple[float, ...]]:
-    """The variables of a MAT-file level 4, each one column of little-endian doubles."""
+    """Return the variables of a MAT-file level 4, each one column of little-endian doubles."""
     variables, at = {}, 0
     while at < len(mat):
         kind, rows, columns, imaginary, name_length = struct.unpack_from("<5i", mat, at)
@@ -169,7 +169,7 @@ def level_4(mat: bytes) -> dict[str, tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("size", [256, 5000, 65_800, 200_000])
-def test_a_jpg_is_a_whole_chain_of_segments_around_one_pixel(size: int) -> None:
+def test_jpg_is_complete_with_one_pixel(size: int) -> None:
     made = content(NUMBER, "x.jpg", size)
 
     markers = [marker for marker, _ in segments(made)]
@@ -181,14 +181,14 @@ def test_a_jpg_is_a_whole_chain_of_segments_around_one_pixel(size: int) -> None:
 
 
 def segments(jpg: bytes) -> list[tuple[int, bytes]]:
-    """The segments between the start of an image and its scan: (marker, payload) each."""
+    """Return the (marker, payload) of each segment between the start of an image and its scan."""
     assert jpg[:2] == b"\xff\xd8"
-    found: list[tuple[int, bytes]] = []
+    read: list[tuple[int, bytes]] = []
     at = 2
-    while not found or found[-1][0] != 0xDA:
+    while not read or read[-1][0] != 0xDA:
         start, marker, length = struct.unpack_from(">BBH", jpg, at)
         assert start == 0xFF
-        found.append((marker, jpg[at + 4 : at + 2 + length]))
+        read.append((marker, jpg[at + 4 : at + 2 + length]))
         at += 2 + length
     assert at == len(jpg) - 3
-    return found
+    return read

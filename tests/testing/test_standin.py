@@ -1,4 +1,4 @@
-"""The stand-in for Figshare speaks its protocol, goes wrong as asked, counts, and goes away."""
+"""The stand-in for Figshare speaks its protocol, misbehaves as asked, counts requests, and closes cleanly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ import pytest
 import requests
 from support.authority import Authority
 
-from antscache.core.manifest import Manifest, Release, entry
+from antscache.core.manifest import Manifest, Release, make_entry
 from antscache.testing import Misbehaviour, Request, StandIn, catalog_files, content
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ IMAGE = "22597175"
 FILES = {NUMBER: NETWORK, IMAGE: "S_template3.nii.gz", "3": "a.mat", "4": "b.jpg"}
 SIZE = 40_000
 API, NDOWNLOADER, FIGSHARE = "/v2/file/download/", "/files/", "/ndownloader/files/"
-TIMEOUT = 10.0
+TIMEOUT_SECONDS = 60.0  # no answer takes longer, however loaded the machine is
+SIGNED_FOR_SECONDS = 600.0  # no test takes so long between two requests
+SILENCE_SECONDS = 0.2
 CUTS = {"": SIZE // 2, "-at-0": 0, "-at-1": 1, "-at-last": SIZE - 1}  # with what arrives
 HALF = SIZE // 2
 LARGE = 100_000_000
@@ -47,7 +49,7 @@ RANGES = [how for how in Misbehaviour if how.value.startswith("range-")]
 
 @pytest.fixture
 def standin() -> Iterator[StandIn]:
-    with StandIn(FILES, size=SIZE) as standin:
+    with StandIn(FILES, size=SIZE, signed_for=SIGNED_FOR_SECONDS) as standin:
         yield standin
 
 
@@ -57,11 +59,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def get(url: str, *, follow: bool = True, **headers: str) -> requests.Response:
-    """One request on a connection of its own, which ends with it."""
+    """Send one request on a connection of its own."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with requests.Session() as session:
         session.headers.update({"Accept-Encoding": "identity"})
-        return session.get(url, headers=named, timeout=TIMEOUT, allow_redirects=follow)
+        return session.get(url, headers=named, timeout=TIMEOUT_SECONDS, allow_redirects=follow)
 
 
 def storage_url(standin: StandIn, number: str = NUMBER, prefix: str = "") -> str:
@@ -70,11 +72,11 @@ def storage_url(standin: StandIn, number: str = NUMBER, prefix: str = "") -> str
 
 def connect(url: str) -> socket.socket:
     where = urlsplit(url)
-    return socket.create_connection((where.hostname, where.port or 80), TIMEOUT)
+    return socket.create_connection((where.hostname, where.port or 80), TIMEOUT_SECONDS)
 
 
 def raw(url: str, **headers: str) -> tuple[str, bytes]:
-    """Head and body as they come over the wire until the server closes; `Connection: close` makes sure it does."""
+    """Return the head and body as they come over the wire. `Connection: close` makes the server close behind them."""
     where = urlsplit(url)
     lines = [f"GET {where.path}?{where.query} HTTP/1.1", f"Host: {where.netloc}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -85,8 +87,8 @@ def raw(url: str, **headers: str) -> tuple[str, bytes]:
 
 
 @contextmanager
-def asked(url: str, **headers: str) -> Iterator[socket.socket]:
-    """A connection on which `url` has just been asked for."""
+def requested(url: str, **headers: str) -> Iterator[socket.socket]:
+    """Open a connection, send a request for `url`, and yield the connection."""
     where = urlsplit(url)
     lines = [f"GET {where.path}?{where.query} HTTP/1.1", "Host: x"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -96,8 +98,8 @@ def asked(url: str, **headers: str) -> Iterator[socket.socket]:
 
 
 def is_silent(connection: socket.socket) -> bool:
-    """Whether nothing comes for a moment, and the connection is open."""
-    connection.settimeout(0.2)
+    """Return True if the connection stays open without a byte for `SILENCE_SECONDS`."""
+    connection.settimeout(SILENCE_SECONDS)
     try:
         connection.recv(1)
     except TimeoutError:
@@ -131,10 +133,10 @@ class TestProtocol:
     @pytest.mark.parametrize(
         "path", [API + "5", NDOWNLOADER + "x", "/", "/storage/34821874", "/misbehaving/oddly/files/34821874"]
     )
-    def test_what_is_not_known_is_404(self, standin: StandIn, path: str) -> None:
+    def test_unknown_paths_are_404(self, standin: StandIn, path: str) -> None:
         assert get(standin.url + path).status_code == 404
 
-    def test_the_storage_gives_the_original_name_and_the_md5(self, standin: StandIn) -> None:
+    def test_storage_sends_original_name_and_md5(self, standin: StandIn) -> None:
         answer = get(f"{standin.url}{API}{NUMBER}")
 
         assert urlsplit(answer.url).path.endswith(f"/original_{NETWORK}")
@@ -147,9 +149,7 @@ class TestProtocol:
         ("asked", "first", "stop"),
         [("0-0", 0, 1), ("10-19", 10, 20), ("39990-", 39_990, SIZE), ("-7", SIZE - 7, SIZE), ("5-99999", 5, SIZE)],
     )
-    def test_a_range_is_answered_with_its_bytes_and_the_total(
-        self, standin: StandIn, asked: str, first: int, stop: int
-    ) -> None:
+    def test_range_gets_its_bytes_and_the_total(self, standin: StandIn, asked: str, first: int, stop: int) -> None:
         answer = get(f"{standin.url}{API}{NUMBER}", Range=f"bytes={asked}")
 
         assert answer.status_code == 206
@@ -157,19 +157,20 @@ class TestProtocol:
         assert answer.content == standin.content(NUMBER)[first:stop]
 
     @pytest.mark.parametrize("asked", ["40000-", "50000-60000", "-0"])
-    def test_a_range_without_a_byte_is_416_with_the_total(self, standin: StandIn, asked: str) -> None:
+    def test_empty_range_is_416_with_the_total(self, standin: StandIn, asked: str) -> None:
         answer = get(f"{standin.url}{API}{NUMBER}", Range=f"bytes={asked}")
 
         assert (answer.status_code, answer.content) == (416, b"")
         assert answer.headers["Content-Range"] == f"bytes */{SIZE}"
 
     @pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=9-3", "bytes=-", "lines=1-2"])
-    def test_what_is_no_single_range_asks_for_all(self, standin: StandIn, asked: str) -> None:
+    def test_other_ranges_get_the_whole_file(self, standin: StandIn, asked: str) -> None:
+        """Several ranges, and no valid one."""
         answer = get(f"{standin.url}{API}{NUMBER}", Range=asked)
 
         assert (answer.status_code, answer.content) == (200, standin.content(NUMBER))
 
-    def test_a_range_counts_only_if_its_etag_or_date_still_holds(self, standin: StandIn) -> None:
+    def test_if_range_must_match_etag_or_date(self, standin: StandIn) -> None:
         url = f"{standin.url}{API}{NUMBER}"
         whole = get(url)
 
@@ -184,11 +185,11 @@ class TestProtocol:
         assert get(routed.headers["Location"], Authorization="token secret").status_code == 400
         assert get(routed.headers["Location"]).status_code == 200
 
-    def test_head_says_nothing(self, standin: StandIn) -> None:
-        routed = requests.head(f"{standin.url}{API}{NUMBER}", timeout=TIMEOUT)
+    def test_head_tells_nothing_about_a_file(self, standin: StandIn) -> None:
+        routed = requests.head(f"{standin.url}{API}{NUMBER}", timeout=TIMEOUT_SECONDS)
 
         assert (routed.status_code, routed.headers["Content-Length"]) == (200, "0")
-        assert requests.head(storage_url(standin), timeout=TIMEOUT).status_code == 403
+        assert requests.head(storage_url(standin), timeout=TIMEOUT_SECONDS).status_code == 403
 
     def test_a_storage_url_expires(self) -> None:
         with StandIn(FILES, size=SIZE, signed_for=0) as standin:
@@ -206,7 +207,7 @@ class TestProtocol:
             assert get(storage_url(other).replace(other.url, standin.url)).status_code == 403
 
     def test_a_connection_serves_many_requests(self, standin: StandIn) -> None:
-        connection = http.client.HTTPConnection(urlsplit(standin.url).netloc, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(urlsplit(standin.url).netloc, timeout=TIMEOUT_SECONDS)
         connection.connect()
         ours = connection.sock.getsockname()
         for _ in range(20):
@@ -225,7 +226,7 @@ class TestProtocol:
 
 
 class TestContents:
-    def test_given_bytes_and_files_are_served_as_they_are(self, tmp_path: Path) -> None:
+    def test_given_contents_are_served_unchanged(self, tmp_path: Path) -> None:
         weights = tmp_path / "weights.h5"
         weights.write_bytes(b"real weights")
         with StandIn(FILES, contents={NUMBER: weights, IMAGE: b"an image", "77": weights}) as standin:
@@ -234,29 +235,27 @@ class TestContents:
             assert get(f"{standin.url}{API}77").content == b"real weights"
         assert weights.read_bytes() == b"real weights"
 
-    def test_the_catalog_is_every_identifier_that_a_shipped_manifest_names(
+    def test_catalog_has_every_identifier_of_shipped_manifests(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        known = entry("network", "a", "a.h5", identifier="figshare:1")
-        lost = entry("data", "b", "b.nii.gz", reason="the release names no URL")
-        renamed = entry("network", "c", "c.h5", identifier="figshare:1")
-        image = entry("data", "d", "d.nii.gz", identifier="figshare:2")
+        known = make_entry("network", "a", "a.h5", identifier="figshare:1")
+        lost = make_entry("data", "b", "b.nii.gz", reason="the release names no URL")
+        renamed = make_entry("network", "c", "c.h5", identifier="figshare:1")
+        image = make_entry("data", "d", "d.nii.gz", identifier="figshare:2")
         (tmp_path / "manifests").mkdir()
         for version, entries in {"0.1": (known, lost), "0.2": (renamed, image)}.items():
             manifest = msgspec.json.encode(Manifest(Release("antspynet", version), entries))
             (tmp_path / f"manifests/antspynet-{version}.json").write_bytes(manifest)
         (tmp_path / "manifests/README.md").touch()
-        monkeypatch.setattr("antscache.catalog.SHIPPED", tmp_path / "manifests")
+        monkeypatch.setattr("antscache.catalog.SHIPPED_DIRECTORY", tmp_path / "manifests")
 
         assert catalog_files() == {"1": "a.h5", "2": "d.nii.gz"}
 
-    def test_by_default_it_answers_for_the_catalog(self) -> None:
+    def test_default_files_are_the_catalogs(self) -> None:
         with StandIn() as standin:
             assert standin.files == catalog_files()
 
-    def test_prepared_files_are_not_kept_in_memory_but_on_disk(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_prepared_files_are_on_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         with StandIn(FILES, size=SIZE) as standin:
             standin.prepare()
@@ -266,17 +265,17 @@ class TestContents:
 
 class TestMisbehaviours:
     @pytest.mark.parametrize("how", Misbehaviour)
-    def test_each_is_shown(self, standin: StandIn, how: Misbehaviour) -> None:
-        """At a route, or to a request for a range that the route leads to."""
+    def test_every_misbehaviour_can_be_shown(self, standin: StandIn, how: Misbehaviour) -> None:
+        """Either by a route, or by the storage for a request with a range."""
         routed = raw(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}")
         if standin.requests[-1].misbehaviour is None:
             [url] = re.findall("\r\nLocation: (.*)\r\n", routed[0])
-            with asked(url, Range="bytes=1000-2999"):
+            with requested(url, Range="bytes=1000-2999"):
                 while standin.requests[-1].route != "storage":
                     time.sleep(0.01)
         assert standin.requests[-1].misbehaviour == how.value
 
-    def test_each_is_documented(self) -> None:
+    def test_every_misbehaviour_is_documented(self) -> None:
         page = Path(__file__).parents[2].joinpath("docs/standin.md").read_text()
         assert [how.value for how in Misbehaviour if f"| `{how.value}` |" not in page] == []
 
@@ -298,7 +297,7 @@ class TestMisbehaviours:
         ],
     )
     @pytest.mark.parametrize("route", [API, NDOWNLOADER, FIGSHARE])
-    def test_a_refusing_route_answers_its_status_and_no_byte(
+    def test_refusing_route_sends_status_without_a_body(
         self, standin: StandIn, route: str, how: Misbehaviour, status: int
     ) -> None:
         answer = get(f"{standin.url}/misbehaving/{how.value}{route}{NUMBER}")
@@ -308,12 +307,14 @@ class TestMisbehaviours:
         assert ("WWW-Authenticate" in answer.headers) == (status == 401)
         assert "Location" not in answer.headers
 
-    def test_a_busy_route_says_for_how_long_in_seconds_or_until_when(self, standin: StandIn) -> None:
-        def told(how: Misbehaviour) -> str:
+    def test_busy_route_sends_retry_after(self, standin: StandIn) -> None:
+        """In seconds, or as a date."""
+
+        def retry_after(how: Misbehaviour) -> str:
             return get(f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}").headers["Retry-After"]
 
-        assert [told(Misbehaviour.BUSY), told(Misbehaviour.BUSY_LONG)] == ["1", "86400"]
-        before, until, after = time.time(), told(Misbehaviour.BUSY_UNTIL), time.time()
+        assert [retry_after(Misbehaviour.BUSY), retry_after(Misbehaviour.BUSY_LONG)] == ["1", "86400"]
+        before, until, after = time.time(), retry_after(Misbehaviour.BUSY_UNTIL), time.time()
         assert before + 1 <= parsedate_to_datetime(until).timestamp() <= after + 2
         assert until.endswith(" GMT")
 
@@ -358,9 +359,7 @@ class TestMisbehaviours:
         assert gzip.decompress(body) == standin.content(NUMBER)
 
     @pytest.mark.parametrize(("where", "kept"), CUTS.items())
-    def test_a_cut_body_ends_before_its_length_its_last_chunk_or_untold(
-        self, standin: StandIn, where: str, kept: int
-    ) -> None:
+    def test_cut_body_ends_early_in_each_framing(self, standin: StandIn, where: str, kept: int) -> None:
         received = standin.content(NUMBER)[:kept]
         chunk = f"{kept:x}\r\n".encode() + received + b"\r\n" if kept else b""
 
@@ -373,7 +372,7 @@ class TestMisbehaviours:
             assert f"{announced}\r\n" in head
             assert ("Content-Length" in head, body == expected) == (framing == "", True)
 
-    def test_a_slow_body_comes_in_five_pieces_and_is_right(self, standin: StandIn) -> None:
+    def test_slow_body_is_right_after_four_pauses(self, standin: StandIn) -> None:
         begun = time.monotonic()
         answer = get(f"{standin.url}/misbehaving/slow{API}{NUMBER}")
 
@@ -386,26 +385,26 @@ class TestMisbehaviours:
         assert "206 Partial Content" in head
         assert body == standin.content(NUMBER)[1000:1500]
 
-    def test_an_unannounced_body_is_cut_so_that_http_cannot_tell(self, standin: StandIn) -> None:
+    def test_http_cannot_notice_a_cut_unannounced_body(self, standin: StandIn) -> None:
         answer = get(f"{standin.url}/misbehaving/cut-unannounced{API}{NUMBER}")
 
         assert "Content-Length" not in answer.headers
         assert answer.content == standin.content(NUMBER)[: SIZE // 2]
 
-    def test_more_follows_than_the_length_promises(self, standin: StandIn) -> None:
+    def test_long_body_exceeds_its_length(self, standin: StandIn) -> None:
         head, body = raw_misbehaving(standin, Misbehaviour.LONG)
 
         assert f"Content-Length: {SIZE}\r\n" in head
         assert body[:SIZE] == standin.content(NUMBER)
         assert len(body) == SIZE + 1000
 
-    def test_half_of_the_length_is_announced_and_all_is_sent(self, standin: StandIn) -> None:
+    def test_short_announced_body_is_sent_whole(self, standin: StandIn) -> None:
         head, body = raw_misbehaving(standin, Misbehaviour.SHORT_ANNOUNCED)
 
         assert f"Content-Length: {SIZE // 2}\r\n" in head
         assert body == standin.content(NUMBER)
 
-    def test_twice_the_length_is_announced_and_the_connection_closed_after_the_body(self, standin: StandIn) -> None:
+    def test_long_announced_body_ends_with_the_connection(self, standin: StandIn) -> None:
         head, body = raw_misbehaving(standin, Misbehaviour.LONG_ANNOUNCED)
 
         assert f"Content-Length: {2 * SIZE}\r\n" in head
@@ -417,9 +416,9 @@ class TestMisbehaviours:
             raw(url)
 
     @pytest.mark.parametrize(("how", "kept"), [("stall", 10), ("stall-half", SIZE // 2)])
-    def test_a_stalled_body_begins_and_does_not_go_on(self, standin: StandIn, how: str, kept: int) -> None:
+    def test_stalled_body_begins_and_then_stops(self, standin: StandIn, how: str, kept: int) -> None:
         body = standin.content(NUMBER)[:kept]
-        with asked(storage_url(standin, prefix=f"/misbehaving/{how}")) as connection:
+        with requested(storage_url(standin, prefix=f"/misbehaving/{how}")) as connection:
             received = b""
             while not received.endswith(body):
                 received += connection.recv(1 << 16)
@@ -427,8 +426,9 @@ class TestMisbehaviours:
         assert f"\r\nContent-Length: {SIZE}\r\n".encode() in received
         assert received.endswith(b"\r\n\r\n" + body)
 
-    def test_a_stalled_answer_has_not_even_headers_and_is_no_download(self, standin: StandIn) -> None:
-        with asked(storage_url(standin, prefix="/misbehaving/stall-headers")) as connection:
+    def test_stalled_answer_sends_no_headers(self, standin: StandIn) -> None:
+        """It does not count as a download."""
+        with requested(storage_url(standin, prefix="/misbehaving/stall-headers")) as connection:
             while standin.requests[-1].route != "storage":
                 time.sleep(0.01)
             assert is_silent(connection)
@@ -456,7 +456,8 @@ class TestMisbehaviours:
         assert answer.content.isascii()
         assert len(answer.content) == SIZE
 
-    def test_a_corrupt_file_differs_in_one_late_byte_and_not_in_its_headers(self, standin: StandIn) -> None:
+    def test_corrupt_file_differs_in_one_late_byte(self, standin: StandIn) -> None:
+        """Its headers are those of the sound file."""
         sound = get(f"{standin.url}{API}{IMAGE}")
         corrupt = get(f"{standin.url}/misbehaving/corrupt{API}{IMAGE}")
 
@@ -492,9 +493,7 @@ class TestMisbehaviours:
             (Misbehaviour.NO_ETAG, 200),
         ],
     )
-    def test_an_odd_label_holds_for_a_range_where_it_is_a_strong_one(
-        self, standin: StandIn, how: Misbehaviour, status: int
-    ) -> None:
+    def test_if_range_holds_for_strong_etags_only(self, standin: StandIn, how: Misbehaviour, status: int) -> None:
         url = f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}"
         tag = get(url).headers.get("ETag", '"none"')
 
@@ -505,20 +504,20 @@ class TestMisbehaviours:
         with StandIn(FILES, contents={NUMBER: b"sixteen bytes!!!"}) as standin:
             assert get(f"{standin.url}/misbehaving/truncated{API}{NUMBER}").content == b"sixteen "
 
-    def test_it_lasts_for_the_times_that_were_asked(self, standin: StandIn) -> None:
+    def test_misbehaviour_lasts_as_often_as_asked(self, standin: StandIn) -> None:
         standin.misbehave(NUMBER, Misbehaviour.BUSY, times=2)
 
         answers = [get(f"{standin.url}{route}{NUMBER}").status_code for route in (API, NDOWNLOADER, API, FIGSHARE)]
         assert answers == [429, 429, 200, 202]
 
-    def test_one_of_the_storage_is_counted_at_the_storage(self, standin: StandIn) -> None:
+    def test_storage_misbehaviour_counts_storage_requests(self, standin: StandIn) -> None:
         standin.misbehave(NUMBER, Misbehaviour.TRUNCATED, times=1)
 
         storage_url(standin)
         answers = [get(f"{standin.url}{FIGSHARE}{NUMBER}"), get(f"{standin.url}{API}{NUMBER}")]
         assert [len(answer.content) for answer in answers] == [SIZE // 2, SIZE]
 
-    def test_it_lasts_until_the_identifier_shall_behave(self, standin: StandIn) -> None:
+    def test_misbehaviour_lasts_until_behave_is_called(self, standin: StandIn) -> None:
         standin.misbehave(NUMBER, Misbehaviour.MISSING)
         assert {get(f"{standin.url}{API}{NUMBER}").status_code for _ in range(5)} == {404}
         assert get(f"{standin.url}{API}{IMAGE}").status_code == 200
@@ -526,7 +525,7 @@ class TestMisbehaviours:
         standin.behave(NUMBER)
         assert get(f"{standin.url}{API}{NUMBER}").status_code == 200
 
-    def test_what_cannot_misbehave_is_refused(self, standin: StandIn) -> None:
+    def test_unknown_numbers_and_counts_are_refused(self, standin: StandIn) -> None:
         with pytest.raises(KeyError):
             standin.misbehave("5", Misbehaviour.CUT)
         with pytest.raises(ValueError, match="less than one"):
@@ -554,7 +553,7 @@ class TestRanges:
             ("range-nonsense", 206, "bytes x-y/z", 1000, 3000),
         ],
     )
-    def test_a_range_goes_wrong_as_its_misbehaviour_says(  # noqa: PLR0913, PLR0917  a row of the table
+    def test_range_goes_wrong_as_in_the_table(  # noqa: PLR0913, PLR0917  a row of the table
         self, standin: StandIn, how: str, status: int, label: str | None, first: int, stop: int
     ) -> None:
         answer = get(f"{standin.url}/misbehaving/{how}{API}{NUMBER}", Range="bytes=1000-2999")
@@ -585,7 +584,7 @@ class TestRanges:
 
         assert answer.content == whole[HALF + 1 :] + whole[:HALF]
 
-    def test_a_range_without_a_byte_is_416_unless_ranges_are_ignored(self, standin: StandIn) -> None:
+    def test_empty_range_is_416_unless_ranges_are_ignored(self, standin: StandIn) -> None:
         def status(how: Misbehaviour) -> int:
             url = f"{standin.url}/misbehaving/{how.value}{API}{NUMBER}"
             return get(url, Range=f"bytes={SIZE}-").status_code
@@ -595,7 +594,7 @@ class TestRanges:
 
 
 class TestTurns:
-    def test_one_misbehaviour_follows_the_other_and_then_none(self, standin: StandIn) -> None:
+    def test_misbehaviours_follow_in_turn(self, standin: StandIn) -> None:
         standin.misbehave_in_turn(NUMBER, [Misbehaviour.TRUNCATED, None, Misbehaviour.MISSING, Misbehaviour.OTHER])
         sound = standin.content(NUMBER)
 
@@ -609,7 +608,7 @@ class TestTurns:
             "challenge",
         ]
 
-    def test_one_that_needs_a_range_waits_for_a_range(self, standin: StandIn) -> None:
+    def test_range_misbehaviour_waits_for_a_range(self, standin: StandIn) -> None:
         standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT_UNANNOUNCED, Misbehaviour.RANGE_IGNORED])
         url = f"{standin.url}{API}{NUMBER}"
 
@@ -617,7 +616,7 @@ class TestTurns:
         assert len(get(url).content) == SIZE
         assert [get(url, Range="bytes=5-").status_code for _ in range(2)] == [200, 206]
 
-    def test_a_file_that_changed_between_two_parts_is_sent_from_the_start(self, standin: StandIn) -> None:
+    def test_changed_file_is_sent_from_the_start(self, standin: StandIn) -> None:
         standin.misbehave_in_turn(NUMBER, [Misbehaviour.CUT_UNANNOUNCED, Misbehaviour.OTHER, Misbehaviour.OTHER])
         url = f"{standin.url}{API}{NUMBER}"
         begun = get(url)
@@ -639,7 +638,8 @@ class TestTurns:
         assert begun.content == standin.content(NUMBER)[:HALF]
         assert sum(map(operator.ne, rest.content, standin.content(NUMBER)[HALF:])) == 1
 
-    def test_no_turn_at_all_is_to_behave_and_an_unknown_number_is_refused(self, standin: StandIn) -> None:
+    def test_empty_schedule_means_to_behave(self, standin: StandIn) -> None:
+        """An unknown number is refused."""
         standin.misbehave(NUMBER, Misbehaviour.MISSING)
         standin.misbehave_in_turn(NUMBER, [])
 
@@ -649,17 +649,18 @@ class TestTurns:
 
 
 class TestSizes:
-    def test_a_number_may_have_a_size_of_its_own(self) -> None:
+    def test_one_number_may_have_another_size(self) -> None:
         with StandIn(FILES, size=SIZE, sizes={IMAGE: 3 * SIZE}) as standin:
             assert len(get(f"{standin.url}{API}{IMAGE}").content) == 3 * SIZE
             assert len(get(f"{standin.url}{API}{NUMBER}").content) == SIZE
 
     @pytest.mark.parametrize("number", ["5", NUMBER])
-    def test_a_size_of_what_is_not_made_is_refused(self, number: str) -> None:
-        with pytest.raises(ValueError, match=f"not made: {number}"):
+    def test_size_of_a_given_file_is_refused(self, number: str) -> None:
+        """Also that of an unknown number."""
+        with pytest.raises(ValueError, match=f"made up, and not for {number}"):
             StandIn(FILES, contents={NUMBER: b"given"}, sizes={number: 1})
 
-    def test_a_large_file_is_made_cut_and_served_in_little_memory(self) -> None:
+    def test_large_files_need_little_memory(self) -> None:
         program = f"""if True:
             import resource, requests
             from antscache.testing import Misbehaviour, StandIn
@@ -705,7 +706,7 @@ class TestTls:
         with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
             get(f"{encrypted.url}/misbehaving/{how.value}{API}{NUMBER}")
 
-    def test_the_end_of_a_connection_is_told_by_tls(self, encrypted: StandIn, authority: Authority) -> None:
+    def test_tls_announces_the_end_of_a_connection(self, encrypted: StandIn, authority: Authority) -> None:
         context = ssl.create_default_context(cafile=authority.ca)
         path = storage_url(encrypted, prefix="/misbehaving/unannounced").removeprefix(encrypted.url)
         with (
@@ -713,14 +714,14 @@ class TestTls:
             context.wrap_socket(bare, server_hostname="localhost", suppress_ragged_eofs=False) as connection,
         ):
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # else it raises SSLEOFError
+            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))  # raises SSLEOFError without the notice
         assert received.endswith(encrypted.content(NUMBER))
 
     def test_a_redirect_leads_out_of_tls(self, encrypted: StandIn) -> None:
         url = f"{encrypted.url}/misbehaving/redirect-http{API}{NUMBER}"
         assert get(url, follow=False).headers["Location"] == url.replace("https:", "http:")
 
-    def test_whoever_speaks_no_tls_or_does_not_trust_it_disturbs_nobody(
+    def test_failed_tls_handshakes_disturb_no_other_client(
         self, encrypted: StandIn, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(requests.ConnectionError):
@@ -728,7 +729,7 @@ class TestTls:
         with requests.Session() as session:
             session.trust_env = False
             with pytest.raises(requests.exceptions.SSLError):
-                session.get(encrypted.url, timeout=TIMEOUT)
+                session.get(encrypted.url, timeout=TIMEOUT_SECONDS)
         assert get(f"{encrypted.url}{API}{NUMBER}").content == encrypted.content(NUMBER)
         encrypted.close()
         assert capfd.readouterr().err == ""
@@ -767,22 +768,21 @@ class TestHeads:
             ("POST / HTTP/1.1\r\n\r\n", 501),
         ],
     )
-    def test_what_can_be_read_is_answered_and_the_rest_refused(
-        self, standin: StandIn, request_: str, status: int
-    ) -> None:
+    def test_bad_requests_are_refused(self, standin: StandIn, request_: str, status: int) -> None:
         with connect(standin.url) as connection:
             connection.sendall(request_.encode())
             assert connection.recv(1 << 16).startswith(f"HTTP/1.1 {status} ".encode())
 
     @pytest.mark.parametrize("request_", ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nconnection: Close\r\n\r\n"])
-    def test_a_connection_is_closed_for_whom_wants_it_and_that_is_told(self, standin: StandIn, request_: str) -> None:
+    def test_connection_closes_on_request(self, standin: StandIn, request_: str) -> None:
+        """The answer announces it."""
         with connect(standin.url) as connection:
             connection.sendall(request_.encode())
             assert b"Connection: close" in b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
 class TestCounters:
-    def test_the_ledger_has_what_was_asked_with(self, standin: StandIn) -> None:
+    def test_ledger_has_the_request_headers(self, standin: StandIn) -> None:
         before = time.monotonic()
         get(f"{standin.url}{API}{NUMBER}", follow=False, Host="api.figshare.com", Authorization="token x")
         get(storage_url(standin), Range="bytes=5-", If_Range='"a"')
@@ -799,21 +799,23 @@ class TestCounters:
         assert (last.range, last.if_range) == ("bytes=5-", '"a"')
         assert before < first.at < last.at < after
 
-    def test_every_request_is_told_with_its_answer(self, standin: StandIn) -> None:
+    def test_ledger_has_every_request_and_answer(self, standin: StandIn) -> None:
         get(f"{standin.url}/misbehaving/truncated{API}{NUMBER}", Range="bytes=0-9")
         get(f"{standin.url}{FIGSHARE}{NUMBER}")
         get(f"{standin.url}/nothing?a=b")
 
-        told = [
-            (one.method, one.route, one.number, one.range, one.status, one.misbehaviour) for one in standin.requests
+        ledger = standin.requests
+        facts = [
+            (request.method, request.route, request.number, request.range, request.status, request.misbehaviour)
+            for request in ledger
         ]
-        assert told == [
+        assert facts == [
             ("GET", "api", NUMBER, "bytes=0-9", 302, None),
             ("GET", "storage", NUMBER, "bytes=0-9", 206, "truncated"),
             ("GET", "figshare", NUMBER, None, 202, "challenge"),
             ("GET", "", "", None, 404, None),
         ]
-        assert [one.path for one in standin.requests[1:]] == [
+        assert [request.path for request in ledger[1:]] == [
             f"/misbehaving/truncated/storage/{NUMBER}/original_{NETWORK}",
             FIGSHARE + NUMBER,
             "/nothing",
@@ -822,9 +824,9 @@ class TestCounters:
     def test_another_process_reads_the_same_as_json(self, standin: StandIn) -> None:
         get(f"{standin.url}{API}{NUMBER}")
 
-        told = msgspec.json.decode(get(f"{standin.url}/requests").content, type=list[Request])
-        assert told == standin.requests
-        assert len(told) == 2
+        ledger = msgspec.json.decode(get(f"{standin.url}/requests").content, type=list[Request])
+        assert ledger == standin.requests
+        assert len(ledger) == 2
 
     def test_downloads_are_the_storages_answers_with_bytes(self, standin: StandIn) -> None:
         get(f"{standin.url}{API}{NUMBER}")
@@ -836,19 +838,19 @@ class TestCounters:
 
         assert standin.downloads(NUMBER) == 2
 
-    def test_bytes_sent_are_exact_when_a_client_has_them_all(self, standin: StandIn) -> None:
+    def test_sent_bytes_are_counted_exactly(self, standin: StandIn) -> None:
         for times in range(1, 30):
             get(f"{standin.url}{API}{NUMBER}")
             assert standin.sent(NUMBER) == times * SIZE
         assert standin.sent(IMAGE) == 0
 
     def test_bytes_that_a_client_refused_are_not_counted(self) -> None:
-        size = 16_000_000  # sent at once, and more than a connection holds whose client has a small window
+        size = 16_000_000  # more than the buffers of a connection hold if the client has a small window
         with StandIn({NUMBER: NETWORK}, size=size) as standin:
             url = urlsplit(storage_url(standin))
             with socket.socket() as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                client.settimeout(TIMEOUT)
+                client.settimeout(TIMEOUT_SECONDS)
                 client.connect((url.hostname, url.port))
                 client.sendall(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
                 received = client.recv(1000)
@@ -878,7 +880,8 @@ class TestPace:
 
 class TestClosing:
     @pytest.mark.parametrize("how", ["idle", "stalled", "slow", "late", "unread"])
-    def test_it_is_quick_and_leaves_no_thread_whatever_clients_do(self, how: str) -> None:
+    def test_close_leaves_no_thread(self, how: str) -> None:
+        """However a client behaves, and at once."""
         before = set(threading.enumerate())
         standin = StandIn(
             {NUMBER: NETWORK},
@@ -895,17 +898,17 @@ class TestClosing:
                     assert connection.recv(1) == b"H"
             begun = time.monotonic()
             standin.close()
-            assert time.monotonic() - begun < 10  # and not an hour, a minute a byte, or for ever; it takes 0.04
+            assert time.monotonic() - begun < TIMEOUT_SECONDS  # it takes 0.04; waiting for a client takes hours
         assert set(threading.enumerate()) <= before
 
-    def test_it_can_be_repeated(self) -> None:
+    def test_close_can_be_repeated(self) -> None:
         standin = StandIn(FILES, size=SIZE)
         standin.close()
         standin.close()
         with pytest.raises(requests.ConnectionError):
             get(standin.url)
 
-    def test_a_port_that_is_taken_is_an_error_and_leaves_nothing(
+    def test_taken_port_is_an_error_without_leftovers(
         self, standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -920,7 +923,8 @@ class TestProgram:
     PROGRAM = (sys.executable, "-m", "antscache.testing")
 
     @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-    def test_it_tells_its_origins_and_serves_until_it_is_stopped(self, tmp_path: Path, stop: signal.Signals) -> None:
+    def test_program_serves_until_it_is_stopped(self, tmp_path: Path, stop: signal.Signals) -> None:
+        """It prints its origins first, and leaves nothing behind."""
         weights = tmp_path / "weights.h5"
         weights.write_bytes(b"real weights")
         options = [
@@ -948,10 +952,10 @@ class TestProgram:
             assert len(get(origins[0].replace("{id}", NUMBER)).content) == 5000
             assert len(get(origins[0].replace("{id}", IMAGE)).content) == 3000
             program.send_signal(stop)
-            assert (program.wait(TIMEOUT), program.stdout.read()) == (0, "")
+            assert (program.wait(TIMEOUT_SECONDS), program.stdout.read()) == (0, "")
         assert list(tmp_path.iterdir()) == [weights]
 
-    def test_with_a_certificate_it_speaks_https(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_program_speaks_https_with_a_certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         authority = Authority.in_directory(tmp_path)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.ca))
         options = ["--size", "3000", "--certificate", str(authority.certificate), "--key", str(authority.key)]
@@ -961,7 +965,7 @@ class TestProgram:
             assert len(get(origin.replace("{id}", NUMBER)).content) == 3000
             program.terminate()
 
-    def test_a_shell_can_evaluate_what_it_tells(self) -> None:
+    def test_shell_can_evaluate_the_output(self) -> None:
         script = f"""
             read -r line < <(exec {" ".join(self.PROGRAM)} --size 1)
             standin=$!
@@ -969,8 +973,8 @@ class TestProgram:
             printenv ANTSCACHE_ORIGINS
             kill "$standin"
         """
-        told = subprocess.run(["bash", "-ec", script], check=True, stdout=subprocess.PIPE, text=True).stdout
-        assert len(told.split()) == 3
+        output = subprocess.run(["bash", "-ec", script], check=True, stdout=subprocess.PIPE, text=True).stdout
+        assert len(output.split()) == 3
 
     @pytest.mark.parametrize(
         "options",
@@ -984,7 +988,7 @@ class TestProgram:
             ["--key", "/etc/hostname"],
         ],
     )
-    def test_what_it_cannot_use_it_names(self, options: list[str]) -> None:
+    def test_program_names_unusable_options(self, options: list[str]) -> None:
         ended = subprocess.run([*self.PROGRAM, *options], check=False, stderr=subprocess.PIPE, text=True)
 
         assert ended.returncode == 2

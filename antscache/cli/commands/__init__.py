@@ -1,8 +1,8 @@
 """The verbs: one file each, named like its verb, with `_` for `-`.
 
-A file holds the verb's flags, its help and what it prints; the work is done elsewhere, mostly by `antscache.Cache`.
-A new verb is a file here and a line in `VERBS`. Importing this package imports no verb: `antscache path` answers in a
-tenth of a second, and does not wait for what others need.
+A file holds the verb's flags, its help and its output; the work is done elsewhere, mostly by `antscache.Cache`.
+A new verb is a file here and a line in `VERBS`. Importing this package imports no verb, so that `antscache path`
+answers in a tenth of a second and waits for no other verb's imports.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "load"]
 
-# Verb -> its module here, and the command therein.
+# Verb -> its module in this package, and the command in that module.
 VERBS = {
     "adopt": "adopt.adopt",
     "container-args": "container_args.container_args",

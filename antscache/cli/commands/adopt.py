@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--as", "release", metavar="RELEASE", help="What files of unknown bytes are taken for.")
+@click.option("--as", "release", metavar="RELEASE", help="Take files of unknown bytes for those of RELEASE.")
 @one_release
-@click.option("--move", is_flag=True, help="Take the files away from there, rather than clone or copy them.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would become of each file, and do nothing.")
+@click.option("--move", is_flag=True, help="Move the files instead of cloning or copying them.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the fate of each file, and do nothing.")
 @as_json
 @shared
 @click.pass_obj
@@ -34,46 +34,46 @@ def adopt(
     dry_run: bool,
     json: bool,
 ) -> None:
-    """Take over the files of an ANTsPyNet that ran without antscache, such as ~/.keras/ANTsXNet.
+    """Take over files that ANTsPyNet itself downloaded.
 
-    DIR is a home, its .keras, or the ANTsXNet in there. Files whose bytes are recorded are recognised, whatever they
-    are called. Others are taken for what the release calls so, on your word, if they look like it. What is cut, or not
-    the release's, is named and left alone.
+    DIR is a home, its .keras, or its .keras/ANTsXNet. Files whose bytes are recorded are recognised under any name.
+    Other files are taken for the release's file of the same name, on your word, if they have its form. Files that are
+    cut, or that are not the release's, are listed and left alone.
     """
     from antscache.cli import progress
-    from antscache.operations import files_to_adopt, shown, size_of_files
+    from antscache.operations import escape_path, files_to_adopt, size_of_files
 
     cache = invocation.cache()
-    meant = manifest(cache, release, source, python)
+    wanted = manifest(cache, release, source, python)
     directory = directory.absolute()
-    size = size_of_files(files_to_adopt(directory, meant.release.package))
-    times = 1 if dry_run else 2  # what is taken is read again
+    size = size_of_files(files_to_adopt(directory, wanted.release.package))
+    times = 1 if dry_run else 2  # files that are taken are read again
     with progress.show_reading(invocation, times * size) as listen:
-        judged = cache.adopt(directory, meant, move=move, dry_run=dry_run, listen=listen)
-    counts = Counter(each.fate for each in judged)
+        judged = cache.adopt(directory, wanted, move=move, dry_run=dry_run, listen=listen)
+    counts = Counter(file.fate for file in judged)
     if json:
-        render.print_json({"release": str(meant.release), "files": [_judgement(each) for each in judged]})
+        render.print_json({"release": str(wanted.release), "files": [_judgement(file) for file in judged]})
     else:
-        names = [", ".join(entry.name for entry in each.entries) for each in judged]
+        names = [", ".join(entry.name for entry in file.entries) for file in judged]
         rows = zip(judged, names, strict=True)
-        render.print_table([(each.fate, shown(each.seen.path.name), name or each.why) for each, name in rows])
+        render.print_table([(file.fate, escape_path(file.seen.path.name), name or file.why) for file, name in rows])
         would = "would be " if dry_run else ""
-        told = f"{would}recognised: {counts['recognised']}, {would}taken: {counts['taken']}, left: {counts['left']}"
-        click.echo(f"{meant.release}: {told}")
-    for each in judged:
-        if each.entries and each.why:
-            invocation.say(f"{shown(each.seen.path)}: {each.why}")
-    copied = sum(each.way == "copy" for each in judged)
+        summary = f"{would}recognised: {counts['recognised']}, {would}taken: {counts['taken']}, left: {counts['left']}"
+        click.echo(f"{wanted.release}: {summary}")
+    for file in judged:
+        if file.entries and file.why:
+            invocation.say(f"{escape_path(file.seen.path)}: {file.why}")
+    copied = sum(file.way == "copy" for file in judged)
     if copied and not move:
         invocation.say(f"{render.files(copied)} copied: these bytes are on disk twice")
 
 
 def _judgement(judged: Judged) -> dict[str, Any]:
-    from antscache.operations import shown
+    from antscache.operations import escape_path
 
     keys = ("kind", "name", "file", "identifier")
     return {
-        "path": shown(judged.seen.path),
+        "path": escape_path(judged.seen.path),
         "fate": judged.fate,
         "why": judged.why,
         "blob": judged.seen.blob,

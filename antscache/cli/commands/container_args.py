@@ -1,4 +1,4 @@
-"""`antscache container-args`: print the options with which a container uses this cache."""
+"""`antscache container-args`: print the options that let a container use this cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
 from antscache.errors import StoreError
-from antscache.hook import ENGINES, HostAccess, hides
+from antscache.hook import ENGINES, HostAccess, find_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 def container_args(
     invocation: Invocation, engine: str, release: str | None, source: Path | None, python: Path | None, json: bool
 ) -> None:
-    """Print the options with which ENGINE has a container use this cache, and nothing else of this host.
+    """Print the options that let a container use this cache.
 
     docker run $(antscache container-args docker RELEASE) IMAGE my_script.py
 
-    The container has the cache, its lower caches, the working directory, your user and an empty home. If RELEASE is
-    complete the cache is read-only; without RELEASE, or if something is missing, it is writable. --offline leaves the
-    container no network. Blanks in paths are quoted: for a shell's eval.
+    The container gets the cache, its lower caches, the working directory, your user and an empty home, and nothing
+    else of this host. The cache is read-only if RELEASE is complete. It is writable without RELEASE, or if files are
+    missing. With --offline the container gets no network. Blanks in paths are quoted; a shell's eval reads them.
     """
     cache = invocation.cache()
     for unused in cache.unused:
@@ -45,7 +45,7 @@ def container_args(
     lowers = tuple(lower.layout.root for lower in cache.store.lowers)
     known = manifest(cache, release, source, python) if release or source or python else None
     located = cache.locate(known) if known else ()
-    missing = [each for each in located if not _is_reached(each, lowers)]
+    missing = [location for location in located if not _is_reached(location, lowers)]
     prefetch = f"antscache prefetch {_named(release, source, python)}".rstrip()
     root = _root(cache, prefetch, needed=not known or bool(missing))
     fetching = root is not None and not cache.settings.offline and os.access(root, os.W_OK)
@@ -66,37 +66,37 @@ def container_args(
 
 
 def _named(release: str | None, source: Path | None, python: Path | None) -> str:
-    """Return the arguments that name the release, for another command."""
+    """Return the arguments that name this release on another command line."""
     if source:
         return f"--from {shlex.quote(str(source))}"
     return f"--python {shlex.quote(str(python))}" if python else release or ""
 
 
 def _root(cache: Cache, prefetch: str, *, needed: bool) -> Path | None:
-    """Return the root; None if there is none, and none is needed.
+    """Return the root, or None if it does not exist and is not `needed`.
 
     Raises:
-        StoreError: there is none, and one is needed.
+        StoreError: it does not exist, and it is needed.
     """
     root = cache.store.layout.root
     try:
-        there = cache.store.exists()
-    except OSError:  # it may not be looked into, and lower caches can do without it
-        there = False
-    if not there and needed:
-        raise StoreError(f"no cache is in {root}", hint=f"run `{prefetch}`, or `antscache init` for an empty one")
-    if not there:
+        exists = cache.store.exists()
+    except OSError:  # we may not look into it; lower caches work without it
+        exists = False
+    if not exists and needed:
+        raise StoreError(f"there is no cache in {root}", hint=f"run `{prefetch}`, or `antscache init` for an empty one")
+    if not exists:
         return None
     return root.resolve() if ".." in root.parts else root
 
 
 def _is_reached(located: EntryLocation, lowers: Iterable[Path]) -> bool:
-    """Return whether a container finds the file as well."""
+    """Return True if a container finds the file too."""
     return located.path is not None and _astray(located.path, lowers) is None
 
 
 def _astray(path: Path, lowers: Iterable[Path]) -> Path | None:
-    """Return the cache that a view's `path` leads into, if a container has nothing under that name."""
+    """Return the cache that a view's `path` links into, if that cache is not mounted; else None."""
     target = path.readlink() if path.is_symlink() else Path()
     if not target.is_absolute() or any(target.is_relative_to(lower) for lower in lowers):
         return None
@@ -112,38 +112,43 @@ def _warn(
     fetching: bool,
     prefetch: str,
 ) -> None:
-    """Warn of the files of a release that a container will not find."""
+    """Warn of the files of a release that a container does not find."""
     release = missing[0].release
-    if astray := next((found for each in missing if each.path and (found := _astray(each.path, lowers))), None):
-        what = f"files of {release} are links into {astray}, which is not mounted: no lower cache is named so"
-        invocation.say(f"warning: {what}\nhint: name it so, with --site-dir {shlex.quote(str(astray))}")
-    if absent := [each.file for each in missing if each.path is None]:
-        some = f"{len(absent)} of {render.files(len(located))} of {release} missing, such as {absent[0]}"
-        then = "the cache is writable, and what is asked for is fetched" if fetching else "to ask for them is an error"
-        invocation.say(f"warning: {some}: {then}\nhint: run `{prefetch}`")
+    if astray := next(
+        (cache for location in missing if location.path and (cache := _astray(location.path, lowers))), None
+    ):
+        problem = f"files of {release} are links into {astray}, which is not mounted: no lower cache has this path"
+        invocation.say(f"warning: {problem}\nhint: add it with --site-dir {shlex.quote(str(astray))}")
+    if absent := [location.file for location in missing if location.path is None]:
+        missing_files = f"{len(absent)} of {render.files(len(located))} of {release} missing, such as {absent[0]}"
+        consequence = (
+            "the cache is writable, and they are fetched on request" if fetching else "asking for them is an error"
+        )
+        invocation.say(f"warning: {missing_files}: {consequence}\nhint: run `{prefetch}`")
 
 
 def _working_directory(invocation: Invocation, caches: Iterable[Path | None]) -> Path | None:
-    """Return the working directory as the shell names it, if a container can have it."""
+    """Return the working directory under the shell's name for it, or None if a container cannot have it."""
     try:
         directory = Path.cwd()
     except OSError:
-        invocation.say("note: the working directory is not mounted: it is gone")
+        invocation.say("note: the working directory is not mounted: it no longer exists")
         return None
     named = Path(os.environ.get("PWD", ""))
     if named.is_absolute() and ".." not in named.parts and named.exists() and named.samefile(directory):
         directory = named
     real = directory.resolve()
-    why = next((f"it is in the cache {each}" for each in caches if each and real.is_relative_to(each.resolve())), None)
-    if own := hides(directory):
-        why = f"the container has its own {own}"
-    if why:
-        invocation.say(f"note: the working directory {directory} is not mounted: {why}")
-    return None if why else directory
+    inside = next((cache for cache in caches if cache and real.is_relative_to(cache.resolve())), None)
+    reason = f"it is in the cache {inside}" if inside else None
+    if own := find_hidden(directory):
+        reason = f"the container has its own {own}"
+    if reason:
+        invocation.say(f"note: the working directory {directory} is not mounted: {reason}")
+    return None if reason else directory
 
 
 def _groups(paths: Iterable[Path | None]) -> tuple[int, ...]:
-    """Return your groups that some of `paths` belong to, but for your first one."""
+    """Return your supplementary groups that some of `paths` belong to."""
     others = {*os.getgroups()} - {os.getegid()}
     return tuple(sorted({path.stat().st_gid for path in paths if path} & others))
 
@@ -155,4 +160,4 @@ def _print(invocation: Invocation, words: Sequence[str], *, json: bool) -> None:
     line = shlex.join(words)
     click.echo(line)
     if line != " ".join(words):
-        invocation.say('note: some words are quoted: write eval "COMMAND $(antscache container-args ...) IMAGE ..."')
+        invocation.say('note: some words are quoted; write eval "COMMAND $(antscache container-args ...) IMAGE ..."')

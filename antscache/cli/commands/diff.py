@@ -15,14 +15,17 @@ from antscache.cli.options import Invocation, as_json, manifest, shared
 @shared
 @click.pass_obj
 def diff(invocation: Invocation, old: str, new: str, json: bool) -> None:
-    """Show which names RELEASE_B adds (+), removes (-) or gives other bytes (~)."""
-    from antscache.core import changes
+    """Compare the entries of two releases.
+
+    Marks names that RELEASE_B adds (+), removes (-) or gives other bytes (~).
+    """
+    from antscache.core import find_changes
 
     cache = invocation.cache()
-    found = changes(manifest(cache, old, None, None), manifest(cache, new, None, None))
-    added = [change for change in found if change.old is None]
-    removed = [change for change in found if change.new is None]
-    changed = [(c.kind, c.name, c.old.identifier, c.new.identifier) for c in found if c.old and c.new]
+    differences = find_changes(manifest(cache, old, None, None), manifest(cache, new, None, None))
+    added = [change for change in differences if change.old is None]
+    removed = [change for change in differences if change.new is None]
+    changed = [(c.kind, c.name, c.old.identifier, c.new.identifier) for c in differences if c.old and c.new]
     if json:
         render.print_json(
             {

@@ -1,4 +1,4 @@
-"""`antscache doctor`: check this machine's set-up, and name a remedy for each problem."""
+"""`antscache doctor`: check this machine's set-up, and suggest a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import click
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, shared
 
-WIDTH = 9  # of a level's column
+LEVEL_COLUMN_WIDTH = 9
 
 
 @click.command()
-@click.option("--python", type=click.Path(path_type=Path), help="The Python whose antspynet is meant.")
-@click.option("--deep", is_flag=True, help="Read all of the files in ~/.keras/ANTsXNet, gigabytes or not.")
+@click.option("--python", type=click.Path(path_type=Path), help="Check the antspynet of this Python.")
+@click.option("--deep", is_flag=True, help="Read all files in ~/.keras/ANTsXNet, even gigabytes.")
 @as_json
 @shared
 @click.pass_obj
 def doctor(invocation: Invocation, python: Path | None, deep: bool, json: bool) -> None:
-    """Say what is wrong with this machine's set-up, and what to do.
+    """Check this machine's set-up, and suggest remedies.
 
-    Looks at the root and its filesystem, at lower caches, at the antspynet in use and what it would see, at
-    ~/.keras/ANTsXNet, and at the origins. Changes nothing. Exits with 1 if there is an error.
+    Checks the root and its filesystem, lower caches, the antspynet in use and the files it would see,
+    ~/.keras/ANTsXNet, and the origins. Changes nothing. Exit code 1 if there is an error.
     """
     from antscache.doctor import examine
 
-    found = []
+    findings = []
     for finding in examine(invocation.flags, python=python, deep=deep):
-        found.append(finding)
+        findings.append(finding)
         if not json:
-            click.echo(f"{finding.level:{WIDTH}}{finding.check}: {finding.what}")
+            click.echo(f"{finding.level:{LEVEL_COLUMN_WIDTH}}{finding.check}: {finding.what}")
             if finding.remedy:
-                click.echo(f"{'':{WIDTH}}{finding.remedy}")
+                click.echo(f"{'':{LEVEL_COLUMN_WIDTH}}{finding.remedy}")
     if json:
-        render.print_json(found)
-    if any(finding.level == "error" for finding in found):
+        render.print_json(findings)
+    if any(finding.level == "error" for finding in findings):
         raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""`antscache export`: write releases to a root for images or for hosts without network."""
+"""`antscache export`: write releases to a root for images or offline hosts."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     "--format",
     "format_",
     type=click.Choice(["dir", "squashfs", "ext3"]),
-    help="What FILE becomes. [as its name ends: .sqsh, .sqfs, .squashfs; .ext3, .img; else a directory]",
+    help="Make FILE a directory or an image. [default: by its name: .sqsh, .sqfs, .squashfs; .ext3, .img; else dir]",
 )
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Export only this entry; may be given again.")
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Export only entries of this kind."
+)
 @click.option(
     "--layers",
     type=click.IntRange(1, 100),
     metavar="N",
-    help="Divide a directory into N for an image's layers, and one for the rest.",
+    help="Divide the directory into N image layers, and one for the rest.",
 )
-@click.option("--adopted", is_flag=True, help="Also files that were adopted: on your word.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be exported, and write nothing.")
+@click.option("--adopted", is_flag=True, help="Export adopted files as well, on your word.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the files to export, and write nothing.")
 @as_json
 @shared
 @click.pass_obj
@@ -48,14 +50,14 @@ def export(
     dry_run: bool,
     json: bool,
 ) -> None:
-    """Write what is held of releases to FILE, as a root to be used as a lower cache: in images, or without network.
+    """Write releases to a root for images or offline hosts.
 
-    Every file is verified on the way. The same files make the same FILE each time, wherever it is made. Prints FILE's
-    path.
+    FILE becomes a root with the files that this cache holds of the RELEASEs; use it as a lower cache. Every file is
+    verified on the way. The same files make the same FILE on every host. Prints FILE's path.
     """
     from antscache import export as exporting
 
-    if len(arguments) < 2:  # noqa: PLR2004  as said
+    if len(arguments) < 2:  # noqa: PLR2004  a RELEASE and FILE
         raise click.UsageError("give at least one RELEASE, and then FILE")
     *releases, file = arguments
     target = exporting.Target(Path(file).absolute(), format_ or exporting.format_of(Path(file)), layers or 0)
@@ -66,7 +68,7 @@ def export(
     contents = cache.plan_export(named, names=names, kinds=[KINDS[kind] for kind in kinds], adopted=adopted)
     for release in named:
         if not any(part.release == release for part in contents.parts):
-            invocation.say(f"note: {release} is left out: nothing of it is asked for")
+            invocation.say(f"note: {release} is left out: it has none of the chosen entries")
     if dry_run:
         _print_plan(invocation, contents, target, json=json)
         exporting.check_target(contents, target)
@@ -75,7 +77,7 @@ def export(
 
 
 def _print_plan(invocation: Invocation, contents: Contents, target: Target, *, json: bool) -> None:
-    """Print what would be exported."""
+    """Print the files to export."""
     if json:
         _print_facts(contents, target, target.size_of(contents))
         return
@@ -84,12 +86,12 @@ def _print_plan(invocation: Invocation, contents: Contents, target: Target, *, j
         for part in contents.parts
         for entry, record in part.files
     )
-    click.echo(_told(contents, target))
+    click.echo(_summary(contents, target))
     _say_digests(invocation, contents)
 
 
 def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target: Target, *, json: bool) -> None:
-    """Export, and say what happened.
+    """Export `contents` to `target`, and print the result.
 
     Raises:
         AntsCacheError: as `Cache.export` does.
@@ -98,7 +100,7 @@ def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target:
     from antscache.export import check_target
 
     check_target(contents, target)
-    invocation.say(_told(contents, target))
+    invocation.say(_summary(contents, target))
     with progress.show_reading(invocation, contents.size) as listen:
         size = cache.export(contents, target, listen)
     invocation.say(f"written and verified: {render.size(size)}")
@@ -109,15 +111,15 @@ def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target:
         click.echo(os.fsencode(target.file))
 
 
-def _told(contents: Contents, target: Target) -> str:
-    """Say in a phrase how much is exported, and how large it becomes."""
+def _summary(contents: Contents, target: Target) -> str:
+    """Summarise in a phrase how much is exported, and how large the result is."""
     made = "directory" if target.format == "dir" else "image"
     files = f"{render.files(len(contents.names))}, {render.size(contents.size)}"
-    return f"{files}; the {made} will have {render.size(target.size_of(contents))}"
+    return f"{files}; the {made} will take {render.size(target.size_of(contents))}"
 
 
 def _say_digests(invocation: Invocation, contents: Contents) -> None:
-    """Say the digest of each release, by which two exports of the same files are recognised."""
+    """Print the digest of each release on stderr. Exports of the same files have the same digest."""
     for part in contents.parts:
         invocation.say(f"{part.release} is {part.digest}")
 

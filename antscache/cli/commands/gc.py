@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-n", "--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option(
     "--grace",
     type=Duration(),
     default="1d",
     metavar="TIME",
-    help="Leave alone what is younger. [1d; also 90s, 15m, 2h]",
+    help="Spare files younger than TIME, such as 90s, 15m, 2h. [default: 1d]",
 )
 @as_json
 @shared
 @click.pass_obj
 def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
-    """Free what no release in use needs.
+    """Delete files that no release in use needs.
 
-    Such files are condemned first, and deleted by a gc that is at least the grace later: whoever needs one meanwhile
-    has it back. Safe beside prefetches.
+    The first gc condemns a file, and a gc after the grace time deletes it. Until then, a prefetch that needs the file
+    restores it. You may run gc and prefetches at the same time.
     """
     cache = invocation.cache()
     garbage = cache.gc(grace=grace, dry_run=dry_run)
@@ -49,26 +49,26 @@ def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
     if garbage.young:
         invocation.say(f"too young to condemn: {render.files(garbage.young)} that no release needs")
     if garbage.waiting:
-        invocation.say(f"condemned before, and not for long enough to delete: {render.files(garbage.waiting)}")
+        invocation.say(f"condemned earlier, and too recently to delete: {render.files(garbage.waiting)}")
     if garbage.left:
         invocation.say(f"left: {render.files(garbage.left)} of other users, who can run `antscache gc` themselves")
     if (garbage.condemned or garbage.waiting) and not dry_run:
-        after = f"{render.duration(grace)} after it was condemned" if grace else "from now on"
-        invocation.say(f"hint: what is condemned is deleted by a gc {after}")
+        when = f"{render.duration(grace)} after they were condemned" if grace else "from now on"
+        invocation.say(f"hint: a gc deletes condemned files {when}")
 
 
 def _rows(garbage: Garbage) -> list[tuple[str, str, str]]:
-    rows = [("delete", str(each.digest or each.path.name), render.size(each.size)) for each in garbage.deleted]
+    rows = [("delete", str(file.digest or file.path.name), render.size(file.size)) for file in garbage.deleted]
     rows += [("condemn", blob.digest, render.size(blob.size)) for blob in garbage.condemned]
-    rows += [("restore", str(each.digest), render.size(each.size)) for each in garbage.restored]
+    rows += [("restore", str(file.digest), render.size(file.size)) for file in garbage.restored]
     return rows + [("remove", str(path), "abandoned") for path in garbage.abandoned]
 
 
 def _facts(garbage: Garbage) -> dict[str, Any]:
     return {
-        "deleted": [{"digest": each.digest, "size": each.size} for each in garbage.deleted],
+        "deleted": [{"digest": file.digest, "size": file.size} for file in garbage.deleted],
         "condemned": [{"digest": blob.digest, "size": blob.size} for blob in garbage.condemned],
-        "restored": [{"digest": each.digest, "size": each.size} for each in garbage.restored],
+        "restored": [{"digest": file.digest, "size": file.size} for file in garbage.restored],
         "abandoned": [str(path) for path in garbage.abandoned],
         "young": garbage.young,
         "waiting": garbage.waiting,

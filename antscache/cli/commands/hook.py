@@ -1,4 +1,4 @@
-"""`antscache hook`: switch the hook on or off in an environment; answer what it asks (hidden: entries, fetch)."""
+"""`antscache hook`: switch the hook on or off in an environment, and answer its requests (hidden: entries, fetch)."""
 
 from __future__ import annotations
 
@@ -21,49 +21,59 @@ if TYPE_CHECKING:
 
     from antscache.cache import Cache
     from antscache.core import Manifest, Package, Release
-    from antscache.hook import Hooked
+    from antscache.hook import HookStatus
     from antscache.views import EntryLocation
 
 
 @click.group("hook", cls=HintingGroup)
 def group() -> None:
-    """Have a whole environment's ANTsPyNet use its own view, whoever starts it.
+    """Make an environment's ANTsPyNet use its own view.
 
-    One file in its site-packages does it, which `disable` removes. ANTSCACHE_HOOK=0 switches it off for a process.
+    `enable` writes one file into site-packages, and `disable` removes it. The hook works in every process of the
+    environment. ANTSCACHE_HOOK=0 switches it off for one process.
     """
 
 
 def _environment_flags(function: Any) -> Any:
     """Add the flags that enable, disable and status share."""
-    python = click.option("--python", type=click.Path(path_type=Path), help="The Python of the environment.")
+    python = click.option("--python", type=click.Path(path_type=Path), help="Choose the environment of this Python.")
     return python(as_json(shared(click.pass_obj(function))))
 
 
 @group.command()
 @_environment_flags
 def enable(invocation: Invocation, python: Path | None, json: bool) -> None:
-    """Switch the hook on in an environment: that of --python, or the current one."""
+    """Switch the hook on in an environment.
+
+    The environment is that of --python, or the current one.
+    """
     from antscache import hook
 
-    _tell(invocation, hook.enable(_python(python)), json=json)
+    _report(invocation, hook.enable(_python(python)), json=json)
 
 
 @group.command()
 @_environment_flags
 def disable(invocation: Invocation, python: Path | None, json: bool) -> None:
-    """Switch the hook off in an environment, and leave nothing of it."""
+    """Switch the hook off in an environment.
+
+    The environment is that of --python, or the current one. No file of the hook is left in it.
+    """
     from antscache import hook
 
-    _tell(invocation, hook.disable(_python(python)), json=json)
+    _report(invocation, hook.disable(_python(python)), json=json)
 
 
 @group.command()
 @_environment_flags
 def status(invocation: Invocation, python: Path | None, json: bool) -> None:
-    """Say whether the hook is on in an environment, and which antscache it calls."""
+    """Show if the hook is on in an environment.
+
+    The environment is that of --python, or the current one. --json adds the antscache command that the hook calls.
+    """
     from antscache import hook
 
-    _tell(invocation, hook.status(_python(python)), json=json)
+    _report(invocation, hook.status(_python(python)), json=json)
 
 
 def _python(python: Path | None) -> Path:
@@ -73,19 +83,19 @@ def _python(python: Path | None) -> Path:
     return python or current_python()
 
 
-def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
-    enabled = hooked.enabled
+def _report(invocation: Invocation, hooked: HookStatus, *, json: bool) -> None:
+    target = hooked.target
     if json:
-        command = enabled.command if enabled else ()
+        command = target.command if target else ()
         facts = {"python": str(hooked.python), "file": str(hooked.file), "command": command}
-        render.print_json({**facts, "works": bool(enabled) and not hooked.gone})
+        render.print_json({**facts, "works": bool(target) and not hooked.missing_file})
         return
-    click.echo(f"on for {hooked.python}: {hooked.file}" if enabled else f"off for {hooked.python}")
-    if hooked.gone:
-        invocation.say(f"warning: {hooked.gone} is not there any more\nhint: run `antscache hook enable` again")
+    click.echo(f"on for {hooked.python}: {hooked.file}" if target else f"off for {hooked.python}")
+    if hooked.missing_file:
+        invocation.say(f"warning: {hooked.missing_file} no longer exists\nhint: run `antscache hook enable` again")
 
 
-# What the hook asks
+# The requests of the hook
 
 
 @group.command(hidden=True)
@@ -94,9 +104,9 @@ def _tell(invocation: Invocation, hooked: Hooked, *, json: bool) -> None:
 @shared
 @click.pass_obj
 def entries(invocation: Invocation, package: Package, directory: Path) -> None:
-    """Print, as JSON, what the PACKAGE in DIRECTORY asks for and where it is."""
+    """Print the entries of the PACKAGE in DIRECTORY as JSON, with their paths."""
     cache = invocation.cache()
-    _print(cache.locate(_asked_for(cache, package, directory)))
+    _print(cache.locate(_manifest_of(cache, package, directory)))
 
 
 @group.command(hidden=True)
@@ -108,15 +118,15 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
 @shared
 @click.pass_obj
 def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, name: str) -> None:
-    """Make one entry present, and print, as JSON, where it is."""
+    """Fetch one entry, and print its path as JSON."""
     cache = invocation.cache()
-    manifest = _asked_for(cache, package, directory)
+    manifest = _manifest_of(cache, package, directory)
     try:
         cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
     except AntsCacheError as error:
-        if cache.settings.mounted and (brought := cache.find_in_user_home(manifest, kind, name)):
-            invocation.say(f"note: {brought.path} is used as it is: it is whole, and nothing says whose bytes it has")
-            _print([brought])
+        if cache.settings.mounted and (own := cache.find_in_user_home(manifest, kind, name)):
+            invocation.say(f"note: {own.path} is used as it is: it is whole, and it may be another release's")
+            _print([own])
             return
         if not isinstance(error, Offline) or cache.catalog.find(manifest.release):
             raise
@@ -124,27 +134,30 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
             f"run `antscache prefetch --from {shlex.quote(str(directory))} --name {name}` where there is network access"
         )
         raise Offline(str(error), hint=hint) from None
-    _print([each for each in cache.locate(manifest) if (each.kind, each.name) == (kind, name)])
+    _print([location for location in cache.locate(manifest) if (location.kind, location.name) == (kind, name)])
 
 
 def _print(located: Iterable[EntryLocation]) -> None:
-    """Print, as JSON, what `inject/antscache_getters.py` reads."""
-    facts = ({**asdict(each), "release": str(each.release), "path": each.path and str(each.path)} for each in located)
+    """Print `located` as the JSON that `inject/antscache_getters.py` reads."""
+    facts = (
+        {**asdict(location), "release": str(location.release), "path": location.path and str(location.path)}
+        for location in located
+    )
     render.print_json(list(facts))
 
 
-def _asked_for(cache: Cache, package: Package, directory: Path) -> Manifest:
-    """Return the manifest of the release that the user has named, or of the installation in `directory`."""
-    named = _named()
-    if named and named.package == package:
-        return cache.manifest(named)
+def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:
+    """Return the manifest of the release that the user names, or else of the installation in `directory`."""
+    release = _requested_release()
+    if release and release.package == package:
+        return cache.manifest(release)
     return cache.catalog.source(directory, package)
 
 
-def _named() -> Release | None:
-    from antscache.hook import RELEASE
+def _requested_release() -> Release | None:
+    from antscache.hook import RELEASE_VARIABLE
 
     try:
-        return parse_release(os.environ[RELEASE]) if os.environ.get(RELEASE) else None
+        return parse_release(os.environ[RELEASE_VARIABLE]) if os.environ.get(RELEASE_VARIABLE) else None
     except ManifestError as error:
-        raise ConfigError(f"the environment ({RELEASE}): {error}", hint=error.hint) from None
+        raise ConfigError(f"the environment ({RELEASE_VARIABLE}): {error}", hint=error.hint) from None

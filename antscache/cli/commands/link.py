@@ -1,4 +1,4 @@
-"""`antscache link`: make a release's view in a directory outside the root."""
+"""`antscache link`: put a release's files into a home outside the root."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from antscache.core import home_directory
 @click.command()
 @click.argument("release", required=False)
 @one_release
-@click.option("--home", required=True, type=click.Path(path_type=Path), help="The directory to make a home of.")
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
-@click.option("--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="How to link.")
+@click.option(
+    "--home", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Make DIR a home with the files."
+)
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Link only this entry; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Link only entries of this kind.")
+@click.option(
+    "--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="Link in this way."
+)
 @as_json
 @shared
 @click.pass_obj
@@ -33,9 +37,9 @@ def link(
     mode: Any,
     json: bool,
 ) -> None:
-    """Materialise a release's view in DIR, for an image, a container's home or another host.
+    """Put a release's files into a home outside the root.
 
-    Nothing in DIR points out of it. What is there already is kept.
+    DIR suits an image, a container or another host: no link in it points out of DIR. Existing files are kept.
     """
     cache = invocation.cache()
     named = release_of(cache, release, source, python)

@@ -1,4 +1,4 @@
-"""`antscache list`: list what is held, or the entries of one release."""
+"""`antscache list`: list the releases in use, or the entries of one release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(name="list")
 @click.argument("release", required=False)
 @one_release
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="List only entries of this kind.")
 @as_json
 @shared
 @click.pass_obj
@@ -31,7 +31,10 @@ def list_(
     kinds: tuple[str, ...],
     json: bool,
 ) -> None:
-    """List what is held; with RELEASE, everything the release asks for and whether it is present."""
+    """List the releases in use, or the entries of one release.
+
+    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing or unavailable.
+    """
     cache = invocation.cache()
     if release is None and source is None and python is None:
         usages = cache.usages()
@@ -41,8 +44,8 @@ def list_(
             print_usages(usages)
         return
     wanted = {KINDS[kind] for kind in kinds or KINDS}
-    found = cache.statuses(manifest(cache, release, source, python))
-    rows = [(entry, status) for entry, status in found if entry.kind in wanted]
+    statuses = cache.statuses(manifest(cache, release, source, python))
+    rows = [(entry, status) for entry, status in statuses if entry.kind in wanted]
     if json:
         keys = ("kind", "name", "file", "identifier")
         render.print_json([{key: getattr(entry, key) for key in keys} | {"status": status} for entry, status in rows])
@@ -73,7 +76,7 @@ def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:
 
 
 def print_usages(usages: Iterable[ReleaseUsage]) -> None:
-    """Print a line for each release in use: the files it has, and the bytes they take alone and shared."""
+    """Print a line for each release: its files, and the bytes of its own and shared with others."""
     render.print_table(
         (
             str(usage.release),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("release", required=False)
 @one_release
-@click.option("--keras", "level", flag_value=".keras", help="The view's .keras.")
-@click.option("--antsxnet", "level", flag_value=".keras/ANTsXNet", help="The view's .keras/ANTsXNet.")
-@click.option("--root", "root", is_flag=True, help="The root of the cache; needs no RELEASE.")
+@click.option("--keras", "level", flag_value=".keras", help="Print the path of the view's .keras.")
+@click.option("--antsxnet", "level", flag_value=".keras/ANTsXNet", help="Print the path of the view's .keras/ANTsXNet.")
+@click.option("--root", "root", is_flag=True, help="Print the root of the cache; needs no RELEASE.")
 @shared_but_root
 @click.pass_obj
 def path(
@@ -29,9 +29,10 @@ def path(
     level: str | None,
     root: bool,
 ) -> None:
-    """Print where a release's view is: the home to give to a process that runs ANTsPyNet.
+    """Print the home of a release's view.
 
-    To look into another root, write `antscache --root DIR path RELEASE`.
+    A process with this HOME runs ANTsPyNet with the files of the view. For another root, write
+    `antscache --root DIR path RELEASE`.
     """
     cache = invocation.cache()
     if root:
@@ -40,6 +41,6 @@ def path(
     named = release_of(cache, release, source, python)
     view = cache.view(named)
     if view.missing:
-        some = f"{len(view.missing)} of {render.files(view.selected)} missing from it, such as {view.missing[0]}"
-        invocation.say(f"warning: {some}\nhint: run `antscache prefetch {named}`")
+        missing = f"{len(view.missing)} of {render.files(view.selected)} missing from the view"
+        invocation.say(f"warning: {missing}, such as {view.missing[0]}\nhint: run `antscache prefetch {named}`")
     click.echo(view.home / level if level else view.home)

@@ -20,19 +20,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
 @one_release
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only this kind.")
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Fetch only this entry; may be given again.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Fetch only entries of this kind.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
-@click.option(
-    "--sizes", is_flag=True, help="Ask origins for the sizes that are not known: a request a file, at their pace."
-)
+@click.option("--sizes", is_flag=True, help="Ask origins for unknown sizes first, with a request for each file.")
 @click.option(
     "--accept",
     "accepted",
     multiple=True,
     type=IdentifierType(),
     metavar="IDENTIFIER",
-    help="Take what figshare:N is, although it does not look like the file; may be given again.",
+    help="Accept figshare:N although a check of its form fails; may be given again.",
 )
 @click.option(
     "--from-record",
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What `antscache run --record FILE` has noted, and nothing else; may be given again.",
+    help="Fetch the entries that `antscache run --record FILE` wrote down; may be given again.",
 )
 @as_json
 @fetching
@@ -59,20 +57,20 @@ def prefetch(
     records: tuple[Path, ...],
     json: bool,
 ) -> None:
-    """Make a release's files present and verified, and print its view.
+    """Fetch and verify a release's files, and print its view.
 
-    Prints the view's home, one line a release: HOME=$(antscache path RELEASE) lets an ANTsPyNet use it. With --json,
-    one event a line instead.
+    Fetches the missing files only. Prints the home of each release's view; with --json, prints events instead. A
+    process with HOME=$(antscache path RELEASE) runs ANTsPyNet with these files.
     """
     cache = invocation.cache()
     if records:
         if releases or source or python or names or kinds or accepted:
-            raise click.UsageError("--from-record says itself which releases and names")
-        plans = cache.plan_usage(_noted(records))
+            raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
+        plans = cache.plan_usage(_read_records(records))
     else:
         manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-        wanted = [KINDS[kind] for kind in kinds]
-        plans = [cache.plan(each, names=names, kinds=wanted, accepted=accepted) for each in manifests]
+        chosen = [KINDS[kind] for kind in kinds]
+        plans = [cache.plan(wanted, names=names, kinds=chosen, accepted=accepted) for wanted in manifests]
     sized = [(plan, cache.sizes(plan, ask=sizes)) for plan in plans]
     if dry_run:
         _print_plans(cache, sized, json=json)
@@ -85,35 +83,36 @@ def prefetch(
             click.echo(result.home)
 
 
-def _noted(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
-    """Read the uses that `records` note, by release.
+def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
+    """Read the uses in `records`, by release.
 
     Raises:
         ManifestError: a record cannot be read.
     """
     from antscache.core import read_usage_log
 
-    noted: dict[Release, list[UsageRecord]] = {}
+    usage: dict[Release, list[UsageRecord]] = {}
     for path in records:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise ManifestError(f"cannot read {path}: {error.strerror}", hint="give a file that is there") from None
+            hint = "give the path of a record that `antscache run --record` wrote"
+            raise ManifestError(f"cannot read {path}: {error.strerror}", hint=hint) from None
         for release, uses in read_usage_log(content, str(path)).items():
-            noted.setdefault(release, []).extend(uses)
-    return noted
+            usage.setdefault(release, []).extend(uses)
+    return usage
 
 
 def carry_out(
     invocation: Invocation, cache: Cache, plan: Plan, sizes: Sizes | None = None, *, json: bool = False
 ) -> Prefetched:
-    """Prefetch one release and say what happened; with `json`, in events.
+    """Prefetch one release and print the result; with `json`, print events.
 
     Args:
-        invocation: whose flags say how to talk.
-        cache: where it becomes present.
-        plan: of the release.
-        sizes: of what it fetches, as far as they are known; what is at hand, without.
+        invocation: the shared flags, such as --quiet.
+        cache: the cache that gets the files.
+        plan: the files of the release.
+        sizes: the known sizes of the files to fetch; by default those that the cache knows.
         json: print events.
 
     Raises:
@@ -129,17 +128,19 @@ def carry_out(
     if json:
         print_event("planned", _plan_facts(cache, plan, sizes))
     elif missing:
-        told = f"{render.files(total)}, {total - missing} present, {missing} to fetch{_told_size(cache, plan, sizes)}"
-        invocation.say(f"{plan.release}: {told}{_told_pace(cache, plan)}")
+        counts = f"{render.files(total)}, {total - missing} present, {missing} to fetch"
+        invocation.say(f"{plan.release}: {counts}{_size_phrase(cache, plan, sizes)}{_pace_phrase(cache, plan)}")
     with show_fetch(invocation, plan.fetch, sizes, json=json) as listen:
         result = cache.prefetch(plan, listen, sizes)
     if json:
         print_event("prefetched", {"release": str(plan.release), "home": str(result.home), "present": total})
         return result
     received = sum(event.blob.size for event in result.fetched)
-    did = f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
+    outcome = (
+        f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
+    )
     never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
-    invocation.say(f"{plan.release}: {render.files(total)} present, {did}{never}")
+    invocation.say(f"{plan.release}: {render.files(total)} present, {outcome}{never}")
     render.say_how_linked(invocation, result.linked)
     return result
 
@@ -163,21 +164,21 @@ def _print_plans(cache: Cache, plans: list[tuple[Plan, Sizes]], *, json: bool) -
         render.print_json([_plan_facts(cache, plan, sizes) for plan, sizes in plans])
         return
     for plan, sizes in plans:
-        told = {identifier: render.size(size) for identifier, size in sizes.items()}
+        known = {identifier: render.size(size) for identifier, size in sizes.items()}
         rows = [
-            ("fetch", entry.kind, entry.file, str(entry.identifier), told.get(entry.identifier, ""))
+            ("fetch", entry.kind, entry.file, str(entry.identifier), known.get(entry.identifier, ""))
             for entry in plan.missing
             if entry.identifier
         ]
         rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}", "") for entry in plan.unavailable]
         render.print_table(rows)
-        to_fetch = f"{len(plan.missing)} to fetch{_told_size(cache, plan, sizes)}"
+        to_fetch = f"{len(plan.missing)} to fetch{_size_phrase(cache, plan, sizes)}"
         counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
-        click.echo(f"{plan.release}: {counts}{_told_pace(cache, plan)}")
+        click.echo(f"{plan.release}: {counts}{_pace_phrase(cache, plan)}")
 
 
-def _told_size(cache: Cache, plan: Plan, sizes: Sizes) -> str:
-    """Say in a phrase how many bytes are to be fetched, as far as that is known."""
+def _size_phrase(cache: Cache, plan: Plan, sizes: Sizes) -> str:
+    """Format the known sizes of the files to fetch as a phrase."""
     if not plan.fetch:
         return ""
     need = cache.need(plan, sizes)
@@ -187,7 +188,7 @@ def _told_size(cache: Cache, plan: Plan, sizes: Sizes) -> str:
     return f" ({render.size(need.download)}{f', and {need.unknown} of unknown size' if need.unknown else ''})"
 
 
-def _told_pace(cache: Cache, plan: Plan) -> str:
-    """Say in a phrase how long the fetch takes at least, at the pace that Figshare's API asks for."""
+def _pace_phrase(cache: Cache, plan: Plan) -> str:
+    """Format the minimum duration that the pace of Figshare's API imposes as a phrase."""
     seconds = cache.least_seconds(plan) if plan.fetch else 0.0
     return f", which takes at least {render.duration(seconds)} at Figshare's pace" if seconds > 1 else ""

@@ -1,4 +1,4 @@
-"""`antscache releases`: list the releases whose manifests are at hand."""
+"""`antscache releases`: list the releases with a manifest at hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from antscache.cli.options import Invocation, as_json, shared
 @shared
 @click.pass_obj
 def releases(invocation: Invocation, json: bool) -> None:
-    """List the releases whose manifests are at hand; others are read from the package index when named."""
+    """List the releases with a manifest at hand.
+
+    If you name another release, antscache reads it from the package index.
+    """
     cache = invocation.cache()
     rows = []
     for release in cache.catalog.releases():

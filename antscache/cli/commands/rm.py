@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("release", required=False)
 @one_release
-@click.option("-f", "--force", is_flag=True, help="Take away what other users selected as well.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed, and do nothing.")
+@click.option("-f", "--force", is_flag=True, help="Remove the selections of other users as well.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the names to remove, and do nothing.")
 @as_json
 @shared
 @click.pass_obj
@@ -30,25 +30,26 @@ def rm(
     dry_run: bool,
     json: bool,
 ) -> None:
-    """Take a release out of use: its view goes, and a later gc frees what no other release needs.
+    """Take a release out of use.
 
-    Files in the view that antscache did not put there are kept and named.
+    Removes its view. A later gc deletes the files that no other release needs. Files in the view that antscache did
+    not put there are kept and listed.
     """
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
     removed = cache.remove(named, force=force, dry_run=dry_run)
     for name in removed.kept:
-        invocation.say(f"kept {removed.home / name}, which is not yours to remove, or not antscache's")
+        invocation.say(f"kept {removed.home / name}, which is another user's, or not antscache's")
     if removed.others:
-        invocation.say(f"{named} stays in use: others selected it ({removed.others})")
+        invocation.say(f"{named} stays in use: other users selected it ({removed.others})")
     if json:
         facts = {"release": str(named), "removed": removed.names, "kept": removed.kept, "own": removed.own}
         render.print_json(facts)
         return
     if dry_run:
         render.print_table(("remove", name) for name in removed.names)
-    did = "would be removed" if dry_run else "removed"
-    click.echo(f"{named}: {render.files(len(removed.names))} {did} from its view")
+    outcome = "would be removed" if dry_run else "removed"
+    click.echo(f"{named}: {render.files(len(removed.names))} {outcome} from its view")
     if removed.own:
-        can = "could then free" if dry_run else "can free"
-        invocation.say(f"hint: `antscache gc` {can} {render.size(removed.own)} that nothing else in use shares")
+        free = "could then free" if dry_run else "can free"
+        invocation.say(f"hint: `antscache gc` {free} {render.size(removed.own)} that no other release needs")

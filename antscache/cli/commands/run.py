@@ -1,4 +1,4 @@
-"""`antscache run`: run a command whose ANTsPyNet uses its own view."""
+"""`antscache run`: run a command with an ANTsPyNet that uses its own view."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import click
 from antscache.cli.options import Invocation, fetching, shared
 from antscache.core import parse_release
 
-IGNORED = ("SIGPIPE", "SIGXFSZ")
-NOT_EXECUTABLE, NOT_FOUND = 126, 127  # what shells and env(1) exit with
+SIGNALS_IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
+EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127  # as shells and env(1) exit
 
 
 class Run(click.Command):
-    """Two command lines in one: the words after `--`, or from the first that is no option on, are another command's."""
+    """Two command lines in one: CMD begins after `--`, or with the first word that is not an option."""
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        """Parse the arguments before the other command as click does, and keep the others for `run`."""
+        """Parse the arguments before CMD as click does; keep CMD for `run`."""
         if "--" in arguments:
             at = arguments.index("--")
             context.meta["command"] = arguments[at + 1 :]
@@ -30,24 +30,24 @@ class Run(click.Command):
         return super().parse_args(context, arguments)
 
     def format_usage(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the usage line, whose `--` click cannot know."""
+        """Write the usage line with its `--`."""
         formatter.write_usage(context.command_path, "[OPTIONS] [RELEASE] -- CMD...")
 
 
 @click.command(cls=Run)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Note in FILE what is asked for.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write the requested entries to FILE.")
 @fetching
 @shared
 @click.pass_context
 def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> None:
-    """Run CMD, whose ANTsPyNet uses its own view, as do all processes that it starts.
+    """Run CMD with an ANTsPyNet that uses its own view.
 
-    Nothing else changes: CMD takes the place of this process, with its exit code and its signals. A file that is not
-    there is fetched when it is asked for, or with --offline named. Without RELEASE, the view is that of the
-    installation that is imported, whichever that is. %p in FILE becomes the number of each process.
+    The processes that CMD starts use the view as well. CMD takes the place of this process: its exit code and signals
+    stay its own. A missing file is fetched when ANTsPyNet asks for it; with --offline it is an error. Without RELEASE,
+    the view is that of the installation that CMD imports. In FILE, %p becomes the number of each process.
 
-    `--` may be left out where there is no RELEASE.
+    You may leave out `--` if you give no RELEASE.
     """
     from antscache import hook
 
@@ -57,18 +57,18 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         release, command = None, list(words)
     else:
         if len(words) > 1:
-            raise click.UsageError(f"one RELEASE stands before --, not {' '.join(words)}")
+            raise click.UsageError(f"give at most one RELEASE before --, not {' '.join(words)}")
         release = parse_release(words[0]) if words else None
     if not command:
         raise click.UsageError("no CMD to run")
     environment = hook.environment(invocation.flags, release=release, record=record)
     sys.stdout.flush()
-    for name in IGNORED:  # by Python, and not by whoever started it
+    for name in SIGNALS_IGNORED_BY_PYTHON:  # CMD gets the default again
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        os.execvpe(command[0], command, environment)  # noqa: S606  it is what was asked for
+        os.execvpe(command[0], command, environment)  # noqa: S606  the user asked for it
     except (OSError, ValueError) as error:
-        found = isinstance(error, OSError) and error.errno != errno.ENOENT  # no name at all is a ValueError
-        why = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
-        click.echo(f"error: cannot run {command[0]}: {why}", err=True)
-        raise click.exceptions.Exit(NOT_EXECUTABLE if found else NOT_FOUND) from None
+        exists = isinstance(error, OSError) and error.errno != errno.ENOENT  # an empty name raises ValueError
+        reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
+        click.echo(f"error: cannot run {command[0]}: {reason}", err=True)
+        raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None

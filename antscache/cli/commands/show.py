@@ -14,15 +14,15 @@ from antscache.cli.options import Invocation, as_json, shared
 @shared
 @click.pass_obj
 def show(invocation: Invocation, name: str, json: bool) -> None:
-    """Show what NAME is in every release at hand."""
+    """Show the file and identifier of a name in each release."""
     from antscache.core import unknown_names
 
     catalog = invocation.cache().catalog
-    manifests = [found for found in map(catalog.find, catalog.releases()) if found]
-    entries = [(each.release, entry) for each in manifests for entry in each.entries if entry.name == name]
+    manifests = [manifest for manifest in map(catalog.find, catalog.releases()) if manifest]
+    entries = [(manifest.release, entry) for manifest in manifests for entry in manifest.entries if entry.name == name]
     if not entries:
-        known = {entry.name for each in manifests for entry in each.entries}
-        raise unknown_names([name], known, "any release at hand")
+        known = {entry.name for manifest in manifests for entry in manifest.entries}
+        raise unknown_names([name], known, "any known release", "RELEASE")
     if json:
         keys = ("kind", "name", "file", "identifier", "reason")
         render.print_json([{"release": str(r)} | {key: getattr(entry, key) for key in keys} for r, entry in entries])

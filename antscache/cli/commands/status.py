@@ -14,7 +14,10 @@ from antscache.cli.options import Invocation, as_json, shared
 @shared
 @click.pass_obj
 def status(invocation: Invocation, json: bool) -> None:
-    """Show the root, its lower caches, the releases in use, and what they cost alone and shared."""
+    """Show the root, its lower caches and the releases in use.
+
+    Shows for each release the bytes of its own, and the bytes that it shares with others.
+    """
     from antscache.disk import free_space
 
     cache = invocation.cache()
@@ -33,7 +36,7 @@ def status(invocation: Invocation, json: bool) -> None:
             for u in usages
         ]
         lowers = [{"root": str(lower.layout.root), "unused": None} for lower in cache.store.lowers]
-        lowers += [{"root": str(each.directory), "unused": each.why} for each in cache.unused]
+        lowers += [{"root": str(unused.directory), "unused": unused.why} for unused in cache.unused]
         facts = {"root": str(root), "blobs": blobs, "size": size, "free": space, "lowers": lowers, "releases": releases}
         render.print_json(facts)
         return

@@ -1,4 +1,4 @@
-"""`antscache verify`: compare files with their checksums, and repair damaged ones."""
+"""`antscache verify`: re-read files, compare their checksums, and repair damaged ones."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
-@click.option("--deep", is_flag=True, help="Repeat the checks of form as well: whole images are inflated.")
-@click.option("--repair", is_flag=True, help="Move what is damaged aside, fetch it again, and make views anew.")
-@click.option("--sums", is_flag=True, help="Print a list for `sha256sum -c`, and read nothing.")
+@click.option("--deep", is_flag=True, help="Repeat the checks of form as well; this inflates whole images.")
+@click.option("--repair", is_flag=True, help="Move damaged files aside, fetch them again, and renew views.")
+@click.option("--sums", is_flag=True, help="Print a list for `sha256sum -c`, and read no files.")
 @as_json
 @fetching
 @shared
 @click.pass_obj
 def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair: bool, sums: bool, json: bool) -> None:
-    """Read everything again, or what RELEASEs use, and compare it with what it should be.
+    """Re-read files and compare their checksums.
 
-    Exits with 5 if anything is not.
+    Reads the whole root, or the files of the RELEASEs. Exit code 5 if any is damaged or missing.
     """
     from antscache.cli.progress import show_reading
     from antscache.core import hexadecimal, parse_release
 
     if sums and (deep or repair or json):
-        raise click.UsageError("--sums reads nothing: give it alone, or with RELEASEs")
+        raise click.UsageError("--sums reads no files: leave out --deep, --repair and --json")
     cache = invocation.cache()
     named = [parse_release(release) for release in releases]
     if sums:
@@ -54,21 +54,21 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
         invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
     if verified.findings:
         raise _unsound(verified, cache, repair=repair)
-    for told in verified.refused:
-        invocation.say(f"warning: {told}")
+    for refusal in verified.refused:
+        invocation.say(f"warning: {refusal}")
 
 
 def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityError:
-    """Make the error that counts the findings that are not repaired, with what to do next."""
+    """Make the error that counts the findings that are not repaired, with a hint."""
     count = len(verified.findings)
-    told = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
+    summary = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
     if not repair:
         hint = "run `antscache verify --repair`"
     elif cache.settings.offline:
         hint = "run `antscache verify --repair` where there is network access"
     else:
-        hint = "what is listed could not be repaired; an origin that did not deliver may do so later"
-    return IntegrityError("\n".join([told, *verified.refused]), hint=hint)
+        hint = "run `antscache verify --repair` again later: an origin may deliver the files then"
+    return IntegrityError("\n".join([summary, *verified.refused]), hint=hint)
 
 
 def _sum(digits: str, path: bytes) -> bytes:

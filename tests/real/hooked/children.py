@@ -1,7 +1,7 @@
-"""Have processes of its own ask ANTsPyNet for files: `python children.py MEANS KIND/NAME...`, one for each file.
+"""Let child processes ask ANTsPyNet for files, one for each file: `python children.py MEANS KIND/NAME...`.
 
-The last line of stdout is a JSON object: `parent`, the number of this process, and `answers`, the list of what they
-were answered. Only to fork does this process import ANTsPyNet itself.
+The last line of stdout is a JSON object: `parent`, the number of this process, and `answers`, the list of their
+answers. This process imports ANTsPyNet itself only if it forks them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def by_multiprocessing(method: str, asked: list[str]) -> Answers:
-    """In a pool of workers, which are started by the method."""
+    """Ask in a pool of workers, which are started by `method`."""
     if method == "fork":
         import antspynet  # noqa: F401  as a program would have
     with multiprocessing.get_context(method).Pool(len(asked)) as pool:
@@ -34,7 +34,7 @@ def by_multiprocessing(method: str, asked: list[str]) -> Answers:
 
 
 def by_joblib(asked: list[str]) -> Answers:
-    """In loky's workers, which is what joblib takes if nothing else is said."""
+    """Ask in loky's workers, joblib's default."""
     from joblib import Parallel, delayed  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     answers: Answers = Parallel(n_jobs=max(2, len(asked)))(
@@ -44,14 +44,14 @@ def by_joblib(asked: list[str]) -> Answers:
 
 
 def by_subprocess(asked: list[str]) -> Answers:
-    """In another program."""
+    """Ask in another program."""
     done = subprocess.run([sys.executable, HERE / "ask.py", *asked], stdout=subprocess.PIPE, text=True, check=True)
     answers: Answers = json.loads(done.stdout.splitlines()[-1])
     return answers
 
 
 def by_notebook(asked: list[str]) -> Answers:
-    """In the kernel of a notebook. It is spoken to through sockets in a directory: here may be no network at all."""
+    """Ask in the kernel of a notebook, over sockets in a directory: there may be no network at all."""
     from nbclient import NotebookClient  # type: ignore[import-not-found,unused-ignore]
     from nbformat.v4 import new_code_cell, new_notebook  # type: ignore[import-not-found,unused-ignore]
     from traitlets.config import Config  # type: ignore[import-not-found,unused-ignore]

@@ -1,12 +1,12 @@
-"""Import ANTsPyNet once, and fork processes from it that ask for files. Each is the leader of a group of its own.
+"""Import ANTsPyNet once, and fork processes from it that ask for files. Each leads a process group of its own.
 
-A line of stdin is a JSON object: `group`, its number; `count`, how many processes it is; `asked`, a list of KIND/NAME;
-`environ`, variables that they have; `when`, a path or "". They ask for all but the last, wait for each other, and until
-something is at the path, and ask for the last.
+A line of stdin is a JSON object that starts a group of processes: `group`, its number; `count`, the number of
+processes; `asked`, a list of KIND/NAME; `environ`, their variables; `when`, a path or "". They ask for all files but
+the last, wait for each other and for something at the path, and ask for the last.
 
-Lines of stdout: {"ready": true}; for each process {"group", "started"} and {"group", "waiting"} with its number; what
-it was answered at last, as `ask` says, unless it was killed; and {"group", "pid", "code"} when it has ended. At the end
-of stdin all are ended.
+Lines of stdout: {"ready": true}; for each process {"group", "started"} and {"group", "waiting"} with its number; its
+last answer, in the form of `ask`, unless it was killed; and {"group", "pid", "code"} when it has ended. At the end of
+stdin all processes are killed.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import antspynet  # noqa: F401  before anybody asks
+import antspynet  # noqa: F401  before the first fork
 from ask import ask  # type: ignore[import-not-found]  # it is beside this program
 
 stdout = os.dup(1)
 os.dup2(2, 1)  # Keras prints there
-groups: dict[int, int] = {}  # of the processes that are there
-barriers: list[object] = []  # the memory of one that is gone here is that of the next, whoever still waits at it
+groups: dict[int, int] = {}  # the group of each running process
+barriers: list[object] = []  # kept: a new barrier may get a deleted one's memory, while processes still wait at that
 
 
 def tell(**facts: Any) -> None:
-    """At once, so that lines of several processes do not mix."""
+    """Write a line in one call, so that lines of several processes do not mix."""
     os.write(stdout, (json.dumps(facts) + "\n").encode())
 
 
 def start(group: int, count: int, asked: list[str], environ: dict[str, str], when: str) -> None:
-    """Fork them."""
+    """Fork a group of processes."""
     together = multiprocessing.get_context("fork").Barrier(count)
     barriers.append(together)
     for _ in range(count):
@@ -58,7 +58,7 @@ def start(group: int, count: int, asked: list[str], environ: dict[str, str], whe
                 while when and not Path(when).exists():
                     time.sleep(0.02)
                 tell(group=group, **ask(last))
-            except BaseException:  # noqa: BLE001  whatever it is: this is not the process that reads stdin
+            except BaseException:  # noqa: BLE001  a child must never go on to read stdin
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
@@ -70,7 +70,7 @@ def start(group: int, count: int, asked: list[str], environ: dict[str, str], whe
 
 
 def reap(*_: object) -> None:
-    """Tell who has ended."""
+    """Report the processes that have ended."""
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Tests' own end of `crowd.py`: processes that ask the real ANTsPyNet for files, and can be killed while they do."""
+"""The tests' end of `crowd.py`: processes that ask the real ANTsPyNet for files, and can be killed while they do."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-PATIENCE = 240  # seconds for what takes ten on a machine with nothing else to do
+WAIT_TIMEOUT_SECONDS = 240  # for steps that take ten on an idle machine
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What ANTsPyNet answered to one that asked: a path and what was there, or an error."""
+    """An answer of ANTsPyNet to one process: a path and facts of the file there, or an error."""
 
     asked: str
     pid: int
@@ -36,15 +36,15 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for `what`, which `condition` tells."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until `condition` is true; `what` names it in the error."""
+    deadline = time.monotonic() + WAIT_TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"waited for too long: {what}"
         time.sleep(0.02)
 
 
 class Crowd:
-    """A process that has imported ANTsPyNet, and what is forked from it; `log` is what they print."""
+    """A process that has imported ANTsPyNet, and the processes forked from it; they print into the file `log`."""
 
     def __init__(self, command: Sequence[str | Path], environ: Mapping[str, str], home: Path, log: Path) -> None:
         self._log = log
@@ -68,7 +68,7 @@ class Crowd:
         assert self._process.stdout
         self._process.stdin.close()
         try:
-            self._process.wait(PATIENCE)
+            self._process.wait(WAIT_TIMEOUT_SECONDS)
         finally:
             self._process.kill()
             self._process.wait()
@@ -87,11 +87,11 @@ class Crowd:
 
     @property
     def said(self) -> str:
-        """What they have printed so far."""
+        """The output of all processes so far."""
         return self._log.read_text("utf-8", "replace")
 
     def ask(self, *asked: str, environ: Mapping[str, str | Path], count: int = 1, when: Path | None = None) -> Group:
-        """So many processes ask: for all but the last before, and for the last together, when something is there."""
+        """Start `count` processes that ask for these files: for the last one together, once `when` exists."""
         self._groups += 1
         variables = {key: str(value) for key, value in environ.items()}
         line = {"group": self._groups, "count": count, "asked": asked, "environ": variables, "when": str(when or "")}
@@ -102,23 +102,23 @@ class Crowd:
         return Group(self, self._groups, count)
 
     def told(self) -> list[dict[str, Any]]:
-        """All that it has told so far."""
+        """Return all reports so far."""
         with self._changed:
             return list(self._told)
 
     def wait_for(self, chosen: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], count: int) -> None:
-        """Wait until so many of what it has told are chosen."""
+        """Wait until `chosen` selects `count` of the reports."""
         with self._changed:
 
             def are_there() -> bool:
                 assert not any("over" in each for each in self._told), f"it has ended:\n{self.said}"
                 return len(chosen(self._told)) >= count
 
-            assert self._changed.wait_for(are_there, PATIENCE), f"waited for too long:\n{self.said}"
+            assert self._changed.wait_for(are_there, WAIT_TIMEOUT_SECONDS), f"waited for too long:\n{self.said}"
 
 
 class Group:
-    """Processes that ask together, of which each is the leader of a process group: what antscache does is in it too."""
+    """Processes that ask together. Each leads a process group, with the antscache that it calls."""
 
     def __init__(self, crowd: Crowd, number: int, count: int) -> None:
         self._crowd, self._number, self._count = crowd, number, count
@@ -128,12 +128,12 @@ class Group:
 
     @property
     def pids(self) -> list[int]:
-        """Their numbers, as soon as all are there."""
+        """Their numbers, as soon as all have been started."""
         self._crowd.wait_for(lambda told: self._lines("started", told), self._count)
         return [each["started"] for each in self._lines("started", self._crowd.told())]
 
     def wait(self) -> None:
-        """All have been answered but at last."""
+        """Wait until each process has all answers but its last one."""
         self._crowd.wait_for(lambda told: self._lines("waiting", told), self._count)
 
     @property
@@ -141,12 +141,12 @@ class Group:
         return len(self._lines("code", self._crowd.told())) == self._count
 
     def answers(self) -> list[Answer]:
-        """What they were answered, when all have ended; one that was killed has no answer."""
+        """Wait until all processes have ended, and return their last answers. A killed process has none."""
         self._crowd.wait_for(lambda told: self._lines("code", told), self._count)
         return [msgspec.convert(each, Answer) for each in self._lines("asked", self._crowd.told())]
 
     def kill(self, how: signal.Signals) -> None:
-        """End those that have not ended, and what antscache does for them."""
+        """Send a signal to the processes that have not ended, and to the antscache that each has called."""
         ended = {each["pid"] for each in self._lines("code", self._crowd.told())}
         for pid in self.pids:
             if pid not in ended:
@@ -155,7 +155,7 @@ class Group:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that the process `pid` has started, and that are there."""
+    """Return the running child processes of the process `pid`."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile

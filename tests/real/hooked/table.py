@@ -1,4 +1,4 @@
-"""What goes wrong with a download, and what ANTsPyNet then answers, without antscache and with it: measured.
+"""Measure ANTsPyNet's answers to faults of a download, without antscache and with it.
 
 Each case has an entry of its own, so that all of them are measured at once, by two crowds: ANTsPyNet alone, and the
 same under `antscache run`.
@@ -31,13 +31,13 @@ SIZE = 200_000  # bytes of a file: half of it is more than a program reads at on
 
 @dataclass(frozen=True)
 class Case:
-    """Something that goes wrong.
+    """A fault.
 
     Attributes:
-        what: in words: the first cell of its row.
-        network: the entry that is asked for.
-        how: what the origin does the first time, whenever it is asked.
-        end: how the process that asks, and what antscache does for it, is ended when bytes have come.
+        what: its description, in the first cell of its row.
+        network: the requested entry.
+        how: the origin's misbehaviour until the first answers are known.
+        end: the signal that ends the asking process, and its antscache, after some bytes have arrived.
     """
 
     what: str
@@ -79,12 +79,12 @@ class Side:
     """ANTsPyNet alone, or with antscache.
 
     Attributes:
-        crowd: who asks.
-        origin: who is asked, and nobody else is.
-        directory: where the files are then.
-        numbers: Figshare's, of networks.
-        environ: of those who ask antscache; None where there is none.
-        heard: what was answered the first time and the next; None where there was no answer.
+        crowd: the processes that ask.
+        origin: the only origin that is asked.
+        directory: the directory of the downloaded files.
+        numbers: Figshare's numbers of the networks.
+        environ: variables of the processes with antscache; None without antscache.
+        heard: the first answer and the next; None if there was none.
     """
 
     crowd: Crowd
@@ -101,14 +101,14 @@ class Side:
         return self.environ is None
 
     def begin(self) -> None:
-        """All goes wrong at once."""
+        """Start all cases at once, each with its fault."""
         for case in (*ANSWERED, *HELD):
             assert case.how
             self.origin.misbehave(self.numbers[case.network], case.how)
             self._first[case] = self._ask(case)
 
     def interrupt(self) -> None:
-        """Bytes have come of what is held, and who is to be ended is ended; a second process asks for one."""
+        """Wait for bytes of each held download, end the processes that are to be ended, and start a second one."""
         for case in HELD:
             until(partial(self._held if self.is_alone else self._sent, case), f"bytes of {case.file}")
             if case.end:
@@ -116,7 +116,7 @@ class Side:
         self._second = self._ask(RACE)
 
     def hear(self) -> None:
-        """What was answered. STALLED alone is not waited for: it would be for ever."""
+        """Wait for the answers, but not for STALLED without antscache, which would take for ever."""
         assert self._second
         groups = {**self._first, RACE: self._second}
         for case, group in groups.items():
@@ -124,7 +124,7 @@ class Side:
             self.heard[case] = [_only(group)] if is_to_come else [None]
 
     def ask_again(self) -> None:
-        """Nothing goes wrong any more."""
+        """Ask for all files again, now without faults."""
         self._first[STALLED].kill(signal.SIGKILL)
         for case in (*ANSWERED, *HELD):
             self.origin.behave(self.numbers[case.network])
@@ -134,7 +134,7 @@ class Side:
         self._first[RACE].kill(signal.SIGKILL)
 
     def cut(self) -> None:
-        """The file was right when a process asked for it, and is not when the same process asks again."""
+        """Truncate a file between two requests of one process, and ask once more with another."""
         path = self.directory / CUT.file
         cut = path.with_name("cut")  # is there when it is
         group = self.crowd.ask(CUT.asked, CUT.asked, environ=self.environ or {}, when=cut)
@@ -146,7 +146,7 @@ class Side:
         cut.unlink()
 
     def content(self, case: Case) -> bytes:
-        """What should be answered."""
+        """Return the right bytes of a case's file."""
         return self.origin.content(self.numbers[case.network])
 
     def _ask(self, case: Case) -> Group:
@@ -166,14 +166,14 @@ def _only(group: Group) -> Answer | None:
 
 
 def measure(alone: Side, helped: Side) -> None:
-    """All cases but READ_ONLY, which takes a home of its own, are heard on both sides."""
+    """Measure all cases on both sides, but for READ_ONLY, which needs a home of its own."""
     for side in (alone, helped):
         side.begin()
     for side in (helped, alone):  # antscache does not wait for ever
         side.interrupt()
     until(lambda: helped.crowd.said.count(f"antscache: getting {RACE.file}") == 2, "two ask for one file")
     helped.origin.behave(helped.numbers[RACE.network])
-    for side in (helped, alone):  # so that antscache has given up what alone still waits for
+    for side in (helped, alone):  # so that antscache has given up a download that ANTsPyNet alone still waits for
         side.hear()
     for side in (alone, helped):
         side.ask_again()
@@ -186,12 +186,12 @@ RIGHT = "the right bytes"
 
 
 def is_right(answer: Answer, content: bytes) -> bool:
-    """Whether it is the file."""
+    """Return True if the answer's file has the right bytes."""
     return answer.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def told(answer: Answer | None, case: Case, content: bytes) -> str:
-    """What came of it, as a cell of the table."""
+    """Return an answer as a cell of the table."""
     if answer is None:
         return "is ended" if case.end else "waits for ever"
     if answer.error:
@@ -210,7 +210,7 @@ ANTSCACHE = re.compile(r"no origin delivered .*\n  \S+ +(?P<outcome>.*?)(?: \([0
 
 
 def _why(error: str) -> str:
-    """The reason that an error gives, without what is different each time."""
+    """Return the reason in an error, without the parts that are different each time."""
     if found := KERAS.search(error):
         return " ".join(filter(None, [found["code"], found["reason"]]))
     if found := ANTSCACHE.search(error):
@@ -225,6 +225,6 @@ HEAD = """\
 
 
 def row(case: Case, alone: Side, helped: Side) -> str:
-    """What was measured of a case, as a line of the table."""
+    """Return the measured answers of a case as a line of the table."""
     cells = [told(answer, case, side.content(case)) for side in (alone, helped) for answer in side.heard[case]]
     return f"| {' | '.join([case.what, *cells])} |"

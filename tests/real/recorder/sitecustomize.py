@@ -1,4 +1,4 @@
-"""With this directory on `PYTHONPATH`, each Python process leaves a file in `$RECORDED` that says what it imported."""
+"""Let each Python process with this directory on `PYTHONPATH` write its imports into a file in `$RECORDED`."""
 
 import atexit
 import os

@@ -3,8 +3,8 @@
     QUESTION    {"names": {"data": [...], "network": [...]}, "directories": [...]}
     it prints   {"data": {NAME: [PATH, ...]}, "network": {...}}
 
-Each name is asked for without a directory and with each of the directories, by position and by keyword. The paths are
-those of all these ways, each once.
+Each name is asked for without a directory and with each of the directories, by position and by keyword. It prints each
+returned path once.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The six networks on which antspynet 0.2.9 and 0.3.2 differ, run by a Python that has one of the two.
 
-    python conflicting.py make DIRECTORY OUTPUT    random weights, as DIRECTORY/<name>.h5, and what these predict
-    python conflicting.py predict OUTPUT           what the files predict that the release itself names
+    python conflicting.py make DIRECTORY OUTPUT    make random weights, as DIRECTORY/<name>.h5, and predict with them
+    python conflicting.py predict OUTPUT           predict with the files whose paths the release's getter returns
 
 The architectures are the release's, built as its own functions build them: `deep_atropos`, `mouse_brain_parcellation`
 and `harvard_oxford_atlas_labeling`. Only the patch is smaller, on which no weight depends: those functions predict
 millions of voxels, after a registration. OUTPUT (.npz) holds each prediction of each network.
 
-`predict` says ready once everything is imported, and done once everything is predicted, and waits each time for a line:
-so it can be known that two of them run at the same time. At last it prints the paths, as JSON.
+`predict` prints "ready" after all imports and "done" after all predictions, and waits for a line each time: so a test
+knows that two of them run at the same time. Its last line is the paths, as JSON.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ def unet(channels: int, outputs: int, filters: tuple[int, ...]) -> keras.Model:
 
 
 def atropos(images: int) -> keras.Model:
-    """What deep_atropos builds for so many images, and its six priors."""
+    """Build the network of deep_atropos for so many images and its six priors."""
     return unet(images + 6, 7, (16, 32, 64, 128))
 
 
 def harvard_oxford() -> keras.Model:
-    """What harvard_oxford_atlas_labeling builds: with a second output, and fewer labels in the later release."""
+    """Build the network of harvard_oxford_atlas_labeling, with a second output; the later release has fewer labels."""
     inner = unet(1, {"0.2.9": 36, "0.3.2": 23}[RELEASE], (16, 32, 64, 128))
     foreground = keras.layers.Conv3D(1, 1, activation="sigmoid")(inner.layers[-2].output)
     return keras.Model(inputs=inner.input, outputs=[inner.output, foreground])
 
 
 def mouse() -> keras.Model:
-    """What mouse_brain_parcellation(which_parcellation="nick") builds: an image, and a prior for each of six labels."""
+    """Build that of mouse_brain_parcellation(which_parcellation="nick"), for an image and the priors of six labels."""
     return unet(7, 7, (16, 32, 64, 128, 256))
 
 
@@ -72,7 +72,7 @@ NETWORKS = {
 
 
 def make(directory: Path) -> None:
-    """Weights in the layout of the published files, legacy HDF5: the same on every run, others for each release."""
+    """Write weights in the layout of the published files, legacy HDF5: the same on every run, and others by release."""
     keras.utils.set_random_seed(int(RELEASE.replace(".", "")))
     for name, network in NETWORKS.items():
         with h5py.File(directory / f"{name}.h5", "w") as weights:
@@ -92,7 +92,7 @@ def predict(paths: Mapping[str, str]) -> dict[str, Any]:
 
 
 def tell(word: str) -> None:
-    """Say `word`, and go on when a line comes."""
+    """Print `word`, and wait for a line on stdin."""
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
     sys.stdin.readline()
