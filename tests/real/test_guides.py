@@ -1,8 +1,8 @@
 """Each command of the guides to containers, as it stands, in a clone of this repository.
 
 What is between the commands and the engines adds what this machine's engines ask for, and the stand-in for Figshare.
-Images that take minutes are those of the other tests, made by the same recipes of the same image. The tags that the
-guides give are given here too, and taken away again.
+Images that take minutes are those of the other tests, made by the same recipes of the same image. Images, volumes and
+cache mounts get names of the tests' own in place of those in the guides, which people have made for themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from images import AUTHORITIES, Image, docker, files, plain
+from images import AUTHORITIES, OURS, Image, docker, files, plain, with_cache
 from sifs import place, sif, sif_with_data
 from support import REPOSITORY, AntsCache
 from upstream import cut_off, python, weights
@@ -31,12 +31,17 @@ __all__ = ["cut_off", "docker", "files", "place", "plain", "python", "sif", "sif
 pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("images"), pytest.mark.timeout(1800)]
 
 PAGES = ("docker-with-data", "docker-with-a-cache", "singularity", "no-network")
-TAGS = ("antspynet:0.3.2", "antspynet:0.3.2-with-data", "antspynet:0.3.2-brain", "my-antspynet:with-data")
+RECIPES = ("docker/Dockerfile", "docker/with-data.Dockerfile")
+TAGS = tuple(f"{OURS}-antspynet:{tag}" for tag in ("0.3.2", "0.3.2-with-data", "0.3.2-brain", "my-with-data"))
 MY_SCRIPT = """
 import antspynet
 print("script ran with", antspynet.get_pretrained_network("brainExtractionRobustT1"))
 """
 DOCKER = """\
+set -- "${@//my-antspynet:/antspynet:my-}"
+set -- "${@//antspynet:/$OURS-antspynet:}"
+set -- "${@/source=antsxnet,/source=$OURS-antsxnet,}"
+set -- "${@/#antsxnet/$OURS-antsxnet}"
 case $1 in
 build)
     exec "$ENGINE" build --network host --secret "id=ca,src=$AUTHORITIES" \\
@@ -56,7 +61,7 @@ exec apptainer "$1" --no-privs "${@:2}"
 
 
 def commands(page: str) -> str:
-    """What the page's ```console blocks say."""
+    """Return the commands in the page's ```console blocks."""
     blocks = re.findall(
         r"^```console\n(.*?)^```", (REPOSITORY / "docs" / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL
     )
@@ -64,8 +69,8 @@ def commands(page: str) -> str:
 
 
 @pytest.fixture
-def clone(place: Path, sif: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A copy of what is in the repository, and a script of the user's, which any user may read."""
+def clone(place: Path, plain: Image, sif: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A copy of the repository, with a script of the user's, which any user may read."""
     directory = place / f"clone-{request.node.callspec.id}"
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -74,6 +79,10 @@ def clone(place: Path, sif: Path, request: pytest.FixtureRequest) -> Iterator[Pa
         if (REPOSITORY / name).is_file():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, directory / name)
+    for recipe in RECIPES:
+        (directory / recipe).write_text(
+            with_cache((directory / recipe).read_text("utf-8"), plain.docker.cache), "utf-8"
+        )
     (directory / "my_script.py").write_text(MY_SCRIPT)
     if not re.search(r"^singularity build", commands(request.node.callspec.id), re.MULTILINE):
         (directory / "antspynet.sif").hardlink_to(sif)  # made elsewhere, and carried over
@@ -83,7 +92,7 @@ def clone(place: Path, sif: Path, request: pytest.FixtureRequest) -> Iterator[Pa
 
 @pytest.fixture
 def programs(tmp_path: Path, python: Path) -> str:
-    """A PATH with antscache, a Python that has ANTsPyNet, and engines."""
+    """A PATH with antscache, a Python with ANTsPyNet, and the engines."""
     directory = tmp_path / "bin"
     directory.mkdir()
     for name, text in {"docker": DOCKER, "singularity": SINGULARITY}.items():
@@ -95,10 +104,11 @@ def programs(tmp_path: Path, python: Path) -> str:
 
 @pytest.fixture
 def engines(plain: Image, sif: Path, sif_with_data: Path, files: StandIn) -> Iterator[dict[str, str]]:
-    """What stands between the commands and the engines needs to know."""
+    """The environment variables for the programs between the commands and the engines."""
     yield {
         **{key: value for key, value in os.environ.items() if key.startswith(("DOCKER", "APPTAINER"))},
         "ANTSCACHE_ORIGINS": files.origins,
+        "OURS": OURS,
         "ENGINE": plain.docker.program,
         "DOCKER_BUILDKIT": "1",
         "AUTHORITIES": str(AUTHORITIES),
@@ -107,13 +117,14 @@ def engines(plain: Image, sif: Path, sif_with_data: Path, files: StandIn) -> Ite
     }
     for tag in TAGS:
         plain.docker("rmi", tag)
-    plain.docker("volume", "rm", "antsxnet")
+    plain.docker("volume", "rm", f"{OURS}-antsxnet")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_each_guide_work_as_they_stand(
+def test_commands_of_each_guide_work(
     page: str, clone: Path, programs: str, engines: dict[str, str], antscache: AntsCache
 ) -> None:
+    """As they stand on the page."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands(page)],
         cwd=clone,

@@ -1,6 +1,6 @@
-"""Layers of data: the same each time, on any builder; and what is wrong is in no image.
+"""Layers of data: the same each time, on any builder; and no image has wrong data.
 
-The images have an antspynet whose source can be read, and nothing that it would compute with.
+The images have the source of antspynet, for antscache to read, and none of its dependencies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from images import AUTHORITIES, BASE, NAMES, Docker, Image, docker, files
+from images import AUTHORITIES, BASE, NAMES, Docker, Image, docker, files, new_cache
 from support import BRAIN, LUNG, REPOSITORY
 from support.authority import Authority
 from upstream import python, weights
@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.images, pytest.mark.xdist_group("ima
 
 RECIPE = "docker/with-data.Dockerfile"
 SOME = " ".join((*NAMES, "adni", "biobank", "croppedMni152", "deepFlashLeftT1", "deepFlashRightT1", "deepFlashPriors"))
+ADNI = "25516361"  # the number of one of these: small, so that it is fetched by one connection
 COUNT = 16  # layers of blobs; above them is one of records and views
 ABOVE = 2  # layers above these: links in the home, and what WORKDIR makes
 SMALL = f"FROM {BASE}\nCOPY packages/ /usr/local/lib/python3.11/dist-packages/\n"
@@ -40,7 +41,7 @@ SMALL = f"FROM {BASE}\nCOPY packages/ /usr/local/lib/python3.11/dist-packages/\n
 
 @pytest.fixture(scope="module")
 def small(docker: Docker, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """Makes an image with an antspynet of which a network has another identifier, and gives its tag."""
+    """Make an image with an antspynet in which some text is replaced, such as an identifier, and return its tag."""
     made: list[str] = []
 
     def make(*changed: str) -> str:
@@ -67,13 +68,13 @@ def small(docker: Docker, python: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def baked(docker: Docker, files: StandIn) -> Iterator[Bake]:
-    """Adds data to an image, and gives the digests of all layers."""
+    """Add data to an image, and return the digests of all layers."""
     made: list[str] = []
 
-    def bake(image: str, *options: str, context: Path = REPOSITORY) -> list[str]:
+    def bake(image: str, *options: str, context: Path = REPOSITORY, engine: Docker = docker) -> list[str]:
         tag = f"antscache-test:baked-{len(made)}"
         arguments = {"IMAGE": image, "ANTSXNET_NAMES": SOME}
-        docker.build(tag, files.origins, arguments, *options, recipe=RECIPE, context=context).succeeded()
+        engine.build(tag, files.origins, arguments, *options, recipe=RECIPE, context=context).succeeded()
         made.append(tag)
         return Image(docker, tag).layers()
 
@@ -83,7 +84,7 @@ def baked(docker: Docker, files: StandIn) -> Iterator[Bake]:
 
 
 def copied(context: Path) -> Path:
-    """What a build needs of this repository, to be changed."""
+    """Copy the part of this repository that a build needs into `context`, so that a test can change it."""
     context.mkdir()
     for part in "pyproject.toml", "README.md", "LICENSE", "get_antspynet_data.py", ".dockerignore":
         shutil.copy2(REPOSITORY / part, context)
@@ -93,7 +94,7 @@ def copied(context: Path) -> Path:
 
 
 def changed(place: Path) -> Path:
-    """The same with other code."""
+    """Make such a copy with changed code."""
     context = copied(place / "changed")
     with (context / "antscache/__init__.py").open("a", encoding="utf-8") as source:
         source.write(f"# {place}\n")
@@ -101,11 +102,11 @@ def changed(place: Path) -> Path:
 
 
 def data(layers: list[str]) -> list[str]:
-    """Those of data."""
+    """Return the layers of data."""
     return layers[-COUNT - 1 - ABOVE : -ABOVE]
 
 
-def test_a_change_of_code_moves_no_layer_of_data(small: Small, baked: Bake, tmp_path: Path) -> None:
+def test_changed_code_keeps_the_data_layers(small: Small, baked: Bake, tmp_path: Path) -> None:
     image = small()
     before = baked(image)
     after = baked(image, context=changed(tmp_path))
@@ -113,7 +114,8 @@ def test_a_change_of_code_moves_no_layer_of_data(small: Small, baked: Bake, tmp_
     assert after[: -COUNT - 1 - ABOVE] != before[: -COUNT - 1 - ABOVE]
 
 
-def test_a_file_that_changes_moves_its_layer_and_that_of_records_alone(small: Small, baked: Bake) -> None:
+def test_changed_file_replaces_two_layers_only(small: Small, baked: Bake) -> None:
+    """Its own, and the one of records."""
     before, after = data(baked(small())), data(baked(small("34821874", "34792930")))
     moved = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     assert len(moved) == 2
@@ -123,10 +125,9 @@ def test_a_file_that_changes_moves_its_layer_and_that_of_records_alone(small: Sm
 def test_layers_are_the_same_on_a_fresh_builder(docker: Docker, small: Small, baked: Bake, files: StandIn) -> None:
     image = small()
     before = baked(image)
-    docker("builder", "prune", "--force", "--filter", "type=exec.cachemount").succeeded()
-    downloads = files.downloads("34821874")
-    assert data(baked(image, "--no-cache")) == data(before)
-    assert files.downloads("34821874") == downloads + 1
+    downloads = files.downloads(ADNI)
+    assert data(baked(image, "--no-cache", engine=replace(docker, cache=new_cache()))) == data(before)
+    assert files.downloads(ADNI) == downloads + 1
 
 
 def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn, tmp_path: Path) -> None:
@@ -137,7 +138,8 @@ def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn, 
     assert len(files.requests) == asked
 
 
-def test_a_wrong_file_fails_the_build_and_leaves_no_image(docker: Docker, small: Small, files: StandIn) -> None:
+def test_wrong_file_fails_the_build(docker: Docker, small: Small, files: StandIn) -> None:
+    """No image is left."""
     tag, name, number = "antscache-test:wrong", "mriSuperResolution", "35290684"
     files.misbehave(number, Misbehaviour.WRONG_TYPE)
     try:
@@ -150,7 +152,7 @@ def test_a_wrong_file_fails_the_build_and_leaves_no_image(docker: Docker, small:
     assert not docker.exists(tag)
 
 
-def test_data_that_is_not_what_was_pinned_fails_the_build(docker: Docker, small: Small, files: StandIn) -> None:
+def test_other_data_than_pinned_fails_the_build(docker: Docker, small: Small, files: StandIn) -> None:
     tag, digest = "antscache-test:pinned", f"sha256:{'0' * 64}"
     arguments = {"IMAGE": small(), "ANTSXNET_NAMES": BRAIN, "ANTSXNET_DIGEST": digest}
     ran = docker.build(tag, files.origins, arguments, recipe=RECIPE)
@@ -159,7 +161,7 @@ def test_data_that_is_not_what_was_pinned_fails_the_build(docker: Docker, small:
     assert not docker.exists(tag)
 
 
-def test_names_may_be_in_a_file_of_the_context(docker: Docker, small: Small, files: StandIn, tmp_path: Path) -> None:
+def test_context_file_may_name_the_data(docker: Docker, small: Small, files: StandIn, tmp_path: Path) -> None:
     context = copied(tmp_path / "context")
     (context / "docker/local/names.txt").write_text(f"{BRAIN}\n{LUNG}\n")
     named = Image(docker, "antscache-test:named")
@@ -171,18 +173,18 @@ def test_names_may_be_in_a_file_of_the_context(docker: Docker, small: Small, fil
         docker("rmi", named.tag)
 
 
-def test_a_certificate_authority_of_ones_own_is_a_secret_of_the_build(
+def test_own_certificate_authority_is_a_build_secret(
     docker: Docker, small: Small, weights: dict[str, Path], tmp_path: Path
 ) -> None:
     authority, arguments = Authority.in_directory(tmp_path), {"IMAGE": small(), "ANTSXNET_NAMES": LUNG}
-    docker("builder", "prune", "--force", "--filter", "type=exec.cachemount").succeeded()  # so that it is fetched
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(AUTHORITIES.read_bytes() + authority.ca.read_bytes())
     image = Image(docker, "antscache-test:trusting")
     with StandIn(size=20_000, contents=weights, tls=authority.server()) as standin:
         line = (image.tag, standin.origins, arguments)
-        assert "CERTIFICATE_VERIFY_FAILED" in docker.build(*line, recipe=RECIPE).err
-        replace(docker, authorities=trusted).build(*line, recipe=RECIPE).succeeded()
+        fresh = replace(docker, cache=new_cache())  # so that it is fetched
+        assert "CERTIFICATE_VERIFY_FAILED" in fresh.build(*line, recipe=RECIPE).err
+        replace(fresh, authorities=trusted).build(*line, recipe=RECIPE).succeeded()
     try:
         secret = authority.ca.read_text("ascii").splitlines()[1]
         look = ["grep", "-rIl", "--exclude-dir=proc", "--exclude-dir=sys", "-e", secret, "/"]
@@ -196,7 +198,7 @@ def test_a_certificate_authority_of_ones_own_is_a_secret_of_the_build(
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, and a repository, of what is on the package index."""
+    """A wheel, and a git repository, made from releases on the package index."""
     directory = tmp_path_factory.mktemp("published")
     pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--dest", str(directory)]
     subprocess.run([*pip, "antspynet==0.2.9"], check=True)
