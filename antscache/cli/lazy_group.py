@@ -35,11 +35,20 @@ class HintingGroup(click.Group):
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
-            suggestion = SUGGESTED_VERBS.get(arguments[0]) or _closest(arguments[0], self.list_commands(context))
+            suggestion = self._suggestion(context, arguments[0])
             if not suggestion:
                 raise
-            message = f"No such command {arguments[0]!r}: did you mean `antscache {suggestion}`?"
+            message = f"No such command {arguments[0]!r}: did you mean `{context.command_path} {suggestion}`?"
             raise click.UsageError(message, error.ctx) from None
+
+    def _suggestion(self, context: click.Context, name: str) -> str | None:
+        """Return the verb of this group that `name` was probably meant to be, or None."""
+        verbs = self.list_commands(context)
+        verb = SUGGESTED_VERBS.get(name)
+        if verb not in verbs:
+            verb = _closest(name, verbs)
+        command = self.get_command(context, verb) if verb else None
+        return verb if command and not command.hidden else None
 
 
 def _closest(name: str, verbs: list[str]) -> str | None:

@@ -38,6 +38,18 @@ def test_completion_lists_all_verbs(antscache: AntsCache, word: str, verbs: list
     assert done.stdout.splitlines() == [f"plain,{verb}" for verb in verbs]
 
 
-def test_misspelt_verb_gets_a_suggestion(antscache: AntsCache) -> None:
-    ran = antscache("prefech")
-    assert (ran.code, "No such command 'prefech': did you mean `antscache prefetch`?" in ran.err) == (2, True)
+@pytest.mark.parametrize(
+    ("typed", "suggestion"),
+    [
+        (["prefech"], "antscache prefetch"),
+        (["pull"], "antscache prefetch"),
+        (["hook", "enabel"], "antscache hook enable"),
+        (["hook", "remove"], ""),
+        (["hook", "entrie"], ""),
+    ],
+)
+def test_misspelt_verb_gets_a_suggestion(antscache: AntsCache, typed: list[str], suggestion: str) -> None:
+    """Only verbs that the group has, and that people are to use, are suggested, as they are typed."""
+    ran = antscache(*typed)
+    hint = f": did you mean `{suggestion}`?" if suggestion else "."
+    assert (ran.code, f"No such command '{typed[-1]}'{hint}" in ran.err) == (2, True)
