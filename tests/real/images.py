@@ -161,12 +161,12 @@ def bystanders(docker: Docker) -> Iterator[None]:
             docker("build", "--network", "host", "--tag", f"{OURS}:bystander", context).succeeded()
         docker("rmi", f"{OURS}:bystander").succeeded()
 
-    run_in_build(f"echo {mark} > /var/cache/another-project/mark")
+    run_in_build(f"touch /var/cache/another-project/{mark}")
     before = state()
     yield
     docker.drop_caches()
     assert state() == before
-    run_in_build(f"grep -q {mark} /var/cache/another-project/mark")
+    run_in_build(f"test -f /var/cache/another-project/{mark} && rm /var/cache/another-project/{mark}")
     if not theirs[0]:
         docker("rmi", image).succeeded()
     if not theirs[1]:
