@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from antscache.core import Staging
 
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+FIDEDUPERANGE = 0xC0189436  # linux/fs.h: _IOWR(0x94, 54, struct file_dedupe_range)
+NO_RANGES = bytes(24)  # a struct file_dedupe_range that names no file to compare with
 # Flags for opening a file below a root: if somebody has put a link or a pipe there, do not follow it or wait for it.
 SAFE_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -188,6 +190,29 @@ def clone(source: int, target: int) -> None:
     import fcntl
 
     fcntl.ioctl(target, FICLONE, source)
+
+
+def may_clone(path: Path) -> bool:
+    """Return False if the filesystem of the file `path` certainly has no reflinks. Nothing is written.
+
+    Linux refuses to look for equal bytes, here in no file at all, where files cannot share them. An overlay, and an XFS
+    that was made without reflinks, do not refuse.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        descriptor = open_regular(path, follow=False)
+    except OSError:
+        return True
+    try:
+        fcntl.ioctl(descriptor, FIDEDUPERANGE, NO_RANGES)
+    except OSError as error:
+        return error.errno not in UNSUPPORTED_ERRNOS
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY_MODE) -> None:

@@ -1,4 +1,4 @@
-"""Check the root: is it usable, are there leftovers, and is there enough disk space."""
+"""Check the root: is it usable, are there leftovers or copies, and is there enough disk space."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from antscache.fetch import collect_known_sizes, measure_need
 from antscache.operations import GRACE_SECONDS, make_plan
 from antscache.root import Root
 from antscache.store import Store, Trash, stale_files
+from antscache.views import names_in_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +102,20 @@ def _check_trash(layout: Layout) -> Iterator[Finding]:
 
 def _children(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def check_views(host: Host) -> Iterator[Finding]:
+    """Check whether the files of views share the space of blobs, as links do, or are copies, as in a copied root."""
+    names = names_in_views(Store(host.layout.root))
+    if names.copies:
+        total = format_size(sum(name.size for name in names.copies))
+        what = f"{count_files(len(names.copies))} in views are copies of blobs ({total}), as in a root that was copied"
+        yield warning(what, "antscache verify --repair")
+    if names.clones:
+        what = f"{count_files(names.clones)} in views share the space of blobs, unless the root was copied"
+        yield note(what, "after you have copied the root: antscache verify --repair")
+    if not names.apart:
+        yield ok(f"{count_files(names.count)} in views, which share the space of blobs")
 
 
 def check_space(host: Host) -> Iterator[Finding]:
