@@ -179,6 +179,24 @@ def move_new(staged: Path, path: Path) -> bool:
     return True
 
 
+def can_rename(source: Path, target: Path) -> bool:
+    """Return False if no file of the directory `source` can be renamed to the directory `target`. Nothing is written.
+
+    Then they are on different filesystems, or under different mounts: Linux refuses such a rename before it looks for
+    the file, so that it may be one that is not there.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    if source.stat().st_dev != target.stat().st_dev:
+        return False
+    try:
+        temporary_path(source).rename(temporary_path(target))
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
+
+
 def clone(source: int, target: int) -> None:
     """Give the empty open file `target` the bytes of the open file `source`; both share the space on the disk.
 

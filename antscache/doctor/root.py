@@ -34,13 +34,15 @@ INODES_PER_FILE = 4  # its blob, its record, its name in a view, its lock
 
 
 def check_root(host: Host) -> Iterator[Finding]:
-    """Check that this antscache understands the root."""
+    """Check that this antscache understands the root, and that files can be moved between its parts."""
     layout = host.layout
     if layout.root.is_symlink() and not layout.root.exists():
         what = f"{layout.root} is a link to {layout.root.readlink()}, which does not exist"
         yield error(what, "mount the directory that it leads to, or name another root with --root or ANTSCACHE_DIR")
         return
-    Store(layout.root).check()
+    store = Store(layout.root)
+    store.check()
+    store.check_parts()
     if layout.description.exists():
         yield ok(f"the root is {layout.root}{', shared by a group' if is_shared(layout) else ''}")
     else:

@@ -113,6 +113,7 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
     store, plan = root.store, _plan(root.store, time.time(), grace)
     if dry_run or not store.exists():
         return plan
+    store.check_parts()
     trash = Trash(store.layout)
     condemned = {blob for blob in plan.condemned if trash.condemn(blob.digest)}
     reachable = store.reachable()

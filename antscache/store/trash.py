@@ -94,7 +94,7 @@ class Trash:
         return self._move(self._layout.blob(digest), f"{hexadecimal(digest)}.{_now()}.{os.urandom(4).hex()}")
 
     def set_aside(self, path: Path) -> bool:
-        """Move the damaged file at `path`, in the root, to the trash for good.
+        """Move the damaged file at `path`, in the root, to the trash for good; views may be on another filesystem.
 
         Returns:
             True or False as `condemn` does.
@@ -113,6 +113,13 @@ class Trash:
                 path.rename(self._layout.trash / name)
             except (FileNotFoundError, NotADirectoryError, PermissionError):  # in a sticky directory only owners may
                 return False
+            except OSError as error:
+                if error.errno != errno.EXDEV or path.is_relative_to(self._layout.blobs):
+                    raise
+                import shutil
+
+                shutil.copyfile(path, self._layout.trash / name, follow_symlinks=False)
+                path.unlink()
         return True
 
     def restore(self, blobs: Collection[Descriptor]) -> set[Descriptor]:
