@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from contextlib import suppress
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 from typing import TYPE_CHECKING
@@ -177,6 +178,28 @@ def move_new(staged: Path, path: Path) -> bool:
             return False
         staged.rename(path)
     return True
+
+
+def filesystem_time(directory: Path) -> float:
+    """Return the time that files in `directory` get now, in seconds since 1970.
+
+    A file server gives them its own, which may differ from this host's. Where no file can be made, return this host's.
+    """
+    path = temporary_path(directory)
+    try:
+        os.close(create(path, READ_ONLY_MODE))
+        return path.lstat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def date_anew(path: Path) -> None:
+    """Give `path` the time of now, if you may. A link stays as it leads."""
+    with suppress(OSError):
+        os.utime(path, follow_symlinks=False)
 
 
 def can_rename(source: Path, target: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Description, Manifest
+from antscache.core import Description, Manifest, age
 from antscache.doctor.finding import count_files, error, format_size, note, ok, warning
 from antscache.doctor.host import nearest_existing
 from antscache.fetch import collect_known_sizes, measure_need
@@ -72,7 +72,7 @@ def _check_ingest(layout: Layout) -> Iterator[Finding]:
                     files[entry.path] = entry.stat(follow_symlinks=False).st_size
                 else:
                     others.append(entry.path)
-    old = {str(path) for path in stale_files(layout)} & files.keys()
+    old = {str(path) for path in stale_files(layout, time.time())} & files.keys()
     if old:
         total = format_size(sum(files[path] for path in old))
         what = f"ingest/: {len(old)} of {count_files(len(files))} ({total}) unchanged for a day"
@@ -87,7 +87,7 @@ def _check_ingest(layout: Layout) -> Iterator[Finding]:
 
 def _check_trash(layout: Layout) -> Iterator[Finding]:
     contents = Trash(layout).contents()
-    old = [condemned for condemned in contents if abs(time.time() - condemned.since) > GRACE_SECONDS]
+    old = [condemned for condemned in contents if age(condemned.since, time.time()) > GRACE_SECONDS]
     if old:
         total = format_size(sum(condemned.size for condemned in old))
         what = f"trash/: {len(old)} of {count_files(len(contents))} ({total}) condemned more than a day ago"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -306,8 +305,11 @@ def _made_by_another(path: Path, problem: str) -> ViewError:
     )
 
 
-def stale_links(views: Path) -> list[Path]:
-    """Return the names that were being made in any view when their process was killed, a day ago or longer."""
+def stale_links(views: Path, now: float) -> list[Path]:
+    """Return the names that were being made in any view when their process was killed, a day before `now` or earlier.
+
+    A time in the future, from a wrong clock, counts the same in that direction: names are made within a moment.
+    """
     stale = []
     for home in map(home_directory, PACKAGES):
         for directory in views.glob(f"*/{home}"):
@@ -315,14 +317,14 @@ def stale_links(views: Path) -> list[Path]:
                 disk.refuse_links(directory, views)
                 with os.scandir(directory) as entries:
                     staged = [directory / entry.name for entry in entries if _STAGED.fullmatch(entry.name)]
-                stale += [path for path in staged if _is_stale(path)]
+                stale += [path for path in staged if _is_stale(path, now)]
     return sorted(stale)
 
 
-def _is_stale(staged: Path) -> bool:
+def _is_stale(staged: Path, now: float) -> bool:
     """Return True if `staged` was made long ago, by its ctime: its mtime is that of the blob."""
     try:
-        return abs(time.time() - staged.lstat().st_ctime) > STALE_LINK_SECONDS
+        return abs(now - staged.lstat().st_ctime) > STALE_LINK_SECONDS
     except FileNotFoundError:
         return False
 

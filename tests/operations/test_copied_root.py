@@ -35,6 +35,15 @@ def inodes(root: Path) -> set[int]:
     return {path.stat().st_ino for path in paths if path.stat().st_size == SIZE}
 
 
+@pytest.fixture
+def filled(antscache: AntsCache) -> AntsCache:
+    """Return antscache with a root whose views are hard links."""
+    fill(antscache)
+    if len(inodes(antscache.root)) != len(FILES):
+        cannot("views are clones here")
+    return antscache
+
+
 def views_of(antscache: AntsCache) -> dict[str, int]:
     facts: dict[str, int] = antscache("status", "--json").succeeded().json["views"]
     return facts
@@ -57,14 +66,11 @@ def assert_right(root: Path, figshare: StandIn) -> None:
 
 
 @pytest.fixture
-def copied(antscache: AntsCache, tmp_path: Path) -> AntsCache:
+def copied(filled: AntsCache, tmp_path: Path) -> AntsCache:
     """Return antscache with a root that was copied without its hard links, as by `rsync -a`: each file three times."""
-    fill(antscache)
-    if len(inodes(antscache.root)) != len(FILES):
-        cannot("views are no hard links here")
-    copy(antscache.root, tmp_path / "copied", "-rp")
+    copy(filled.root, tmp_path / "copied", "-rp")
     assert len(inodes(tmp_path / "copied")) == 3 * len(FILES)
-    return AntsCache(tmp_path / "copied", antscache.home, antscache.origins)
+    return AntsCache(tmp_path / "copied", filled.home, filled.origins)
 
 
 @pytest.mark.hard_links
@@ -133,17 +139,16 @@ def test_copies_that_cannot_be_replaced_stay(copied: AntsCache, figshare: StandI
 
 
 @pytest.mark.hard_links
-def test_a_copy_with_hard_links_stays_small(antscache: AntsCache, tmp_path: Path) -> None:
+def test_a_copy_with_hard_links_stays_small(filled: AntsCache, tmp_path: Path) -> None:
     """As docs/upkeep.md says how to copy a root."""
-    fill(antscache)
-    copy(antscache.root, tmp_path / "one", "-a")
+    copy(filled.root, tmp_path / "one", "-a")
     (tmp_path / "two").mkdir()
     archive = tmp_path / "root.tar"
-    subprocess.run(["tar", "-C", antscache.root, "-cf", archive, "."], check=True)
+    subprocess.run(["tar", "-C", filled.root, "-cf", archive, "."], check=True)
     subprocess.run(["tar", "-C", tmp_path / "two", "-xf", archive], check=True)
     for copied in "one", "two":
         assert len(inodes(tmp_path / copied)) == len(FILES)
-        there = AntsCache(tmp_path / copied, antscache.home, antscache.origins)
+        there = AntsCache(tmp_path / copied, filled.home, filled.origins)
         assert views_of(there) == {"names": 4, "copies": 0, "copied": 0, "clones": 0}
         there("verify").succeeded()
 
