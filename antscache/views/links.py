@@ -77,7 +77,7 @@ def link_view(  # noqa: PLR0913  each is a fact of its own
     """Make each name of `files` in a view's `directory` lead to its blob. These names are ours and may be replaced.
 
     Names whose blob or directory disappears meanwhile are returned as lost. A copy of its blob, as a copied root has
-    them, is replaced by a link if the disk allows it.
+    them, is replaced by a link if the disk allows it; where it may be a clone, only with `renew_clones`.
 
     Args:
         directory: made if it is not there.
@@ -110,18 +110,16 @@ def link_view(  # noqa: PLR0913  each is a fact of its own
                 linked.intact += 1
             if kind == "apart":
                 apart.append((path, make))
-    _relink(linked, apart, renew_clones=renew_clones)
+    if apart and not renew_clones:
+        if disk.may_clone(apart[0][0]):
+            return linked
+        makers.pop("reflink", None)  # a clone, if it can be made all the same, would count as a copy next time
+    _relink(linked, apart)
     return linked
 
 
-def _relink(linked: Linked, apart: list[tuple[Path, Callable[[], None]]], *, renew_clones: bool) -> None:
-    """Make the names `apart`, which have right bytes of their own, again, as far as the disk allows.
-
-    Where the filesystem may have reflinks, they may be clones, which share these bytes: they stay, unless
-    `renew_clones`. A name that cannot be made again stays as it is.
-    """
-    if not apart or (disk.may_clone(apart[0][0]) and not renew_clones):
-        return
+def _relink(linked: Linked, apart: list[tuple[Path, Callable[[], None]]]) -> None:
+    """Make the names `apart`, which have right bytes of their own, again; one that the disk refuses stays as it is."""
     for _, make in apart:
         with suppress(OSError, ViewError):
             make()
