@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from antscache.operations import Garbage, Judged, Prefetched, Removed, Verified
     from antscache.root import UnusedLowerCache
     from antscache.store import Store
-    from antscache.views import EntryLocation, Linked, ReleaseUsage, View
+    from antscache.views import EntryLocation, Linked, Names, ReleaseUsage, View
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
@@ -413,8 +413,8 @@ class Cache:
         Args:
             releases: in use; without any, all that are in use.
             deep: repeat the checks of form, which takes ten times as long.
-            repair: move damaged files aside, fetch missing files again unless offline, and make views and index anew;
-                lower caches are not read.
+            repair: move damaged files aside, fetch missing files again unless offline, and make views and index anew,
+                with links where a copied root has copies; lower caches are not read.
             listen: hears how many bytes were read, from any thread; and each event of a fetch.
 
         Raises:
@@ -457,3 +457,7 @@ class Cache:
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""
         return views.usages(self.root)
+
+    def names_in_views(self) -> Names:
+        """Return how many names the views of the root have, and those that are files of their own, unlike links."""
+        return views.names_in_views(self.store)

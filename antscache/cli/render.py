@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from antscache.cli.options import Invocation
-    from antscache.views import Linked
+    from antscache.views import Linked, Names
 
 SIZE_UNIT_FACTOR = 1000
 MINUTE, HOUR, DAY = 60, 3600, 86400  # in seconds
@@ -67,6 +67,8 @@ def is_terminal() -> bool:
 
 def say_how_linked(invocation: Invocation, linked: Linked) -> None:
     """Tell the user about files that are not hard links or clones of the root's own blobs."""
+    if linked.relinked:
+        invocation.say(f"{files(linked.relinked)} in the view were copies of their blobs, and are links again")
     reason = linked.refusal or "as asked"
     if linked.modes["symlink"]:
         invocation.say(f"linked by symlinks ({reason}): mount the view together with its root")
@@ -76,3 +78,15 @@ def say_how_linked(invocation: Invocation, linked: Linked) -> None:
         )
     if linked.modes["copy"]:
         invocation.say(f"{files(linked.modes['copy'])} copied ({reason}): these bytes are on disk twice")
+
+
+def names(found: Names) -> str:
+    """Format how many names views have, and which of them take space beside the blobs."""
+    text = f"{found.count} name{'' if found.count == 1 else 's'}"
+    if found.copies:
+        copied = size(sum(name.size for name in found.copies))
+        return f"{text}, {len(found.copies)} of them copies of blobs ({copied}): `antscache verify --repair` links them"
+    if found.clones:
+        clones = f"{text}, {found.clones} of them clones, which share the space of blobs"
+        return f"{clones}; in a copied root they are copies until `antscache verify --repair`"
+    return f"{text}, which share the space of blobs" if found.count else text

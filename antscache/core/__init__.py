@@ -8,11 +8,13 @@ record.py         records of identifiers, notes of ingests, selections of releas
 layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
+clocks.py         ages of files by the times that other clocks may have given them
 usage_log.py      the file that `antscache run --record` writes
 """
 
 from __future__ import annotations
 
+from antscache.core.clocks import age, is_misdated
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
 from antscache.core.events import (
     BytesRead,
@@ -105,6 +107,7 @@ __all__ = [
     "Version",
     "Waiting",
     "Wanted",
+    "age",
     "check_usage",
     "descriptor_of",
     "digest_from_hex",
@@ -115,6 +118,7 @@ __all__ = [
     "hexadecimal",
     "home_directory",
     "ignore_events",
+    "is_misdated",
     "make_entry",
     "merge_selections",
     "parse_identifier",

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from contextlib import suppress
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from antscache.core import Staging
 
 FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+FIDEDUPERANGE = 0xC0189436  # linux/fs.h: _IOWR(0x94, 54, struct file_dedupe_range)
+NO_RANGES = bytes(24)  # a struct file_dedupe_range that names no file to compare with
 # Flags for opening a file below a root: if somebody has put a link or a pipe there, do not follow it or wait for it.
 SAFE_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -177,6 +180,46 @@ def move_new(staged: Path, path: Path) -> bool:
     return True
 
 
+def filesystem_time(directory: Path) -> float:
+    """Return the time that files in `directory` get now, in seconds since 1970.
+
+    A file server gives them its own, which may differ from this host's. Where no file can be made, return this host's.
+    """
+    path = temporary_path(directory)
+    try:
+        os.close(create(path, READ_ONLY_MODE))
+        return path.lstat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def date_anew(path: Path) -> None:
+    """Give `path` the time of now, if you may. A link stays as it leads."""
+    with suppress(OSError):
+        os.utime(path, follow_symlinks=False)
+
+
+def can_rename(source: Path, target: Path) -> bool:
+    """Return False if no file of the directory `source` can be renamed to the directory `target`. Nothing is written.
+
+    Then they are on different filesystems, or under different mounts: Linux refuses such a rename before it looks for
+    the file, so that it may be one that is not there.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    if source.stat().st_dev != target.stat().st_dev:
+        return False
+    try:
+        temporary_path(source).rename(temporary_path(target))
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
+
+
 def clone(source: int, target: int) -> None:
     """Give the empty open file `target` the bytes of the open file `source`; both share the space on the disk.
 
@@ -188,6 +231,29 @@ def clone(source: int, target: int) -> None:
     import fcntl
 
     fcntl.ioctl(target, FICLONE, source)
+
+
+def may_clone(path: Path) -> bool:
+    """Return False if the filesystem of the file `path` certainly has no reflinks. Nothing is written.
+
+    Linux refuses to look for equal bytes, here in no file at all, where files cannot share them. An overlay, and an XFS
+    that was made without reflinks, do not refuse.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        descriptor = open_regular(path, follow=False)
+    except OSError:
+        return True
+    try:
+        fcntl.ioctl(descriptor, FIDEDUPERANGE, NO_RANGES)
+    except OSError as error:
+        return error.errno not in UNSUPPORTED_ERRNOS
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY_MODE) -> None:

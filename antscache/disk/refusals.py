@@ -33,6 +33,7 @@ def _store_error(what: str, error: OSError) -> StoreError:
         errno.EROFS: "the root is on a read-only filesystem: name another with --root or ANTSCACHE_DIR",
         errno.EACCES: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
         errno.EPERM: "you have no permission: ask its owner, or name another root with --root or ANTSCACHE_DIR",
+        errno.EXDEV: "move the whole root to one filesystem, and link or mount that (docs/upkeep.md)",
         errno.ENOTDIR: "name a directory with --root or ANTSCACHE_DIR",
         errno.EEXIST: "name a directory with --root or ANTSCACHE_DIR",
     }

@@ -82,13 +82,13 @@ def _check_links(probe: Path, make: Callable[[], Path]) -> Iterator[Finding]:
         what = f"the filesystem supports no links ({refused['symbolic links']}), and views consist of links"
         yield error(what, "name a root on another filesystem with --root or ANTSCACHE_DIR")
     elif "reflinks" not in refused:
-        yield ok("the filesystem supports reflinks: the files of a view are clones that share the space of the blobs")
+        yield ok("the filesystem supports reflinks: new views are clones, which share the space of blobs")
     elif "hard links" not in refused:
-        yield ok("the filesystem supports hard links, but no reflinks: the files of a view are the blobs themselves")
+        yield ok("the filesystem supports hard links, but no reflinks: new views are names of blobs")
     else:
         what = f"the filesystem supports no hard links ({refused['hard links']})"
         remedy = "if you mount a view into a container, mount its root too"
-        yield note(f"{what}: the files of a view are symbolic links", remedy)
+        yield note(f"{what}: new views are symbolic links", remedy)
 
 
 def _try_link(link: Callable[[Path], None], path: Path) -> str:

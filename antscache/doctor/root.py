@@ -1,4 +1,4 @@
-"""Check the root: is it usable, are there leftovers, and is there enough disk space."""
+"""Check the root: is it usable, are there leftovers or copies, and is there enough disk space."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Description, Manifest
+from antscache.core import Description, Manifest, age
 from antscache.doctor.finding import count_files, error, format_size, note, ok, warning
 from antscache.doctor.host import nearest_existing
 from antscache.fetch import collect_known_sizes, measure_need
 from antscache.operations import GRACE_SECONDS, make_plan
 from antscache.root import Root
 from antscache.store import Store, Trash, stale_files
+from antscache.views import names_in_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +34,15 @@ INODES_PER_FILE = 4  # its blob, its record, its name in a view, its lock
 
 
 def check_root(host: Host) -> Iterator[Finding]:
-    """Check that this antscache understands the root."""
+    """Check that this antscache understands the root, and that files can be moved between its parts."""
     layout = host.layout
     if layout.root.is_symlink() and not layout.root.exists():
         what = f"{layout.root} is a link to {layout.root.readlink()}, which does not exist"
         yield error(what, "mount the directory that it leads to, or name another root with --root or ANTSCACHE_DIR")
         return
-    Store(layout.root).check()
+    store = Store(layout.root)
+    store.check()
+    store.check_parts()
     if layout.description.exists():
         yield ok(f"the root is {layout.root}{', shared by a group' if is_shared(layout) else ''}")
     else:
@@ -69,7 +72,7 @@ def _check_ingest(layout: Layout) -> Iterator[Finding]:
                     files[entry.path] = entry.stat(follow_symlinks=False).st_size
                 else:
                     others.append(entry.path)
-    old = {str(path) for path in stale_files(layout)} & files.keys()
+    old = {str(path) for path in stale_files(layout, time.time())} & files.keys()
     if old:
         total = format_size(sum(files[path] for path in old))
         what = f"ingest/: {len(old)} of {count_files(len(files))} ({total}) unchanged for a day"
@@ -84,7 +87,7 @@ def _check_ingest(layout: Layout) -> Iterator[Finding]:
 
 def _check_trash(layout: Layout) -> Iterator[Finding]:
     contents = Trash(layout).contents()
-    old = [condemned for condemned in contents if abs(time.time() - condemned.since) > GRACE_SECONDS]
+    old = [condemned for condemned in contents if age(condemned.since, time.time()) > GRACE_SECONDS]
     if old:
         total = format_size(sum(condemned.size for condemned in old))
         what = f"trash/: {len(old)} of {count_files(len(contents))} ({total}) condemned more than a day ago"
@@ -101,6 +104,20 @@ def _check_trash(layout: Layout) -> Iterator[Finding]:
 
 def _children(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def check_views(host: Host) -> Iterator[Finding]:
+    """Check whether the files of views share the space of blobs, as links do, or are copies, as in a copied root."""
+    names = names_in_views(Store(host.layout.root))
+    if names.copies:
+        total = format_size(sum(name.size for name in names.copies))
+        what = f"{count_files(len(names.copies))} in views are copies of blobs ({total}), as in a root that was copied"
+        yield warning(what, "antscache verify --repair")
+    if names.clones:
+        what = f"{count_files(names.clones)} in views share the space of blobs, unless the root was copied"
+        yield note(what, "after you have copied the root: antscache verify --repair")
+    if not names.apart:
+        yield ok(f"{count_files(names.count)} in views, which share the space of blobs")
 
 
 def check_space(host: Host) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from antscache.core import Remarked, Waiting, figshare_number
@@ -31,11 +31,14 @@ class LeftFile:
         wanted: the file.
         due: the time to look for it again, by the monotonic clock.
         since: the time from which the other process is given `patience` seconds to make progress.
+        progress: the name, the size and the time of each partial file of it at that time. They are compared with
+            themselves alone: the clock of the filesystem may be another one than this host's.
     """
 
     wanted: Wanted
     due: float
     since: float
+    progress: frozenset[tuple[str, int, int]]
 
 
 class OtherProcesses:
@@ -81,7 +84,8 @@ class OtherProcesses:
             who = self._writer(wanted)
             reason = f"another process is fetching it{f' ({who})' if who else ''}"
             self._listen(Waiting(wanted.identifier, wanted.file, reason, 0.0))
-        self._left.append(LeftFile(wanted, now + LEFT_FILE_POLL_SECONDS, before.since if before else now))
+            before = LeftFile(wanted, now, now, self._progress(wanted))
+        self._left.append(replace(before, due=now + LEFT_FILE_POLL_SECONDS))
 
     def next_due(self) -> LeftFile | None:
         """Remove and return a file that it is time to look for again; None if there is none."""
@@ -91,9 +95,8 @@ class OtherProcesses:
         """Return True, and report it, if the process that has the lock has made no progress for `patience` seconds."""
         if time.monotonic() - left.since < self._patience:
             return False
-        left.since = time.monotonic()
-        partials = self._partials(left.wanted)
-        if any(partial.age() < self._patience for partial in partials):
+        before, left.since, left.progress = left.progress, time.monotonic(), self._progress(left.wanted)
+        if left.progress != before:
             return False
         who, file = self._writer(left.wanted) or "another process", left.wanted.file
         stalled = f"{who} has made no progress on {file} for {self._patience:g} s"
@@ -103,7 +106,10 @@ class OtherProcesses:
     def _writer(self, wanted: Wanted) -> str:
         """Return the name of the process that last wrote bytes of a file, from its note; empty if there is none."""
         partials = self._partials(wanted)
-        return min(partials, key=lambda partial: partial.age()).writer if partials else ""
+        return max(partials, key=lambda partial: partial.changed_ns).writer if partials else ""
+
+    def _progress(self, wanted: Wanted) -> frozenset[tuple[str, int, int]]:
+        return frozenset((file.path.name, file.held, file.changed_ns) for file in self._partials(wanted))
 
     def _partials(self, wanted: Wanted) -> list[PartialFile]:
         return partial_files(self._layout).get(wanted.identifier, [])

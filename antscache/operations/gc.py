@@ -16,7 +16,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from antscache.store import Condemned, Trash, remove, stale_files
+from antscache import disk
+from antscache.core import age, is_misdated
+from antscache.store import Condemned, StoredBlob, Trash, remove, remove_stale, stale_files
 from antscache.views import stale_links
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from antscache.core import Descriptor
     from antscache.root import Root
-    from antscache.store import Store, StoredBlob
+    from antscache.store import Store
 
 GRACE_SECONDS = 24 * 60 * 60  # as long as a file in ingest/ may still be being written
 
@@ -42,6 +44,8 @@ class Garbage:
         young: the number of blobs that no ref reaches and that are younger than the grace.
         waiting: the number of files in the trash that no ref reaches and that were condemned more recently.
         left: the number of the files above that you may not move or delete.
+        misdated: the blobs and the files in the trash that count as young and get the time of now, because theirs, from
+            a wrong clock, is far in the future.
     """
 
     condemned: tuple[StoredBlob, ...]
@@ -51,6 +55,7 @@ class Garbage:
     young: int = 0
     waiting: int = 0
     left: int = 0
+    misdated: tuple[StoredBlob | Condemned, ...] = ()
 
     @property
     def freed(self) -> int:
@@ -69,7 +74,7 @@ def plan_gc(  # noqa: PLR0913  pure: everything that it depends on is an argumen
 ) -> Garbage:
     """Decide which blobs to condemn, to delete and to restore when refs reach `reachable`: pure.
 
-    Age counts in both directions, so that files with a time in the future, from a wrong clock, are collected as well.
+    A time in the future, from a wrong clock, counts as now (`core/clocks.py`).
 
     Args:
         blobs: those in the store.
@@ -81,10 +86,12 @@ def plan_gc(  # noqa: PLR0913  pure: everything that it depends on is an argumen
     """
     needed = {blob.digest for blob in reachable}
     unreached = [blob for blob in blobs if blob.digest not in needed]
-    old = tuple(blob for blob in unreached if abs(now - blob.changed) >= grace)
+    old = tuple(blob for blob in unreached if age(blob.changed, now) >= grace)
     trash = tuple(trash)
     waste = [file for file in trash if file.blob not in reachable]
-    deleted = tuple(file for file in waste if abs(now - file.since) >= grace)
+    deleted = tuple(file for file in waste if age(file.since, now) >= grace)
+    misdated_blobs = (blob for blob in unreached if blob not in old and is_misdated(blob.changed, now))
+    misdated_waste = (file for file in waste if file not in deleted and is_misdated(file.since, now))
     return Garbage(
         condemned=old,
         deleted=deleted,
@@ -92,6 +99,7 @@ def plan_gc(  # noqa: PLR0913  pure: everything that it depends on is an argumen
         abandoned=tuple(abandoned),
         young=len(unreached) - len(old),
         waiting=len(waste) - len(deleted),
+        misdated=(*misdated_blobs, *misdated_waste),
     )
 
 
@@ -110,9 +118,10 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
         StoreError: the root cannot be read, or a ref, or a record that it needs, is damaged, so that it is unknown
             which blobs it reaches: nothing was deleted. Or the disk refused.
     """
-    store, plan = root.store, _plan(root.store, time.time(), grace)
+    store, plan = root.store, _plan(root.store, grace, dry_run=dry_run)
     if dry_run or not store.exists():
         return plan
+    store.check_parts()
     trash = Trash(store.layout)
     condemned = {blob for blob in plan.condemned if trash.condemn(blob.digest)}
     reachable = store.reachable()
@@ -122,6 +131,8 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
     deleted = {file for file in to_delete if trash.delete(file)}
     for path in plan.abandoned:
         remove(path)
+    _date_anew(store, trash, plan.misdated)
+    remove_stale(store.layout)  # by the filesystem's clock, and with the dates of a wrong one
     removed = {path for path in plan.abandoned if not os.path.lexists(path)}
     left = [store.layout.blob(blob.digest) for blob in plan.condemned if blob not in condemned]
     left += [file.path for file in to_delete if file not in deleted]
@@ -135,11 +146,29 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
         young=plan.young,
         waiting=plan.waiting,
         left=sum(map(os.path.lexists, left)),
+        misdated=plan.misdated,
     )
 
 
-def _plan(store: Store, now: float, grace: float) -> Garbage:
+def _date_anew(store: Store, trash: Trash, misdated: Iterable[StoredBlob | Condemned]) -> None:
+    """Give what a wrong clock has dated the time of now."""
+    for file in misdated:
+        if isinstance(file, Condemned):
+            trash.date_anew(file)
+        else:
+            disk.date_anew(store.layout.blob(file.digest))
+
+
+def _plan(store: Store, grace: float, *, dry_run: bool) -> Garbage:
+    """Plan a collection by the filesystem's clock if anything could be garbage; a dry run, by this host's."""
+    plan = _plan_at(store, time.time(), grace)
+    if dry_run or plan == Garbage((), (), (), ()):
+        return plan
+    return _plan_at(store, disk.filesystem_time(store.layout.ingest), grace)
+
+
+def _plan_at(store: Store, now: float, grace: float) -> Garbage:
     reachable = store.reachable()  # before the blobs are listed: a blob that comes later is younger than the grace
-    abandoned = [*stale_files(store.layout), *stale_links(store.layout.views)]
+    abandoned = [*stale_files(store.layout, now), *stale_links(store.layout.views, now)]
     files = (path for path in abandoned if path.is_symlink() or not path.is_dir())
     return plan_gc(store.blobs(), Trash(store.layout).contents(), reachable, files, now=now, grace=grace)

@@ -23,12 +23,12 @@ from antscache.core import (
     parse_identifier,
 )
 from antscache.disk import READ_ONLY_MODE
-from antscache.errors import AntsCacheError, StoreError
+from antscache.errors import AntsCacheError, StoreError, ViewError
 from antscache.operations.prefetch import carry_out, make_plan, restore_condemned
 from antscache.operations.survey import expected_files, survey_store
 from antscache.operations.verify import verify_root
 from antscache.store import IngestVanished, Trash
-from antscache.views import make_view
+from antscache.views import make_view, names_in_views
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -47,8 +47,9 @@ def repair_root(
 ) -> Verified:
     """Verify, and mend what is found, as far as possible.
 
-    It moves damaged files aside, fetches missing files again unless offline, and makes views and index anew. Lower
-    caches are not read. The result says what is repaired, what is not, and why.
+    It moves damaged files aside, fetches missing files again unless offline, and makes views and index anew. Names in
+    views that are files of their own, as a copied root has them, become links or clones of their blobs, damaged or not.
+    Lower caches are not read. The result says what is repaired, what is not, and why.
 
     Args:
         root: to repair.
@@ -60,6 +61,7 @@ def repair_root(
         StoreError: the root cannot be read or written.
         ViewError: one of `releases` is not in use.
     """
+    before_repair = _names_apart(root, releases)
     first = last = verify_root(root, releases, deep=deep, below=False, listen=listen)
     refused: tuple[str, ...] = ()
     for _ in range(MAX_REPAIR_ROUNDS if first.findings else 0):
@@ -72,7 +74,29 @@ def repair_root(
             break  # no hidden finding came to light
     remaining = {finding.place for finding in last.findings}
     repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
-    return replace(last, repaired=repaired, refused=refused)
+    refused += _relink(root, releases)
+    relinked = len(before_repair - _names_apart(root, releases))
+    return replace(last, repaired=repaired, refused=tuple(dict.fromkeys(refused)), relinked=relinked)
+
+
+def _names_apart(root: Root, releases: Collection[Release]) -> set[tuple[Path, int]]:
+    """Return the path and inode of each name in views that is a file of its own; none where refs cannot be read."""
+    try:
+        return {(name.path, name.inode) for name in names_in_views(root.store, releases).apart}
+    except StoreError:
+        return set()
+
+
+def _relink(root: Root, releases: Collection[Release]) -> tuple[str, ...]:
+    """Make the names in views that are files of their own again; return the errors of what could not be done."""
+    refused = []
+    for release in releases or root.store.refs.releases():
+        try:
+            if names_in_views(root.store, [release]).apart:
+                make_view(root, release, renew_clones=True)
+        except (StoreError, ViewError) as error:  # noqa: PERF203  the other releases first
+            refused.append(str(error))
+    return tuple(refused)
 
 
 def _repair(root: Root, verified: Verified, releases: Collection[Release], listen: Listener) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ class Verified:
         findings: the differences that were found and are still there.
         repaired: the differences that were found and are repaired.
         refused: the errors of a repair, in words.
+        relinked: the number of names in views that were files of their own, and that a repair has linked again.
     """
 
     blobs: int
@@ -47,6 +48,7 @@ class Verified:
     findings: tuple[Discrepancy, ...]
     repaired: tuple[Discrepancy, ...] = ()
     refused: tuple[str, ...] = ()
+    relinked: int = 0
 
 
 def verify_root(

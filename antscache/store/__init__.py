@@ -6,6 +6,7 @@ index.py      `index.json`, recomputed from refs, records and blobs
 ingest.py     a blob being written: the one recipe
 refs.py       the releases in use, and the entries selected of them
 trash.py      condemned blobs that are not deleted yet
+parts.py      the directories of a root, which may be links or mounts
 partials.py   the beginnings of files in `ingest/`
 sharing.py    opening a root to a group
 oci.py        the documents that make the root an OCI image layout

@@ -10,7 +10,6 @@ into an ingest of its own. A partial file is removed once its identifier has a b
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from antscache import disk
-from antscache.core import Partial
+from antscache.core import Partial, age, is_misdated
 from antscache.disk import process_name, store_errors
 
 if TYPE_CHECKING:
@@ -86,6 +85,7 @@ class PartialFile:
         notes: the file with the note about it, and notes about others.
         held: its bytes so far.
         writer: the process that wrote it; empty if the note does not name it.
+        changed_ns: when it was last written to, by the clock of the filesystem.
     """
 
     partial: Partial
@@ -93,6 +93,7 @@ class PartialFile:
     notes: Path
     held: int
     writer: str = field(default="", compare=False)
+    changed_ns: int = field(default=0, compare=False)
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """Yield the first `count` bytes; fewer if the file has become shorter or cannot be read."""
@@ -100,13 +101,6 @@ class PartialFile:
             while count > 0 and (chunk := file.read(min(READ_CHUNK_BYTES, count))):
                 count -= len(chunk)
                 yield chunk
-
-    def age(self) -> float:
-        """Return the seconds since the last write; infinity if the file is gone."""
-        try:
-            return time.time() - self.path.lstat().st_mtime
-        except OSError:
-            return float("inf")
 
     def remove(self) -> None:
         """Remove the file, and its notes unless they are about another file that is still there.
@@ -126,31 +120,41 @@ def partial_files(layout: Layout) -> dict[Identifier, list[PartialFile]]:
             with suppress(OSError):
                 status = path.lstat()
                 if S_ISREG(status.st_mode):
-                    file = PartialFile(partial, path, notes, status.st_size, writer)
+                    file = PartialFile(partial, path, notes, status.st_size, writer, status.st_mtime_ns)
                     partials.setdefault(partial.identifier, []).append(file)
     for files in partials.values():
         files.sort(key=lambda file: -file.held)
     return partials
 
 
-def stale_files(layout: Layout) -> list[Path]:
+def stale_files(layout: Layout, now: float) -> list[Path]:
     """Return the files in `ingest/` that nobody has written to for a day.
 
     Notes count as written to when a file that they are about was.
+
+    Args:
+        layout: of the root.
+        now: in seconds since 1970.
     """
     stale = []
     for path in files_in(layout, ""):
         with suppress(OSError):
             noted = [noted_path for noted_path, _, _ in _read_notes(path)]
-            if not any(_is_young(file) for file in [path, *noted]):
+            if not any(_is_young(file, now) for file in [path, *noted]):
                 stale.append(path)
     return stale
 
 
 def remove_stale(layout: Layout) -> None:
-    """Remove the files in `ingest/` that nobody has written to for a day."""
-    for path in stale_files(layout):
-        remove(path)
+    """Remove the files in `ingest/` that nobody has written to for a day; date those anew that a wrong clock dated."""
+    if files_in(layout):
+        now = disk.filesystem_time(layout.ingest)
+        for path in stale_files(layout, now):
+            remove(path)
+        for path in files_in(layout):
+            with suppress(OSError):
+                if is_misdated(path.lstat().st_mtime, now):
+                    disk.date_anew(path)
 
 
 def remove(path: Path) -> None:
@@ -159,9 +163,9 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _is_young(path: Path) -> bool:
+def _is_young(path: Path, now: float) -> bool:
     try:
-        return time.time() - path.lstat().st_mtime <= STALE_AFTER_SECONDS
+        return age(path.lstat().st_mtime, now) <= STALE_AFTER_SECONDS
     except OSError:
         return False
 

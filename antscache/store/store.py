@@ -39,7 +39,7 @@ from antscache.core import (
 )
 from antscache.disk import store_errors
 from antscache.errors import StoreError
-from antscache.store import sharing
+from antscache.store import parts, sharing
 from antscache.store.index import Index
 from antscache.store.ingest import Ingest, IngestVanished
 from antscache.store.oci import (
@@ -92,10 +92,13 @@ class Store:
     def check(self) -> None:
         """Check that the root has a layout that this antscache understands, or is not there yet.
 
+        No part of it may be a link that leads nowhere.
+
         Raises:
             StoreError: it is neither.
         """
         root, path = self.layout.root, self.layout.description
+        parts.refuse_lost_parts(self.layout)
         with store_errors(f"cannot read the root {root}"):
             try:
                 description = msgspec.json.decode(disk.read(path), type=Description)
@@ -115,7 +118,7 @@ class Store:
             )
         self.layout.shared = description.shared
         if description.shared:
-            _refuse_links(self.layout)
+            parts.refuse_links(self.layout)
 
     def create(self) -> None:
         """Make the root, or what is missing of it: a valid OCI image layout, ready to be written to."""
@@ -128,6 +131,8 @@ class Store:
             if not self.exists():  # a process may have made some directories, and been killed before it synced them
                 for directory in dict.fromkeys(directory.parent for directory in layout.directories):
                     disk.sync_directory(directory)
+        self.check_parts()
+        with store_errors(f"cannot make a root of {layout.root}"):
             description = msgspec.json.encode(Description(LAYOUT_VERSION, layout.shared)) + b"\n"
             for path, content in (
                 (layout.description, description),
@@ -140,6 +145,14 @@ class Store:
             if not layout.index.exists():
                 disk.publish(layout.index, index_document(()), layout.staging, mode=disk.WRITABLE_MODE)
         self.add(EMPTY_CONTENT)
+
+    def check_parts(self) -> None:
+        """Check that files can be moved between the parts of the root, which may be links or mounts.
+
+        Raises:
+            StoreError: they cannot.
+        """
+        parts.refuse_separate_parts(self.layout)
 
     def share(self, group: int | None = None) -> list[Path]:
         """Make the root if it is not there, and share it with a group, as `sharing.py` says.
@@ -340,13 +353,6 @@ class Store:
         except msgspec.DecodeError as error:
             path = self.layout.record(identifier)
             raise StoreError(f"{path} is damaged: {error}", hint="run `antscache verify --repair`") from None
-
-
-def _refuse_links(layout: Layout) -> None:
-    """Raise StoreError if a directory of a shared root is a link: members would write through it."""
-    for directory in (*layout.directories[1:], *layout.optional_directories):
-        with store_errors(f"cannot use the shared root {layout.root}"):
-            disk.refuse_links(directory, layout.root)
 
 
 def _refuse_foreign_names(layout: Layout) -> None:

@@ -14,8 +14,8 @@ import errno
 import os
 import re
 import stat
-import time
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from antscache import disk
@@ -91,10 +91,10 @@ class Trash:
         Raises:
             StoreError: the disk refused.
         """
-        return self._move(self._layout.blob(digest), f"{hexadecimal(digest)}.{_now()}.{os.urandom(4).hex()}")
+        return self._move(self._layout.blob(digest), f"{hexadecimal(digest)}.{self._now}.{os.urandom(4).hex()}")
 
     def set_aside(self, path: Path) -> bool:
-        """Move the damaged file at `path`, in the root, to the trash for good.
+        """Move the damaged file at `path`, in the root, to the trash for good; views may be on another filesystem.
 
         Returns:
             True or False as `condemn` does.
@@ -102,7 +102,7 @@ class Trash:
         Raises:
             StoreError: the disk refused.
         """
-        return self._move(path, f"{os.urandom(16).hex()}.{_now()}")
+        return self._move(path, f"{os.urandom(16).hex()}.{self._now}")
 
     def _move(self, path: Path, name: str) -> bool:
         with store_errors(f"cannot move {path} to {self._layout.trash}"):
@@ -113,7 +113,25 @@ class Trash:
                 path.rename(self._layout.trash / name)
             except (FileNotFoundError, NotADirectoryError, PermissionError):  # in a sticky directory only owners may
                 return False
+            except OSError as error:
+                if error.errno != errno.EXDEV or path.is_relative_to(self._layout.blobs):
+                    raise
+                import shutil
+
+                shutil.copyfile(path, self._layout.trash / name, follow_symlinks=False)
+                path.unlink()
         return True
+
+    def date_anew(self, condemned: Condemned) -> None:
+        """Let a file in the trash count as come now, if you may: a wrong clock has dated it."""
+        name = condemned.path.name.replace(f".{condemned.since}", f".{self._now}", 1)
+        with suppress(OSError):
+            condemned.path.rename(condemned.path.with_name(name))
+
+    @cached_property
+    def _now(self) -> str:
+        """The time of the filesystem, which other hosts on this root have too."""
+        return f"{disk.filesystem_time(self._layout.ingest):.0f}"
 
     def restore(self, blobs: Collection[Descriptor]) -> set[Descriptor]:
         """Move those of `blobs` that were condemned back to the store, as they were, where you may move them.
@@ -169,10 +187,6 @@ class Trash:
                     raise
                 return False
         return True
-
-
-def _now() -> str:
-    return f"{time.time():.0f}"
 
 
 def _is_file_of(path: Path, size: int) -> bool:

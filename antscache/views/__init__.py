@@ -3,17 +3,28 @@
 views.py       make, find and materialise views
 inventory.py   list the files that are held of each release, their places and sizes
 links.py       make and remove names, one by one
+names.py       tell what a name has to do with its blob
 """
 
 from __future__ import annotations
 
-from antscache.views.inventory import EntryLocation, ReleaseUsage, find_in_user_home, locate_entries, statuses, usages
+from antscache.views.inventory import (
+    EntryLocation,
+    Names,
+    ReleaseUsage,
+    find_in_user_home,
+    locate_entries,
+    names_in_views,
+    statuses,
+    usages,
+)
 from antscache.views.links import Linked, stale_links, unlink
 from antscache.views.views import View, find_view, home_below, make_view, materialise, prefetch_hint, selected_entries
 
 __all__ = [
     "EntryLocation",
     "Linked",
+    "Names",
     "ReleaseUsage",
     "View",
     "find_in_user_home",
@@ -22,6 +33,7 @@ __all__ = [
     "locate_entries",
     "make_view",
     "materialise",
+    "names_in_views",
     "prefetch_hint",
     "selected_entries",
     "stale_links",

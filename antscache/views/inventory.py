@@ -8,11 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from antscache import disk
 from antscache.core import fetchable, home_directory, merge_selections, select
 from antscache.errors import StoreError
 from antscache.formats import inspect
+from antscache.views.names import compare_name
+from antscache.views.views import files_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Release, Status
     from antscache.root import Root
     from antscache.store import Store
@@ -41,6 +46,46 @@ class ReleaseUsage:
     shared: int
     below: int
     home: Path
+
+
+@dataclass(frozen=True, slots=True)
+class NameApart:
+    """A name in a view that has right bytes, but is a file of its own.
+
+    Attributes:
+        path: of the name.
+        size: in bytes.
+        inode: of the file.
+        may_be_clone: False if the filesystem certainly has no reflinks, so that the file is a copy of its blob.
+    """
+
+    path: Path
+    size: int
+    inode: int
+    may_be_clone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names in a root's views that have the bytes of their blobs.
+
+    Attributes:
+        count: their number.
+        apart: those that are files of their own.
+    """
+
+    count: int
+    apart: tuple[NameApart, ...]
+
+    @property
+    def copies(self) -> tuple[NameApart, ...]:
+        """Those that are certainly copies, which take space beside their blobs."""
+        return tuple(name for name in self.apart if not name.may_be_clone)
+
+    @property
+    def clones(self) -> int:
+        """The number of those that are clones, which share their blobs' space, or copies: nobody can tell which."""
+        return len(self.apart) - len(self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +166,28 @@ def usages(root: Root) -> tuple[ReleaseUsage, ...]:
             for usage in _usages_in(lower):
                 by_release.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
     return tuple(sorted(by_release.values(), key=lambda usage: usage.release))
+
+
+def names_in_views(store: Store, releases: Collection[Release] = ()) -> Names:
+    """Look at the names in the views of `releases` in `store`, or of all in use; read no file.
+
+    Raises:
+        StoreError: a selection or a record cannot be read.
+    """
+    count, apart = 0, list[NameApart]()
+    for release in releases or store.refs.releases():
+        entries = merge_selections(store.refs.selections(release))
+        here, below = files_of(store, store.present_state(entries).held_entries(entries))
+        directory, may_clone = store.layout.directory_in_view(release), None
+        for file, blob in (here | below).items():
+            kind = compare_name(path := directory / file, blob)
+            count += kind != "other"
+            with suppress(FileNotFoundError):
+                if kind == "apart":
+                    status = path.stat()
+                    may_clone = disk.may_clone(path) if may_clone is None else may_clone
+                    apart.append(NameApart(path, status.st_size, status.st_ino, may_clone))
+    return Names(count, tuple(apart))
 
 
 def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 from antscache import disk
 from antscache.core import PACKAGES, home_directory
 from antscache.errors import ViewError
+from antscache.views.names import compare_name, leads_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,6 +52,7 @@ class Linked:
         modes: the number of names that were made in each mode.
         below: the number of names that were made as links to blobs of a lower cache.
         intact: the number of names that were right already.
+        relinked: the number of names that were right already, but files of their own, and were made again.
         lost: the names that could not be made, because their blob or the directory was gone.
         refusal: why a better mode was not used; None if the best one was.
     """
@@ -59,21 +60,24 @@ class Linked:
     modes: Counter[LinkMode] = field(default_factory=Counter)
     below: int = 0
     intact: int = 0
+    relinked: int = 0
     lost: list[str] = field(default_factory=list)
     refusal: str | None = None
 
 
-def link_view(
+def link_view(  # noqa: PLR0913  each is a fact of its own
     directory: Path,
     files: Mapping[str, Path],
     modes: Sequence[LinkMode],
     *,
     below: Mapping[str, Path] = _NO_FILES,
     shared: Path | None = None,
+    renew_clones: bool = False,
 ) -> Linked:
     """Make each name of `files` in a view's `directory` lead to its blob. These names are ours and may be replaced.
 
-    Names whose blob or directory disappears meanwhile are returned as lost.
+    Names whose blob or directory disappears meanwhile are returned as lost. A copy of its blob, as a copied root has
+    them, is replaced by a link if the disk allows it; where it may be a clone, only with `renew_clones`.
 
     Args:
         directory: made if it is not there.
@@ -82,23 +86,45 @@ def link_view(
         below: the same for more names, whose blobs are in a lower cache: they become absolute symlinks.
         shared: the root that `directory` is below, if a group shares it: then files and directories get the modes that
             its members need, and no directory on the way may be a link.
+        renew_clones: replace clones too, because nobody can tell them from copies.
 
     Raises:
         ViewError: the disk refused, or no mode works here.
     """
     linked = Linked()
+    apart: list[tuple[Path, Callable[[], None]]] = []
     with _view_errors(directory):
         disk.make_directory(directory, shared)
         makers = {mode: LINK_MAKERS[mode] for mode in modes}
         for name, blob in (*files.items(), *below.items()):
             path = directory / name
-            if _leads_to(path, blob, ours=True):
-                linked.intact += 1
-            elif name in below:
-                linked.below += _try_to_make(linked, path, blob, partial(_link_below, path, blob))
+            make = (
+                partial(_link_below, path, blob, linked)
+                if name in below
+                else partial(_link, path, blob, makers, linked, shared=shared is not None)
+            )
+            kind = compare_name(path, blob)
+            if kind == "other":
+                _try_to_make(linked, path, blob, make)
             else:
-                _try_to_make(linked, path, blob, partial(_link, path, blob, makers, linked, shared=shared is not None))
+                linked.intact += 1
+            if kind == "apart":
+                apart.append((path, make))
+    if apart and not renew_clones:
+        if disk.may_clone(apart[0][0]):
+            return linked
+        makers.pop("reflink", None)  # a clone, if it can be made all the same, would count as a copy next time
+    _relink(linked, apart)
     return linked
+
+
+def _relink(linked: Linked, apart: list[tuple[Path, Callable[[], None]]]) -> None:
+    """Make the names `apart`, which have right bytes of their own, again; one that the disk refuses stays as it is."""
+    for _, make in apart:
+        with suppress(OSError, ViewError):
+            make()
+            linked.relinked += 1
+            linked.intact -= 1
 
 
 def link_home(
@@ -122,7 +148,7 @@ def link_home(
     with _view_errors(directory):
         disk.make_directory(directory)
         named = {**files, **below}
-        wanted = {name: blob for name, blob in named.items() if not _leads_to(directory / name, blob, ours=False)}
+        wanted = {name: blob for name, blob in named.items() if not leads_to(directory / name, blob, ours=False)}
         linked.intact = len(named) - len(wanted)
         _refuse_if_taken(directory, wanted)
         makers = {mode: LINK_MAKERS[mode] for mode in modes}
@@ -135,16 +161,14 @@ def link_home(
     return linked
 
 
-def _try_to_make(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> bool:
-    """Make a name; if its blob or its directory has gone meanwhile, note the name as lost and return False."""
+def _try_to_make(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> None:
+    """Make a name; if its blob or its directory has gone meanwhile, note the name as lost."""
     try:
         make()
     except FileNotFoundError:
         if blob.exists() and path.parent.exists():  # a removal takes the directory away with the last name in it
             raise
         linked.lost.append(path.name)
-        return False
-    return True
 
 
 @contextmanager
@@ -161,7 +185,7 @@ def _view_errors(directory: Path) -> Iterator[None]:
 
 def missing(directory: Path, files: Mapping[str, Path]) -> list[str]:
     """Return the names of `files` that do not lead to the bytes of their blob in a view's `directory`."""
-    return [name for name, blob in files.items() if not _leads_to(directory / name, blob, ours=True)]
+    return [name for name, blob in files.items() if not leads_to(directory / name, blob, ours=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +265,7 @@ def _is_ours(path: Path, blob: Path | None) -> bool:
     """Return True if antscache made the name `path`: it leads to its blob, in any cache, or is a broken link."""
     if path.is_symlink() and (not path.exists() or (blob is not None and path.readlink().name == blob.name)):
         return True
-    return blob is not None and _leads_to(path, blob, ours=True)
+    return blob is not None and leads_to(path, blob, ours=True)
 
 
 def _may_remove(path: Path) -> bool:
@@ -279,8 +303,11 @@ def _made_by_another(path: Path, problem: str) -> ViewError:
     )
 
 
-def stale_links(views: Path) -> list[Path]:
-    """Return the names that were being made in any view when their process was killed, a day ago or longer."""
+def stale_links(views: Path, now: float) -> list[Path]:
+    """Return the names that were being made in any view when their process was killed, a day before `now` or earlier.
+
+    A time in the future, from a wrong clock, counts the same in that direction: names are made within a moment.
+    """
     stale = []
     for home in map(home_directory, PACKAGES):
         for directory in views.glob(f"*/{home}"):
@@ -288,37 +315,16 @@ def stale_links(views: Path) -> list[Path]:
                 disk.refuse_links(directory, views)
                 with os.scandir(directory) as entries:
                     staged = [directory / entry.name for entry in entries if _STAGED.fullmatch(entry.name)]
-                stale += [path for path in staged if _is_stale(path)]
+                stale += [path for path in staged if _is_stale(path, now)]
     return sorted(stale)
 
 
-def _is_stale(staged: Path) -> bool:
+def _is_stale(staged: Path, now: float) -> bool:
     """Return True if `staged` was made long ago, by its ctime: its mtime is that of the blob."""
     try:
-        return abs(time.time() - staged.lstat().st_ctime) > STALE_LINK_SECONDS
+        return abs(now - staged.lstat().st_ctime) > STALE_LINK_SECONDS
     except FileNotFoundError:
         return False
-
-
-def _leads_to(path: Path, blob: Path, *, ours: bool) -> bool:
-    """Return True if `path` has the bytes of `blob`.
-
-    In a view (`ours`) it has if it is the same file, or a clone that nobody has written to since. In somebody's home a
-    symlink does not count, and the bytes of another file are compared.
-    """
-    try:
-        status, expected = path.stat(), blob.stat()
-    except OSError:
-        return False
-    if os.path.samestat(status, expected):
-        return ours or not path.is_symlink()
-    if status.st_size != expected.st_size or path.is_symlink():
-        return False
-    if ours:
-        return status.st_mtime_ns == expected.st_mtime_ns
-    import filecmp
-
-    return filecmp.cmp(path, blob, shallow=False)
 
 
 def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
@@ -398,11 +404,12 @@ def _symlink(blob: Path, staged: Path) -> None:
     staged.symlink_to(os.path.relpath(blob, staged.parent.resolve()))
 
 
-def _link_below(path: Path, blob: Path) -> None:
+def _link_below(path: Path, blob: Path, linked: Linked) -> None:
     """Make `path` an absolute symlink to `blob` of a lower cache, which stays where it is if the root is moved."""
     staged = disk.temporary_path(path.parent)
     staged.symlink_to(blob)
     _rename_into_place(staged, path)
+    linked.below += 1
 
 
 def _copy(blob: Path, staged: Path) -> None:

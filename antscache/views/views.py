@@ -106,16 +106,24 @@ def selected_entries(
     raise first_error or _nothing_held(root, release)
 
 
-def make_view(root: Root, release: Release, entries: Iterable[Entry] = (), state: PresentState | None = None) -> Linked:
+def make_view(
+    root: Root,
+    release: Release,
+    entries: Iterable[Entry] = (),
+    state: PresentState | None = None,
+    *,
+    renew_clones: bool = False,
+) -> Linked:
     """Link the selected files of `release` that are held into its view, and bring the index up to date.
 
-    Names in the view that lead to a blob that is gone are removed.
+    Names in the view that lead to a blob that is gone are removed. Copies of blobs are replaced by links.
 
     Args:
         root: of the view.
         release: in use.
         entries: the entries that must be in the view afterwards; the result names those that are not held as lost.
         state: of `entries`, if it was read a moment ago; the state of other selected entries is read now.
+        renew_clones: replace clones too, because nobody can tell them from copies.
 
     Raises:
         StoreError: a selection cannot be read, or the disk refused to write the index.
@@ -129,7 +137,8 @@ def make_view(root: Root, release: Release, entries: Iterable[Entry] = (), state
     here, below = files_of(store, held)
     mode = root.settings.link_mode
     modes: tuple[LinkMode, ...] = links.VIEW_LINK_MODES if mode == "auto" else (mode,)
-    linked = links.link_view(directory, here, modes, below=below, shared=root.layout.shared_root)
+    shared = root.layout.shared_root
+    linked = links.link_view(directory, here, modes, below=below, shared=shared, renew_clones=renew_clones)
     links.drop_dangling(directory, {entry.file for entry in selected} - here.keys() - below.keys())
     linked.lost += sorted({entry.file for entry in entries} - here.keys() - below.keys())
     if not store.index.is_current(release, held):

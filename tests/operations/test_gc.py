@@ -126,14 +126,14 @@ def test_exactly_old_unreached_blobs_are_collected(
     reachable: set[Descriptor],
     grace: float,
 ) -> None:
-    """Reached or young blobs are never condemned or deleted; all others always are."""
+    """Reached or young blobs are never condemned or deleted; all others always are. The future counts as now."""
     path = tmp_path_factory.getbasetemp()
     trash = [condemned(blob, since, number, path) for number, (blob, since) in enumerate(waiting)]
     plan = plan_gc(found, trash, reachable, [path], now=0.0, grace=grace)
     reached = {blob.digest for blob in reachable}
-    assert set(plan.condemned) == {e for e in found if e.digest not in reached and abs(e.changed) >= grace}
+    assert set(plan.condemned) == {e for e in found if e.digest not in reached and max(0, -e.changed) >= grace}
     assert set(plan.restored) == {each for each in trash if each.blob in reachable}
-    assert set(plan.deleted) == {e for e in trash if e.blob not in reachable and abs(e.since) >= grace}
+    assert set(plan.deleted) == {e for e in trash if e.blob not in reachable and max(0, -e.since) >= grace}
     assert len(plan.condemned) + plan.young == sum(each.digest not in reached for each in found)
     assert len(plan.deleted) + plan.waiting + len(plan.restored) == len(trash)
     assert (plan.abandoned, plan.left) == ((path,), 0)

@@ -738,16 +738,6 @@ def test_writer_of_a_removed_file_notices_in_publishing(layout: Layout) -> None:
     assert names(layout.ingest) == names(layout.blobs) == []
 
 
-def test_age_of_a_partial_counts_from_last_write(layout: Layout) -> None:
-    began = time.time()
-    left = kept(layout, b"content")
-    assert left.age() <= time.time() - began + 1
-    age(left.path, 500)
-    assert 499 <= left.age() <= 500 + time.time() - began
-    left.remove()
-    assert left.age() == float("inf")
-
-
 # Stale
 
 

@@ -426,12 +426,12 @@ def test_stale_files_are_not_sought_behind_links(lab: Lab, monkeypatch: pytest.M
     mine.mkdir(parents=True)
     (mine / ("0" * 32)).touch()
     monkeypatch.setattr(links, "STALE_LINK_SECONDS", -1)
-    assert links.stale_links(lab.root / "views") == []
+    assert links.stale_links(lab.root / "views", time.time()) == []
     plant(lab.mallory, lab.root / "views/antspynet-0.3.2", lab.bob.home)
-    assert links.stale_links(lab.root / "views") == []
+    assert links.stale_links(lab.root / "views", time.time()) == []
     (lab.root / "views/antspynet-0.3.2").unlink()
     shutil.copytree(lab.bob.home, lab.root / "views/antspynet-0.3.2")
-    assert len(links.stale_links(lab.root / "views")) == 1
+    assert len(links.stale_links(lab.root / "views", time.time())) == 1
 
 
 @pytest.mark.parametrize("where", ["ingest", "trash", "catalog", "locks", "blobs/sha256", "refs", "views", "blobs"])

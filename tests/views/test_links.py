@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
+from antscache import disk
 from antscache.errors import ViewError
 from antscache.views.links import HOME_LINK_MODES, VIEW_LINK_MODES, link_home, link_view, missing
 
@@ -71,6 +73,31 @@ def test_a_wrong_name_of_ours_is_replaced(view: Path, blobs: dict[str, Path], th
     link_view(view, blobs, VIEW_LINK_MODES)
     assert contents(view) == EXPECTED
     assert missing(view, blobs) == []
+
+
+@pytest.mark.hard_links
+def test_a_copy_is_linked_once(view: Path, blobs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is, even where a clone is made although the filesystem was taken for one without."""
+    view.mkdir(parents=True)
+    for name, blob in blobs.items():
+        shutil.copy2(blob, view / name)
+    monkeypatch.setattr(disk, "may_clone", lambda _: False)
+    first = link_view(view, blobs, VIEW_LINK_MODES)
+    assert (first.modes, first.relinked, first.intact) == ({"hardlink": 3}, 3, 0)
+    second = link_view(view, blobs, VIEW_LINK_MODES)
+    assert (second.modes, second.relinked, second.intact) == ({}, 0, 3)
+    assert contents(view) == EXPECTED
+
+
+def test_what_may_be_a_clone_stays(view: Path, blobs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless clones are to be renewed."""
+    view.mkdir(parents=True)
+    for name, blob in blobs.items():
+        shutil.copy2(blob, view / name)
+    monkeypatch.setattr(disk, "may_clone", lambda _: True)
+    assert link_view(view, blobs, VIEW_LINK_MODES).intact == 3
+    assert link_view(view, blobs, VIEW_LINK_MODES, renew_clones=True).relinked == 3
+    assert contents(view) == EXPECTED
 
 
 def test_other_files_in_a_view_are_kept(view: Path, blobs: dict[str, Path]) -> None:

@@ -16,13 +16,14 @@ from antscache.cli.options import Invocation, as_json, shared
 def status(invocation: Invocation, json: bool) -> None:
     """Show the root, its lower caches and the releases in use.
 
-    Shows for each release the bytes of its own, and the bytes that it shares with others.
+    Shows for each release the bytes of its own, and the bytes that it shares with others; and whether the names in
+    views share the space of blobs.
     """
     from antscache.disk import free_space
 
     cache = invocation.cache()
     usages, (blobs, size), root = cache.usages(), cache.store.stored(), cache.store.layout.root
-    space = free_space(root)
+    space, names = free_space(root), cache.names_in_views()
     if json:
         releases = [
             {
@@ -38,7 +39,9 @@ def status(invocation: Invocation, json: bool) -> None:
         lowers = [{"root": str(lower.layout.root), "unused": None} for lower in cache.store.lowers]
         lowers += [{"root": str(unused.directory), "unused": unused.why} for unused in cache.unused]
         facts = {"root": str(root), "blobs": blobs, "size": size, "free": space, "lowers": lowers, "releases": releases}
-        render.print_json(facts)
+        copied = sum(name.size for name in names.copies)
+        views = {"names": names.count, "copies": len(names.copies), "copied": copied, "clones": names.clones}
+        render.print_json(facts | {"views": views})
         return
     click.echo(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
     for lower in cache.store.lowers:
@@ -46,4 +49,5 @@ def status(invocation: Invocation, json: bool) -> None:
     for unused in cache.unused:
         click.echo(f"below  {unused.directory}: not used, {unused.why}")
     click.echo(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
+    click.echo(f"views  {render.names(names)}")
     print_usages(usages)

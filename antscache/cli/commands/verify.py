@@ -52,6 +52,8 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
         for finding in verified.findings:
             click.echo(f"{finding.part} {finding.path}: {finding.problem}")
         invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
+        if verified.relinked:
+            invocation.say(f"linked to their blobs again: {render.files(verified.relinked)} in views")
     if verified.findings:
         raise _unsound(verified, cache, repair=repair)
     for refusal in verified.refused:

@@ -1,0 +1,76 @@
+"""The parts of a root, its directories: which of them may be links or mounts.
+
+A file is written in `ingest/` and then renamed to its place, and a condemned blob is renamed to `trash/`. So these
+parts must be on one filesystem, under one mount. `views/` and `locks/` may be elsewhere. A link that leads nowhere, as
+to a disk that is not mounted, never counts as an empty directory: without refs, all of a root would look like garbage.
+"""
+
+from __future__ import annotations
+
+from stat import S_ISLNK
+from typing import TYPE_CHECKING
+
+from antscache import disk
+from antscache.disk import store_errors
+from antscache.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from antscache.core import Layout
+
+
+def refuse_lost_parts(layout: Layout) -> None:
+    """Check that no directory of the root, nor the root itself, is a link that leads nowhere.
+
+    Raises:
+        StoreError: one is.
+    """
+    directories = (*layout.directories, *layout.optional_directories)
+    for part in dict.fromkeys((layout.root, *(step for path in directories for step in (path.parent, path)))):
+        if _is_lost(part):
+            raise StoreError(
+                f"{part} is a link to {part.readlink()}, which is not there",
+                hint="mount the disk that it leads to, or remove the link",
+            )
+
+
+def _is_lost(part: Path) -> bool:
+    try:
+        if not S_ISLNK(part.lstat().st_mode):
+            return False
+        part.stat()
+    except FileNotFoundError:
+        return part.is_symlink()
+    except OSError:  # reported by the first use of it
+        return False
+    return False
+
+
+def refuse_links(layout: Layout) -> None:
+    """Check that no directory of a shared root is a link, because members would write through it.
+
+    Raises:
+        StoreError: one is.
+    """
+    for directory in (*layout.directories[1:], *layout.optional_directories):
+        with store_errors(f"cannot use the shared root {layout.root}"):
+            disk.refuse_links(directory, layout.root)
+
+
+def refuse_separate_parts(layout: Layout) -> None:
+    """Check that files can be renamed from `ingest/` to all parts of the root but `views/` and `locks/`.
+
+    Raises:
+        StoreError: they cannot.
+    """
+    for directory in (layout.root, layout.blobs, layout.records, layout.refs, *layout.optional_directories):
+        with store_errors(f"cannot read {directory}"):
+            is_there = layout.ingest.exists() and directory.exists()
+            separate = is_there and not disk.can_rename(layout.ingest, directory)
+        if separate:
+            raise StoreError(
+                f"{layout.ingest} and {directory} are on different filesystems or mounts, "
+                "and antscache moves files between them",
+                hint="move the whole root to one filesystem, and link or mount that (docs/upkeep.md)",
+            )
