@@ -21,7 +21,7 @@ import msgspec
 from antscache import disk
 from antscache.core import (
     CACHEDIR_TAG,
-    LAYOUT_VERSION,
+    FIRST_LAYOUT_VERSION,
     TOP_LEVEL_NAMES,
     TRUST_RANKS,
     Description,
@@ -39,7 +39,7 @@ from antscache.core import (
 )
 from antscache.disk import store_errors
 from antscache.errors import StoreError
-from antscache.store import sharing
+from antscache.store import description, sharing
 from antscache.store.index import Index
 from antscache.store.ingest import Ingest, IngestVanished
 from antscache.store.oci import (
@@ -95,26 +95,16 @@ class Store:
         Raises:
             StoreError: it is neither.
         """
-        root, path = self.layout.root, self.layout.description
-        with store_errors(f"cannot read the root {root}"):
-            try:
-                description = msgspec.json.decode(disk.read(path), type=Description)
-            except FileNotFoundError:
+        present = description.read(self.layout)
+        self.layout.durable_version = min(
+            self.layout.durable_version, present.layout if present else FIRST_LAYOUT_VERSION
+        )
+        if present is None:
+            with store_errors(f"cannot read the root {self.layout.root}"):
                 _refuse_foreign_names(self.layout)
-                return
-            except disk.DECODE_ERRORS as error:
-                raise StoreError(
-                    f"{path} is damaged: {error}",
-                    hint=f'restore it, or write {{"layout": {LAYOUT_VERSION}}} into it if this is an antscache root',
-                ) from None
-        if description.layout > LAYOUT_VERSION:
-            raise StoreError(
-                f"the root {root} has layout {description.layout}, "
-                f"and this antscache knows layouts up to {LAYOUT_VERSION}",
-                hint="update antscache (`pip install -U antscache`), or name another root with --root",
-            )
-        self.layout.shared = description.shared
-        if description.shared:
+            return
+        self.layout.shared = present.shared
+        if present.shared:
             _refuse_links(self.layout)
 
     def create(self) -> None:
@@ -128,9 +118,9 @@ class Store:
             if not self.exists():  # a process may have made some directories, and been killed before it synced them
                 for directory in dict.fromkeys(directory.parent for directory in layout.directories):
                     disk.sync_directory(directory)
-            description = msgspec.json.encode(Description(LAYOUT_VERSION, layout.shared)) + b"\n"
+            described = Description(FIRST_LAYOUT_VERSION, layout.shared)
             for path, content in (
-                (layout.description, description),
+                (layout.description, description.encode(described)),
                 (layout.tag, CACHEDIR_TAG),
                 (layout.oci, OCI_LAYOUT),
             ):
@@ -163,8 +153,8 @@ class Store:
         self.create()
         if not layout.shared:  # its description is that of a root that was not shared before
             with store_errors(f"cannot write {layout.description}"):
-                described = msgspec.json.encode(Description(LAYOUT_VERSION, shared=True)) + b"\n"
-                disk.replace(layout.description, described, layout.staging, mode=disk.READ_ONLY_MODE)
+                present = description.read(layout) or Description(FIRST_LAYOUT_VERSION)
+                description.write(layout, msgspec.structs.replace(present, shared=True))
             self.create()
         with store_errors(f"cannot share {layout.root}"):
             return sharing.share(layout)
