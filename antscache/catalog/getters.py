@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 # The errors of ast.parse: ValueError for NUL bytes, the last two for code that is nested too deeply.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
-NOT_UNDERSTOOD_HINT = "this antscache does not know this form of source: try a newer one (`pip install -U antscache`)"
-
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -100,7 +98,7 @@ def extract(package: Package, sources: Mapping[str, str | ManifestError]) -> Ext
             errors[getter.kind] = error
     problems = [*map(str, errors.values()), *(f"{e.name}: {e.problem}" for e in entries.values() if e.problem)]
     if all(entry.problem for entry in entries.values()):
-        raise ManifestError(problems[0] if problems else "its getters have no names", hint=NOT_UNDERSTOOD_HINT)
+        raise _not_understood(problems[0] if problems else "its getters have no names")
     unread = tuple(UnreadGetter(kind, str(error)) for kind, error in errors.items())
     return Extracted(tuple(entries[key] for key in sorted(entries)), unread)
 
@@ -265,10 +263,13 @@ class _Reading:
 
     def not_understood(self, what: str, where: ast.AST | int) -> ManifestError:
         line = where if isinstance(where, int) else getattr(where, "lineno", 1)
-        return ManifestError(
-            f"{self.getter.module}, line {line}: {what}",
-            hint=NOT_UNDERSTOOD_HINT,
-        )
+        return _not_understood(f"{self.getter.module}, line {line}: {what}")
+
+
+def _not_understood(problem: str) -> ManifestError:
+    return ManifestError(
+        problem, hint="this antscache does not know this form of source: try a newer one (`pip install -U antscache`)"
+    )
 
 
 def identify(url: str | None) -> tuple[Identifier | None, str | None]:
