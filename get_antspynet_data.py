@@ -114,7 +114,8 @@ def install(invocation: Invocation, options: argparse.Namespace) -> None:
     if not entries:
         invocation.say("the lists have no names: nothing to do")
         return
-    plan = cache.plan_entries(manifest, entries)
+    unread = manifest.unread if options.data is None and options.networks is None else ()
+    plan = cache.plan_entries(manifest, entries).with_unread(unread)
     carry_out(invocation, cache, plan)
     say_how_linked(invocation, cache.link(plan.entries, directory))
     for entry in plan.entries if options.verbose else ():

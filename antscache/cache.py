@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from antscache import config, export, fetch, operations, views
-from antscache.core import Manifest, check_usage, ignore_events, parse_release, select
+from antscache.core import Manifest, check_usage, ignore_events, parse_release, select, unread_getters
 from antscache.errors import StoreError
 from antscache.root import Root
 
@@ -152,7 +152,9 @@ class Cache:
             StoreError: the root cannot be read.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        return self.plan_entries(manifest, select(manifest, names, kinds), accepted)
+        return self.plan_entries(manifest, select(manifest, names, kinds), accepted).with_unread(
+            unread_getters(manifest, names, kinds)
+        )
 
     def plan_entries(
         self,
@@ -212,6 +214,7 @@ class Cache:
             StoreError: the root cannot be read or written, or the disk has no room for the missing files or is full.
                 What was there before is still there; files that were fetched are kept.
             ViewError: the disk refused to link; files that were fetched are kept.
+            ManifestError: antscache cannot read some of what `plan` asks for in the source; all other files are there.
         """
         return operations.prefetch_plan(self.root, plan, listen, sizes)
 
@@ -451,7 +454,7 @@ class Cache:
     # What is there
 
     def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-        """Return each entry of `manifest` with its status: present, missing, or unavailable (it cannot be fetched)."""
+        """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable."""
         return views.statuses(self.root, manifest)
 
     def usages(self) -> tuple[ReleaseUsage, ...]:

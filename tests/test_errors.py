@@ -95,10 +95,10 @@ def test_unknown_verbs_and_flags_are_usage_errors(antscache: AntsCache) -> None:
 def test_a_newer_root_is_refused_and_unchanged(used: AntsCache) -> None:
     description = used.root / "antscache.json"
     kept = description.read_bytes()
-    description.write_text('{"layout": 2}')
+    description.write_text('{"layout": 3}')
     before = snapshot(used.root)
     for arguments in ["prefetch", "0.3.2"], ["path", "0.3.2"], ["list", "0.3.2"], ["status"], ["releases"]:
-        failed(used(*arguments), 6, "has layout 2", "pip install -U antscache")
+        failed(used(*arguments), 6, "has layout 3", "pip install -U antscache")
     assert snapshot(used.root) == before
     description.write_bytes(kept)
 

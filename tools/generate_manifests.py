@@ -35,6 +35,8 @@ def main(releases: Sequence[str]) -> None:
         release = parse_release(text)
         with download(release, *(ANTSPYX_PIP_OPTIONS.split() if release.package == "antspyx" else ())) as artifact:
             manifest = read_artifact(artifact, release)
+        if problems := [*manifest.unread, *(entry.name for entry in manifest.entries if entry.problem)]:
+            sys.exit(f"{release} cannot be read whole: {', '.join(map(str, problems))}")
         path = SHIPPED_DIRECTORY / f"{release.slug}.json"
         content = encode_manifest(manifest)
         outcome = "unchanged" if path.exists() and path.read_bytes() == content else "written"

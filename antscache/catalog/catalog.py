@@ -6,6 +6,9 @@
 
 The source decides what a release asks for, not its version: an installation whose identity differs from that of the
 published release gets a version of its own, with `+` and eight digits of its identity.
+
+Earlier versions of antscache understood two forms of URLs alone, and kept manifests that call all others unavailable.
+They are understood here as if they had been read today, so that releases and installations keep their versions.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Artifact, Manifest, Package, Release, digest_of, hexadecimal
+from antscache.catalog.getters import identify
+from antscache.core import Artifact, Entry, Manifest, Package, Release, digest_of, hexadecimal
 from antscache.errors import ManifestError, Offline
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from antscache.core import Staging
 
 SHIPPED_DIRECTORY = Path(__file__).parent / "manifests"
+EARLIER_URL_REASON = "not a Figshare file identifier: "  # of entries that earlier versions of antscache wrote
 
 
 class Catalog:
@@ -114,13 +119,20 @@ class Catalog:
 
     def identified(self, reading: Reading) -> Manifest:
         """Return the published manifest if `reading` asks for the same, else a manifest with a version of its own."""
-        manifest = Manifest(reading.release, reading.entries)
+        manifest = Manifest(reading.release, reading.entries, unread=reading.unread)
         published = self.find(reading.release)
-        if published and published.identity == manifest.identity:
+        if published and _is_same(published, manifest):
             return published
         version = reading.release.version
-        own = f"{version}{'.' if '+' in version else '+'}{hexadecimal(manifest.identity)[:8]}"
-        return Manifest(Release(reading.release.package, own), reading.entries)
+        separator = "." if "+" in version else "+"
+        own = Release(reading.release.package, f"{version}{separator}{hexadecimal(manifest.identity)[:8]}")
+        kept = self.find(own) or self._kept_by_earlier(manifest, f"{reading.release.slug}{separator}*.json")
+        return msgspec.structs.replace(manifest, release=kept.release if kept else own)
+
+    def _kept_by_earlier(self, manifest: Manifest, pattern: str) -> Manifest | None:
+        """Return a kept manifest with the same entries; an earlier antscache made its version of other identifiers."""
+        found = (_decoded(file) for place in self._places for file in sorted(place.glob(pattern)))
+        return next((kept for kept in found if kept and _is_same(kept, manifest)), None)
 
     def save(self, manifest: Manifest, staging: Staging) -> None:
         """Keep `manifest` on this host, unless it is at hand already. Do nothing if the disk refuses."""
@@ -155,12 +167,13 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     reading = read_source(file, release.package)
     if reading.release != release:
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
-    return Manifest(release, reading.entries, Artifact(file.name, digest_of(file.read_bytes())))
+    return Manifest(release, reading.entries, Artifact(file.name, digest_of(file.read_bytes())), reading.unread)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest's file: JSON, one line for each entry, so that diffs are readable."""
-    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact})
+    unread = {"unread": manifest.unread} if manifest.unread else {}
+    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact, **unread})
     entries = b",\n".join(msgspec.json.encode(entry) for entry in manifest.entries)
     return head[:-1] + b',"entries":[\n' + entries + b"\n]}\n"
 
@@ -168,6 +181,20 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def _decoded(path: Path) -> Manifest | None:
     """Return the manifest in `path`, or None if there is none that can be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, *disk.DECODE_ERRORS):
         return None
+    return msgspec.structs.replace(manifest, entries=tuple(map(_understood_today, manifest.entries)))
+
+
+def _understood_today(entry: Entry) -> Entry:
+    """Return `entry` as it is read today, if an earlier antscache did not understand its URL."""
+    if not (entry.reason or "").startswith(EARLIER_URL_REASON):
+        return entry
+    identifier, problem = identify(str(entry.reason).removeprefix(EARLIER_URL_REASON))
+    return Entry(entry.kind, entry.name, entry.file, identifier, problem=problem)
+
+
+def _is_same(one: Manifest, other: Manifest) -> bool:
+    """Return True if both ask for the same, as far as they can be read."""
+    return one.identity == other.identity and [each.kind for each in one.unread] == [each.kind for each in other.unread]

@@ -10,19 +10,20 @@ A getter (`get_antsxnet_data`, `get_pretrained_network`, antspyx's `get_data`) i
         url = switch(file_id)
         if target_file_name is None: ...                   -> the file name, evaluated for each name
 
-All published releases have this form (field notes, "What ANTsPyNet asks for"). Any other form, such as a URL outside
-the dictionary, is an error that names file and line: a guessed identifier is worse than none.
+All published releases have this form (field notes, "What ANTsPyNet asks for"). A getter of any other form, such as one
+with a URL outside the dictionary, is not read, and a URL that is no literal is the problem of its name. Both texts name
+the line: a guessed identifier is worse than none.
 """
 
 from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
-from antscache.core import FIGSHARE_FILE_URL, Entry, Kind, Package, make_entry
+from antscache.core import Entry, Identifier, Kind, Package, UnreadGetter, identify_url, make_entry
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -60,28 +61,55 @@ GETTERS: dict[Package, tuple[Getter, ...]] = {
 }
 
 
-def extract(package: Package, sources: Mapping[str, str]) -> tuple[Entry, ...]:
-    """Extract the entries of a release of `package` from its getters' source, `sources` (module path -> text).
+class Extracted(NamedTuple):
+    """The entries in the source of a release, sorted by kind and name; and the getters that cannot be read."""
 
-    Returns:
-        All entries, sorted by kind and name. A name that the release refuses, or has no usable URL for, has a reason
-        instead of an identifier.
+    entries: tuple[Entry, ...]
+    unread: tuple[UnreadGetter, ...]
+
+
+class Url(NamedTuple):
+    """The URL of a name: its value in the dictionary, as text if that is a literal, and its line."""
+
+    text: str | None
+    line: int
+
+
+def extract(package: Package, sources: Mapping[str, str | ManifestError]) -> Extracted:
+    """Extract the entries of a release of `package` from its getters' source.
+
+    A name that the release refuses, or has no URL for, has a reason instead of an identifier. One whose URL cannot be
+    an identifier has a problem. A getter that cannot be read does not keep others from being read.
+
+    Args:
+        package: the package that has the getters.
+        sources: the text of each getter's module, by its path, or the error of reading it.
 
     Raises:
-        ManifestError: a source is not understood; the message names file and line.
+        ManifestError: nothing can be read; the message names file and line.
     """
     entries: dict[tuple[Kind, str], Entry] = {}
+    errors: dict[Kind, ManifestError] = {}
     for getter in GETTERS[package]:
-        reading = _Reading(getter, sources[getter.module])
-        entries |= {(entry.kind, entry.name): entry for entry in reading.entries()}
-    return tuple(entries[key] for key in sorted(entries))
+        try:
+            reading = _Reading(getter, sources[getter.module])
+            entries |= {(entry.kind, entry.name): entry for entry in reading.entries()}
+        except ManifestError as error:  # noqa: PERF203  the other getter as well
+            errors[getter.kind] = error
+    problems = [*map(str, errors.values()), *(f"{e.name}: {e.problem}" for e in entries.values() if e.problem)]
+    if all(entry.problem for entry in entries.values()):
+        raise _not_understood(problems[0] if problems else "its getters have no names")
+    unread = tuple(UnreadGetter(kind, str(error)) for kind, error in errors.items())
+    return Extracted(tuple(entries[key] for key in sorted(entries)), unread)
 
 
 class _Reading:
     """A getter's source while it is read."""
 
-    def __init__(self, getter: Getter, text: str) -> None:
+    def __init__(self, getter: Getter, text: str | ManifestError) -> None:
         self.getter = getter
+        if isinstance(text, ManifestError):
+            raise text
         try:
             tree = ast.parse(text)
         except PARSE_ERRORS as error:
@@ -98,29 +126,28 @@ class _Reading:
         switcher, urls = self.urls()
         valid = self.valid_names()
         self.check_url_is_looked_up(switcher)
-        lines = valid | {name: line for name, (_, line) in urls.items()}
-        return [self.entry(name, urls.get(name, (None, 0))[0], name in valid, line) for name, line in lines.items()]
+        lines = valid | {name: url.line for name, url in urls.items()}
+        return [self.entry(name, urls.get(name), name in valid, line) for name, line in lines.items()]
 
-    def entry(self, name: str, url: str | None, accepted: bool, line: int) -> Entry:  # noqa: FBT001
-        match = FIGSHARE_FILE_URL.match(url or "")
-        identifier, reason = f"figshare:{match[1]}" if match else None, None
+    def entry(self, name: str, url: Url | None, accepted: bool, line: int) -> Entry:  # noqa: FBT001
+        identifier = reason = problem = None
         if not accepted:
-            identifier = None
-            reason = f"not in valid_list: the release refuses this name (its URL is {url!r})"
+            reason = f"not in valid_list: the release refuses this name (its URL is {url and url.text!r})"
         elif url is None:
             reason = "in valid_list, but the release has no URL for it"
-        elif not url:
+        elif url.text == "":
             reason = "the release has an empty URL for it"
-        elif not match:
-            reason = f"not a Figshare file identifier: {url}"
+        else:
+            identifier, problem = identify(url.text)
+        found = {"identifier": identifier, "reason": reason, "problem": problem and f"line {line}: {problem}"}
         file = self.file_name(name)
         try:
-            return make_entry(self.getter.kind, name, file, identifier=identifier, reason=reason)
+            return make_entry(self.getter.kind, name, file, **found)
         except msgspec.ValidationError as error:
             raise self.not_understood(f"not a usable name: {name!r} with file {file!r} ({error})", line) from None
 
-    def urls(self) -> tuple[ast.Assign, dict[str, tuple[str, int]]]:
-        """Return the assignment of the dictionary `switcher`, and the dictionary: name -> (URL, line).
+    def urls(self) -> tuple[ast.Assign, dict[str, Url]]:
+        """Return the assignment of the dictionary `switcher`, and the dictionary.
 
         The last of several equal names wins, as in Python.
         """
@@ -129,7 +156,8 @@ class _Reading:
             raise self.not_understood("switcher is not a dictionary literal", assign)
         urls = {}
         for key, value in zip(assign.value.keys, assign.value.values, strict=True):
-            urls[self.text(key or assign)] = (self.text(value), value.lineno)
+            text = value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+            urls[self.text(key or assign)] = Url(text, value.lineno)
         return assign, urls
 
     def valid_names(self) -> dict[str, int]:
@@ -235,10 +263,23 @@ class _Reading:
 
     def not_understood(self, what: str, where: ast.AST | int) -> ManifestError:
         line = where if isinstance(where, int) else getattr(where, "lineno", 1)
-        return ManifestError(
-            f"{self.getter.module}, line {line}: {what}",
-            hint="this antscache does not know this form of source: try a newer one (`pip install -U antscache`)",
-        )
+        return _not_understood(f"{self.getter.module}, line {line}: {what}")
+
+
+def _not_understood(problem: str) -> ManifestError:
+    return ManifestError(
+        problem, hint="this antscache does not know this form of source: try a newer one (`pip install -U antscache`)"
+    )
+
+
+def identify(url: str | None) -> tuple[Identifier | None, str | None]:
+    """Return the identifier of the file at `url`, or else the problem; `url` is None if it is no literal."""
+    if url is None:
+        return None, "its URL is computed, and antscache does not run the release's code"
+    try:
+        return identify_url(url), None
+    except ValueError as error:
+        return None, str(error)
 
 
 def _names(node: ast.AST) -> set[str]:

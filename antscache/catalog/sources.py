@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
-from antscache.core import Entry, Package, Release, parse_release
+from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -45,10 +45,17 @@ READ_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The content of a source: the release that its metadata names, and the entries that its getters ask for."""
+    """The content of a source.
+
+    Attributes:
+        release: the one that its metadata names.
+        entries: those that its getters ask for.
+        unread: the getters that cannot be read.
+    """
 
     release: Release
     entries: tuple[Entry, ...]
+    unread: tuple[UnreadGetter, ...] = ()
 
 
 class _Project(msgspec.Struct):
@@ -83,25 +90,26 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
         with tarfile.open(path) as archive:
             return _read(_tar(archive), path, package, version)
     except READ_ERRORS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, tarfile.ReadError) and "\n" in reason:  # a line for each kind of compression
-            reason = "it is not an archive"
         hint = "--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
-        raise ManifestError(f"cannot read {path}: {reason}", hint=hint) from error
+        raise ManifestError(f"cannot read {path}: {_reason(error)}", hint=hint) from error
+
+
+def _reason(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # A tarfile.ReadError has a line for each kind of compression.
+    return "it is not an archive" if isinstance(error, tarfile.ReadError) and "\n" in reason else reason
 
 
 def _read(members: Members, path: Path, package: Package | None, version: str | None) -> Reading:
     for candidate, getters in GETTERS.items():
         modules = {getter.module: _find(members, getter.module) for getter in getters}
         if package in {None, candidate} and any(modules.values()):
-            if missing := [module for module, member in modules.items() if member is None]:
-                raise ManifestError(f"{path} has no {missing[0]}", hint="give a complete package")
-            sources = {module: _text(members, member, path) for module, member in modules.items() if member}
+            sources = {module: _getter_text(members, module, member, path) for module, member in modules.items()}
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
-                return Reading(release, extract(candidate, sources))
+                return Reading(release, *extract(candidate, sources))
             except ManifestError as error:
-                raise ManifestError(f"{path}: {error}", hint=error.hint) from None
+                raise ManifestError(f"cannot read {candidate} in {path}: {error}", hint=error.hint) from None
     expected = package or " or ".join(GETTERS)
     raise ManifestError(
         f"no {expected} in {path}", hint="give the directory that holds the package, a wheel or an sdist"
@@ -112,6 +120,18 @@ def _find(members: Members, module: str) -> str | None:
     """Find the member with the path `module`, at the top or below the fewest directories, as an sdist has it."""
     names = [name for name in members if name == module or name.endswith("/" + module)]
     return min(names, key=lambda name: (name.count("/"), name), default=None)
+
+
+def _getter_text(members: Members, module: str, member: str | None, path: Path) -> str | ManifestError:
+    """Return the text of a getter's module, or the error of reading it."""
+    if member is None:
+        return ManifestError(f"there is no {module}", hint="give a complete package")
+    try:
+        return _text(members, member, path)
+    except ManifestError as error:
+        return error
+    except READ_ERRORS as error:
+        return ManifestError(f"cannot read {member}: {_reason(error)}", hint="give a complete package")
 
 
 def _text(members: Members, member: str, path: Path) -> str:

@@ -30,7 +30,7 @@ ROOT_HELP = "Use DIR as the root. [env: ANTSCACHE_DIR; default: the user's cache
 
 
 class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
-    """`figshare:N`, or just the number."""
+    """`figshare:N`, just the number, or `url:URL`."""
 
     name = "identifier"
 
@@ -40,7 +40,7 @@ class IdentifierType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  
 
         identifier = parse_identifier(value)
         if identifier is None:
-            self.fail(f"{value!r} is not an identifier like figshare:34821874", param, ctx)
+            self.fail(f"{value!r} is not an identifier like figshare:34821874 or url:https://HOST/FILE", param, ctx)
         return identifier
 
 

@@ -1,8 +1,8 @@
 """Values and decisions, without I/O.
 
 manifest.py       releases, and the entries that each of them asks for
-identifiers.py    origins' immutable names for bytes
-figshare_urls.py  Figshare's routes, its URLs, its numbers
+identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
+figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 record.py         records of identifiers, notes of ingests, selections of releases in use
 layout.py         the paths below a root
@@ -30,16 +30,25 @@ from antscache.core.events import (
     Waiting,
     ignore_events,
 )
-from antscache.core.figshare_urls import FIGSHARE_FILE_URL, FIGSHARE_ROUTES, PACED_ROUTES, figshare_number
-from antscache.core.identifiers import Identifier, parse_identifier
+from antscache.core.figshare_urls import FIGSHARE_ROUTES, PACED_ROUTES
+from antscache.core.identifiers import (
+    Identifier,
+    figshare_number,
+    identifier_key,
+    identify_url,
+    parse_identifier,
+    url_of,
+)
 from antscache.core.layout import (
     CACHEDIR_TAG,
+    FIRST_LAYOUT_VERSION,
     LAYOUT_VERSION,
     TOP_LEVEL_NAMES,
     Description,
     Layout,
     Staging,
     home_directory,
+    needed_layout,
 )
 from antscache.core.manifest import (
     PACKAGES,
@@ -51,20 +60,30 @@ from antscache.core.manifest import (
     Name,
     Package,
     Release,
+    UnreadGetter,
     Version,
     fetchable,
     find_changes,
     make_entry,
     parse_release,
 )
-from antscache.core.plan import Plan, PresentState, Status, Wanted, plan_entries, select, unknown_names
+from antscache.core.plan import (
+    Plan,
+    PresentState,
+    Status,
+    Wanted,
+    plan_entries,
+    select,
+    unknown_names,
+    unread_getters,
+)
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, merge_selections
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
 __all__ = [
     "CACHEDIR_TAG",
-    "FIGSHARE_FILE_URL",
     "FIGSHARE_ROUTES",
+    "FIRST_LAYOUT_VERSION",
     "LAYOUT_VERSION",
     "PACED_ROUTES",
     "PACKAGES",
@@ -103,6 +122,7 @@ __all__ = [
     "Started",
     "Status",
     "Trust",
+    "UnreadGetter",
     "UsageRecord",
     "Version",
     "Waiting",
@@ -117,14 +137,19 @@ __all__ = [
     "find_changes",
     "hexadecimal",
     "home_directory",
+    "identifier_key",
+    "identify_url",
     "ignore_events",
     "is_misdated",
     "make_entry",
     "merge_selections",
+    "needed_layout",
     "parse_identifier",
     "parse_release",
     "plan_entries",
     "read_usage_log",
     "select",
     "unknown_names",
+    "unread_getters",
+    "url_of",
 ]

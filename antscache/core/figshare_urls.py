@@ -6,11 +6,7 @@ Source: field notes, "Figshare as an origin".
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from antscache.core.identifiers import Identifier
 
 # In the order in which they answer programs.
 FIGSHARE_ROUTES = (
@@ -21,12 +17,16 @@ FIGSHARE_ROUTES = (
 # The API's documentation asks for no more than one request a second; the other routes have no such limit.
 PACED_ROUTES = frozenset(route for route in FIGSHARE_ROUTES if urlsplit(route).hostname == "api.figshare.com")
 
-# The forms of URLs in releases' sources; only the number matters (field notes: "Only the id matters").
-FIGSHARE_FILE_URL = re.compile(
-    r"https?://(?:ndownloader\.figshare\.com|figshare\.com/ndownloader)/files/([1-9][0-9]*)\Z"
+# The forms of URLs whose number is known to be a file's; only the number matters (field notes: "Only the id matters").
+# Numbers of articles, and those at files.figshare.com, are other numbers.
+_FILE_URL = re.compile(
+    r"(?i:https?://(?:www\.|ndownloader\.|api\.)?figshare\.com)(?::80|:443)?"
+    r"(?:/ndownloader|/v2)?(?:/s/[\w-]+)?/(?:files|file/download)/([1-9][0-9]{0,18})/?(?:[?#][!-~]*)?\Z",
+    re.ASCII,
 )
 
 
-def figshare_number(identifier: Identifier) -> str:
-    """Return Figshare's number of the file `identifier`."""
-    return identifier.removeprefix("figshare:")
+def find_figshare_number(url: str) -> str | None:
+    """Return Figshare's number of the file at `url`; None if the URL does not have one that is known to be a file's."""
+    match = _FILE_URL.match(url)
+    return match[1] if match else None

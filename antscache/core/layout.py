@@ -5,13 +5,14 @@
   antscache.json                    the root's description: layout version, shared or not
   oci-layout, index.json            the root is a valid OCI image layout; index.json is recomputed from refs/
   blobs/sha256/<hex>                a blob
-  identifiers/figshare/<id>.json    a record
+  identifiers/figshare/<id>.json    the record of a Figshare number
+  identifiers/url/<sha256 of the URL>.json   the record of a URL; the root has layout 2 then
   refs/<package>/<version>/<hex>.json   a selection
   views/<package>-<version>/        a view
   ingest/                           files that are being written
   trash/                            blobs that gc has condemned and not deleted yet
   catalog/                          manifests read on this host that are not shipped
-  locks/<id>.lock                   locked by the process that fetches that identifier
+  locks/<key>.lock                  <id> or <sha256 of the URL>: locked by the process that fetches that identifier
   locks/pace, pace.lock             the time of the next free start at a paced origin; the lock for reserving it
 """
 
@@ -23,15 +24,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from antscache.core.digest import Digest, hexadecimal
-from antscache.core.figshare_urls import figshare_number
+from antscache.core.identifiers import identifier_key, url_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from antscache.core.identifiers import Identifier
     from antscache.core.manifest import Package, Release
 
-LAYOUT_VERSION = 1  # a newer antscache made a root with a higher one
+FIRST_LAYOUT_VERSION = 1  # of a root whose identifiers are all Figshare numbers; every antscache can read it
+LAYOUT_VERSION = 2  # of a root with URLs as identifiers too; a newer antscache made a root with a higher one
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"  # fixed by https://bford.info/cachedir/
     b"# This directory holds what antscache can fetch again.\n"
@@ -56,6 +59,11 @@ class Staging(NamedTuple):
     shared: bool = False
 
 
+def needed_layout(identifiers: Iterable[Identifier | None]) -> int:
+    """Return the lowest layout version of a root in which `identifiers` may be written."""
+    return LAYOUT_VERSION if any(each and url_of(each) for each in identifiers) else FIRST_LAYOUT_VERSION
+
+
 def home_directory(package: Package) -> PurePosixPath:
     """Return the directory in the home where `package` looks for its files (field notes: "Where it looks")."""
     return PurePosixPath(".antspy") if package == "antspyx" else PurePosixPath(".keras/ANTsXNet")
@@ -66,17 +74,20 @@ class Layout:
 
     Attributes:
         shared: True if a group shares the root, as its description says; False until the description has been read.
+        durable_version: a layout version that the description is known to have, even after a power cut.
     """
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
         self.shared = shared
+        self.durable_version = FIRST_LAYOUT_VERSION
         self.description = root / "antscache.json"
         self.tag = root / "CACHEDIR.TAG"
         self.oci = root / "oci-layout"
         self.index = root / "index.json"
         self.blobs = root / "blobs" / "sha256"
         self.records = root / "identifiers" / "figshare"
+        self.url_records = root / "identifiers" / "url"
         self.refs = root / "refs"
         self.views = root / "views"
         self.ingest = root / "ingest"
@@ -103,7 +114,7 @@ class Layout:
     @property
     def optional_directories(self) -> tuple[Path, ...]:
         """The directories that a root gets with their first file."""
-        return (self.trash, self.catalog)
+        return (self.url_records, self.trash, self.catalog)
 
     def blob(self, digest: Digest) -> Path:
         """Return the path of the bytes named `digest`."""
@@ -111,7 +122,7 @@ class Layout:
 
     def record(self, identifier: Identifier) -> Path:
         """Return the path of the record of `identifier`."""
-        return self.records / f"{figshare_number(identifier)}.json"
+        return (self.url_records if url_of(identifier) else self.records) / f"{identifier_key(identifier)}.json"
 
     def selections(self, release: Release) -> Path:
         """Return the directory of the selections of `release`."""

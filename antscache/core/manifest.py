@@ -1,8 +1,8 @@
 """Releases, and the entries that each of them asks for: pure values, no I/O.
 
-An entry has either an identifier and can be fetched, or a reason why it never can. Every value that becomes part of a
-path (version, name, file, identifier) matches a pattern that makes it one path component. Decoding and `make_entry()`
-enforce the patterns, so paths can be computed from these values without another check.
+An entry has an identifier and can be fetched, or a reason why it never can, or a problem that keeps antscache from
+understanding it. Every value that a path is computed from (version, name, file, identifier) matches a pattern. Decoding
+and `make_entry()` enforce the patterns, so paths can be computed from these values without another check.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     """A file that a release asks for by name.
 
     Attributes:
-        identifier: the origin's name of the bytes; None if the release names no bytes that can be fetched.
-        reason: the reason why there is no identifier; None if there is one.
+        identifier: the name of the bytes; None if there is none.
+        reason: the reason why the release itself has no bytes under this name: it has no URL for it, or refuses it.
+        problem: the reason why antscache cannot tell the bytes, although the release has them: a computed URL, say.
     """
 
     kind: Kind
@@ -55,10 +56,21 @@ class Entry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
     file: Name
     identifier: Identifier | None = None
     reason: str | None = None
+    problem: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.identifier is None) == (self.reason is None):
-            raise ValueError(f"{self.name}: an entry has either an identifier or a reason")
+        if sum(value is not None for value in (self.identifier, self.reason, self.problem)) != 1:
+            raise ValueError(f"{self.name}: an entry has either an identifier or a reason or a problem")
+
+
+class UnreadGetter(msgspec.Struct, frozen=True):
+    """A function of the release that fetches files of a kind, and the problem that keeps antscache from reading it."""
+
+    kind: Kind
+    problem: str
+
+    def __str__(self) -> str:
+        return f"all names of kind {self.kind}: {self.problem}"
 
 
 class Artifact(msgspec.Struct, frozen=True):
@@ -69,11 +81,18 @@ class Artifact(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All entries of one release, sorted by kind and name, and the published file that they were read from, if any."""
+    """All entries of one release.
+
+    Attributes:
+        entries: sorted by kind and name.
+        artifact: the published file that they were read from, if any.
+        unread: the getters whose entries are missing here, because they cannot be read.
+    """
 
     release: Release
     entries: tuple[Entry, ...]
     artifact: Artifact | None = None
+    unread: tuple[UnreadGetter, ...] = ()
 
     @property
     def identity(self) -> Digest:
@@ -82,14 +101,13 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         return digest_of(msgspec.json.encode(rows))
 
 
-def make_entry(kind: Kind, name: str, file: str, *, identifier: str | None = None, reason: str | None = None) -> Entry:
-    """Make an entry of these values.
+def make_entry(kind: Kind, name: str, file: str, **found: str | None) -> Entry:
+    """Make an entry of these values; `found` names its identifier, its reason or its problem.
 
     Raises:
         ValueError: a value does not match its pattern; the message names it.
     """
-    fields = {"kind": kind, "name": name, "file": file, "identifier": identifier, "reason": reason}
-    return msgspec.convert(fields, Entry)
+    return msgspec.convert({"kind": kind, "name": name, "file": file, **found}, Entry)
 
 
 def parse_release(text: str) -> Release:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Literal
 
 from antscache.core.manifest import fetchable
 from antscache.core.record import Selection
-from antscache.errors import IntegrityError, ManifestError
+from antscache.errors import MAX_LISTED_ITEMS, IntegrityError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from antscache.core.digest import Descriptor
     from antscache.core.identifiers import Identifier
-    from antscache.core.manifest import Entry, Kind, Manifest, Release
+    from antscache.core.manifest import Entry, Kind, Manifest, Release, UnreadGetter
     from antscache.core.record import Record
 
-Status = Literal["present", "missing", "unavailable"]
+Status = Literal["present", "missing", "unavailable", "unreadable"]
 MAX_SUGGESTIONS = 3  # known names suggested for each unknown one
 
 
@@ -75,7 +75,8 @@ class Plan:
     Attributes:
         manifest: of the release.
         entries: the selection: the requested entries that can be fetched.
-        unavailable: the requested entries for which the release names no bytes that can be fetched.
+        unavailable: the requested entries for which the release itself has no URL, or that it refuses.
+        problems: what is requested and antscache cannot read in the source; each is an error in the end.
         state: the records and held blobs of `entries`.
         accepted: identifiers whose bytes the user takes even if the file's form is wrong.
         expected: the bytes that identifiers must have, as a file of `antscache run --record` says.
@@ -84,6 +85,7 @@ class Plan:
     manifest: Manifest
     entries: tuple[Entry, ...]
     unavailable: tuple[Entry, ...]
+    problems: tuple[str, ...]
     state: PresentState
     accepted: frozenset[Identifier] = frozenset()
     expected: Mapping[Identifier, Descriptor] = field(default_factory=dict)
@@ -129,6 +131,19 @@ class Plan:
             return record.descriptor
         return self.expected.get(identifier)
 
+    def with_unread(self, getters: Iterable[UnreadGetter]) -> Plan:
+        """Return the same plan, which requests all entries of these `getters` too, although they cannot be read."""
+        return replace(self, problems=(*self.problems, *map(str, getters)))
+
+    def check_readable(self, done: str = "") -> None:
+        """Check that antscache can read in the source all that the plan asks for.
+
+        Raises:
+            ManifestError: it cannot; its hint begins with what was `done` all the same.
+        """
+        if self.problems:
+            raise unreadable(self.release, self.problems, done=done)
+
     def with_state(self, state: PresentState) -> Plan:
         """Return the same plan for the new `state`.
 
@@ -149,11 +164,14 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
     """Return the entries of `manifest` with one of these names and kinds; without names and kinds, all of them.
 
     Raises:
-        ManifestError: the release has no entry of these kinds, or some names are unknown or can never be fetched; the
-            message lists each of these names.
+        ManifestError: the release has no entry of these kinds, or some names are unknown, cannot be read or can never
+            be fetched; the message lists each of these names.
     """
     of_kind = [entry for entry in manifest.entries if not kinds or entry.kind in kinds]
-    if not of_kind:
+    unread = [getter for getter in manifest.unread if not kinds or getter.kind in kinds]
+    if unread and not {entry.name for entry in of_kind}.issuperset(names):
+        raise unreadable(manifest.release, unread)
+    if not of_kind and not unread:
         raise ManifestError(
             f"{manifest.release} has no entries of kind {' or '.join(kinds)}",
             hint=f"`antscache list {manifest.release}` prints its entries",
@@ -162,6 +180,8 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
     if unknown := [name for name in dict.fromkeys(names) if name not in known]:
         raise unknown_names(unknown, known, str(manifest.release))
     selected = tuple(entry for entry in of_kind if not names or entry.name in names)
+    if names and (problems := [f"{entry.name}: {entry.problem}" for entry in selected if entry.problem]):
+        raise unreadable(manifest.release, problems)
     if names and (never := [f"{entry.name}: {entry.reason}" for entry in selected if entry.reason]):
         raise ManifestError(
             f"these names of {manifest.release} cannot be fetched: {'; '.join(never)}",
@@ -181,7 +201,7 @@ def plan_entries(
 
     Args:
         manifest: of the release.
-        entries: of that manifest; those without an identifier become the plan's `unavailable`.
+        entries: of that manifest; those without an identifier become the plan's `unavailable` and `problems`.
         state: the records and held blobs of these entries.
         accepted: identifiers whose bytes the user takes even if the file's form is wrong.
         expected: the bytes that identifiers must have.
@@ -190,9 +210,35 @@ def plan_entries(
         IntegrityError: an identifier is recorded with other bytes than expected.
     """
     entries = tuple(entries)
-    unavailable = tuple(entry for entry in entries if entry.identifier is None)
-    plan = Plan(manifest, fetchable(entries), unavailable, PresentState(), frozenset(accepted), expected or {})
+    unavailable = tuple(entry for entry in entries if entry.reason)
+    problems = tuple(f"{entry.name}: {entry.problem}" for entry in entries if entry.problem)
+    plan = Plan(
+        manifest, fetchable(entries), unavailable, problems, PresentState(), frozenset(accepted), expected or {}
+    )
     return plan.with_state(state)
+
+
+def unread_getters(
+    manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = ()
+) -> tuple[UnreadGetter, ...]:
+    """Return the getters of `manifest` that cannot be read, and that these names and kinds request as a whole."""
+    return tuple(getter for getter in manifest.unread if not names and (not kinds or getter.kind in kinds))
+
+
+def unreadable(release: Release, problems: Iterable[object], *, done: str = "") -> ManifestError:
+    """Return the error for parts of the source of `release` that antscache cannot read.
+
+    Args:
+        release: of the source.
+        problems: each names an entry or a getter, and says what is wrong.
+        done: what was done all the same, for the hint.
+    """
+    listed = list(map(str, problems))
+    more = [f"and {len(listed) - MAX_LISTED_ITEMS} more"] if len(listed) > MAX_LISTED_ITEMS else []
+    return ManifestError(
+        f"antscache cannot read all of {release}: {'; '.join(listed[:MAX_LISTED_ITEMS] + more)}",
+        hint=f"{done}choose other files with --name or --kind, or try a newer antscache (`pip install -U antscache`)",
+    )
 
 
 def unknown_names(names: Iterable[str], known: Collection[str], where: str, release: str = "") -> ManifestError:

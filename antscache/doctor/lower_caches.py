@@ -50,7 +50,7 @@ def _check(lower: Store) -> Iterator[Finding]:
 
 def _find_unreadable(lower: Store) -> str:
     """Return a path in `lower` that you may not read, of the first few that are there; empty if you may read these."""
-    for directory in lower.layout.blobs, lower.layout.records, lower.layout.refs:
+    for directory in lower.layout.blobs, lower.layout.records, lower.layout.url_records, lower.layout.refs:
         if not directory.exists():
             continue
         if not os.access(directory, os.R_OK | os.X_OK):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from antscache import config
-from antscache.core import Wanted
+from antscache.core import Wanted, figshare_number
 from antscache.doctor.finding import error, note, ok, warning
 from antscache.doctor.patience import run_jobs
 from antscache.fetch import CHALLENGE_STATUS, Client, RangeRequest, Refusal, open_at, parse_origins
@@ -51,7 +51,7 @@ def _smallest(host: Host) -> Wanted:
     wanted = [
         Wanted(entry.identifier, entry.file, newest)
         for entry in (manifest.entries if manifest else ())
-        if entry.identifier
+        if entry.identifier and figshare_number(entry.identifier)
     ]
     smallest = min(wanted, key=lambda file: not file.file.endswith(".mat"))
     record = Store(host.layout.root).record(smallest.identifier)

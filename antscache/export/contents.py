@@ -17,7 +17,6 @@ import msgspec
 from antscache import catalog, config
 from antscache.core import (
     CACHEDIR_TAG,
-    LAYOUT_VERSION,
     Description,
     Descriptor,
     Digest,
@@ -25,6 +24,7 @@ from antscache.core import (
     Record,
     Selection,
     descriptor_of,
+    needed_layout,
     unknown_names,
 )
 from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, ManifestError, ViewError
@@ -269,7 +269,7 @@ def tree_of(contents: Contents) -> Tree:
     documents = {part.release: descriptor_of(part.document) for part in contents.parts}
     files = {
         layout.tag: len(CACHEDIR_TAG),
-        layout.description: len(_line(Description(LAYOUT_VERSION))),
+        layout.description: len(_line(Description(needed_layout(each.identifier for each in contents.records)))),
         layout.oci: len(OCI_LAYOUT),
         layout.index: len(index_document(documents.items())),
     }

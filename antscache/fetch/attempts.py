@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from antscache.core import Refused, Waiting
 from antscache.errors import Attempt
 from antscache.fetch.origin_health import OriginHealth
+from antscache.fetch.origins import origins_of
 from antscache.fetch.protocol import RangeRequest, Refusal
 
 if TYPE_CHECKING:
@@ -46,11 +47,11 @@ def url_at(origin: Origin, wanted: Wanted) -> str:
     """Return the URL of `wanted` at `origin`.
 
     Raises:
-        Refusal: the URL needs a digest, and none is known.
+        Refusal: the URL needs a digest, and none is known; or `origin` has Figshare's files alone.
     """
     url = origin.url(wanted.identifier, wanted.file, wanted.known.digest if wanted.known else None)
     if url is None:
-        raise Refusal("its URL needs a digest, and none is known yet")
+        raise Refusal("its URL needs a digest or a Figshare number, and none is known")
     return url
 
 
@@ -77,7 +78,7 @@ class Attempts:
     """The tries at the origins of one run. Safe between threads.
 
     Args:
-        origins: in the order in which they are asked.
+        origins: those of the settings, in the order in which they are asked.
         pacer: the rate limit for origins that have one.
         stopped: set when the run is interrupted; no origin is asked then.
         rounds: the most rounds through the origins.
@@ -98,20 +99,20 @@ class Attempts:
         self._stopped = stopped
         self._rounds = rounds
         self._pause = pause
-        self._health = {origin: OriginHealth() for origin in origins}
+        self._healths: dict[Origin, OriginHealth] = {}  # servers of URLs are added when they are first asked
 
     def deliver(self, question: Question) -> bool:
         """Ask origins in turn, and return True once one has delivered, or False if none did.
 
         Every refusal is added to the question's attempts.
         """
-        candidates = list(self._origins)
+        candidates = list(origins_of(question.wanted.identifier, self._origins))
         for number in range(self._rounds):
             retry = []
             for origin in candidates:
                 if self._stopped.is_set():
                     return False
-                if self._health[origin].seconds_to_wait(time.monotonic()):
+                if self._health(origin).seconds_to_wait(time.monotonic()):
                     retry.append(origin)
                     continue
                 refusal = self._try(origin, question)
@@ -131,7 +132,7 @@ class Attempts:
         Raises:
             Refusal: the origin is set aside, or the run was interrupted meanwhile.
         """
-        health = self._health[origin]
+        health = self._health(origin)
         if origin.paced and not health.set_aside:
             reason = f"{origin.name} is asked for one file every {self._pacer.interval:g} s"
             self._wait(wanted, self._pacer.reserve_start(), reason, listen)
@@ -140,12 +141,15 @@ class Attempts:
         if health.set_aside:
             raise Refusal(health.set_aside)
 
+    def _health(self, origin: Origin) -> OriginHealth:
+        return self._healths.setdefault(origin, OriginHealth())
+
     def _try(self, origin: Origin, question: Question) -> Refusal | None:
         """Ask `origin` until it delivers (None), or refuses without progress (the refusal).
 
         A transfer that is cut after enough new bytes is asked for again at once.
         """
-        health, wanted = self._health[origin], question.wanted
+        health, wanted = self._health(origin), question.wanted
         while True:
             before = question.received()
             try:
@@ -170,7 +174,7 @@ class Attempts:
         """Pause, longer after each round, and at least until one of `candidates` may be asked."""
         pause = self._pause * 2**number * random.uniform(0.5, 1.5)  # noqa: S311  no secret
         now = time.monotonic()
-        pause = max(pause, min(self._health[origin].seconds_to_wait(now) for origin in candidates))
+        pause = max(pause, min(self._health(origin).seconds_to_wait(now) for origin in candidates))
         names = ", ".join(origin.name for origin in candidates)
         self._wait(question.wanted, pause, f"{names} may answer later", question.listen)
 

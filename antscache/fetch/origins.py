@@ -1,4 +1,8 @@
-"""Origins: mirrors and Figshare's routes, as URL templates in the order in which they are asked. Pure."""
+"""Origins: mirrors, Figshare's routes and servers of URLs, in the order in which they are asked. Pure.
+
+figshare:34821874                   the mirrors, then Figshare's routes
+url:https://host.org/atlas.nii.gz   the mirrors that need no Figshare number, then this URL at host.org
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from antscache.core import PACED_ROUTES, Digest, Identifier, figshare_number, hexadecimal
+from antscache.core import PACED_ROUTES, Digest, Identifier, figshare_number, hexadecimal, url_of
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +26,8 @@ class Origin:
     """A server or directory that can deliver the file of an identifier.
 
     Attributes:
-        template: the URL of a file, with `{id}`, `{digest}` (64 hex) or `{file}` in it.
+        template: the URL of a file, with `{id}` (a Figshare number), `{digest}` (64 hex) or `{file}` in it; without any
+            of these it is a server, and the identifier is the URL of a file there.
         trust: the trust that a record of its bytes gets.
     """
 
@@ -46,16 +51,23 @@ class Origin:
         return self.template.startswith("file:")
 
     @property
+    def needs_number(self) -> bool:
+        """True if it can be asked for Figshare's numbers alone."""
+        return "{id}" in self.template
+
+    @property
     def paced(self) -> bool:
         """True if it has a rate limit."""
         return self.template in PACED_ROUTES
 
     def url(self, identifier: Identifier, file: str, digest: Digest | None) -> str | None:
-        """Return the URL of `identifier` at this origin; None if the URL needs a digest and `digest` is None."""
-        if digest is None and "{digest}" in self.template:
+        """Return the URL of `identifier` at this origin; None if it needs a digest or a number that is not known."""
+        number = figshare_number(identifier)
+        if (digest is None and "{digest}" in self.template) or (number is None and self.needs_number):
             return None
-        hex_digits = hexadecimal(digest) if digest else ""
-        return self.template.format(id=figshare_number(identifier), digest=hex_digits, file=file)
+        if "{" not in self.template:
+            return url_of(identifier)
+        return self.template.format(id=number, digest=hexadecimal(digest) if digest else "", file=file)
 
 
 def parse_origins(mirrors: Sequence[str], routes: Sequence[str]) -> tuple[Origin, ...]:
@@ -68,6 +80,16 @@ def parse_origins(mirrors: Sequence[str], routes: Sequence[str]) -> tuple[Origin
         [_parsed(template, "mirror", TEMPLATE_FIELDS) for template in mirrors]
         + [_parsed(template, "origin", {"id"}) for template in routes]
     )
+
+
+def origins_of(identifier: Identifier, origins: Sequence[Origin]) -> tuple[Origin, ...]:
+    """Return the origins to ask for `identifier`, in order, given those of the settings."""
+    url = url_of(identifier)
+    if url is None:
+        return tuple(origins)
+    mirrors = (origin for origin in origins if origin.trust == "mirror" and not origin.needs_number)
+    split = urlsplit(url)
+    return (*mirrors, Origin(f"{split.scheme}://{split.netloc}", "origin"))
 
 
 def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]) -> Origin:

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from antscache.core import Remarked, Waiting, figshare_number
+from antscache.core import Remarked, Waiting, identifier_key
 from antscache.disk import Locks
 from antscache.store import partial_files
 
@@ -62,7 +62,7 @@ class OtherProcesses:
 
     def claim(self, wanted: Wanted) -> AbstractContextManager[bool]:
         """Hold the lock of `wanted` during a `with` block, which gets False if another process has it."""
-        return self._locks.attempt(figshare_number(wanted.identifier))
+        return self._locks.attempt(identifier_key(wanted.identifier))
 
     def remark_on_locks(self) -> None:
         """Report once that locks do not work, if they do not."""

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from antscache import config
 from antscache.core import ignore_events
 from antscache.disk import DEFAULT_BLOCK_BYTES, disk_space
-from antscache.fetch.origins import parse_origins
+from antscache.fetch.origins import origins_of, parse_origins
 from antscache.store import partial_files
 
 if TYPE_CHECKING:
@@ -120,9 +120,10 @@ def _size_at(mirror: Origin, wanted: Wanted) -> int | None:
 
 
 def least_seconds(root: Root, wanted: Sequence[Wanted]) -> float:
-    """Return the least duration of fetching `wanted`, in seconds, that the rate limit of the first origin imposes."""
-    first = parse_origins(root.settings.mirrors, root.settings.origins)[0]
-    return root.settings.pace * max(0, len(wanted) - 1) if first.paced else 0.0
+    """Return the least duration of fetching `wanted`, in seconds, that the rate limit of their first origin imposes."""
+    origins = parse_origins(root.settings.mirrors, root.settings.origins)
+    paced = sum(origins_of(each.identifier, origins)[0].paced for each in wanted)
+    return root.settings.pace * max(0, paced - 1)
 
 
 def find_sizes(root: Root, wanted: Iterable[Wanted], *, ask: bool = False) -> dict[Identifier, int]:

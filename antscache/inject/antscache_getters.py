@@ -32,6 +32,7 @@ NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if t
 DIRECTORY_PARAMETERS = ("antsxnet_cache_directory", "antsx_cache_directory")
 RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
 ENTRY_KEYS = (*RECORDED_KEYS, "path")
+ANY_NAME = ""  # the name of the entry that stands for a getter whose names antscache cannot read
 
 _views: dict[tuple[str, str], ViewClient] = {}
 _default: list[Any] = [None]  # the directory of antspynet when its getters were redirected
@@ -56,18 +57,22 @@ class ViewClient:
             None if the release has no such entry, or only one that cannot be fetched.
 
         Raises:
-            AntsCacheError: the file is missing and cannot be fetched; or the user named a release without the entry.
+            AntsCacheError: the file is missing and cannot be fetched; antscache cannot read the entry in the source;
+                or the user named a release without the entry.
         """
         if self._entries is None:
             self._entries = self._ask("entries")
         entry = self._entries.get((kind, name))
+        if entry is None and name != "show":
+            entry = self._entries.get((kind, ANY_NAME))
         if entry is None:
             release = os.environ.get(RELEASE_VARIABLE, "")
             if release.startswith(f"{self._package}==") and name != "show":
                 raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
         if not is_complete(entry):
-            say(f"getting {entry['file']} of {entry['release']}")
+            if entry["identifier"] is not None:
+                say(f"getting {entry['file']} of {entry['release']}")
             entry = self._ask("fetch", kind, name).get((kind, name), entry)
             if not is_complete(entry):
                 file, path = entry["file"], entry["path"]

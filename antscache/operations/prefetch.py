@@ -69,7 +69,8 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
 
     It selects first, so that no garbage collection condemns the plan's blobs; then it fetches, links, and looks again,
     because a garbage collection or a removal may have run beside it. For a plan that is already carried out it writes
-    nothing. If the root cannot be written, and a lower cache has a view with all files, it returns that view.
+    nothing. If the root cannot be written, and a lower cache has a view with all files, it returns that view. What
+    antscache cannot read in the source is an error at the end, once all other files are there.
 
     Args:
         root: the files become present there.
@@ -84,7 +85,17 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
         StoreError: the root cannot be read or written, the disk has no room for the missing files or is full, or other
             commands keep removing files. What was there before is still there.
         ViewError: the disk refused to link; the fetched files are kept.
+        ManifestError: some of what `plan` asks for cannot be read in the source; all other files are there.
     """
+    if not plan.entries:
+        plan.check_readable()
+    prefetched = _prefetch(root, plan, listen, sizes)
+    plan.check_readable(done="all other files are there; ")
+    return prefetched
+
+
+def _prefetch(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None) -> Prefetched:
+    """Make the entries of `plan` present; the errors are those of `prefetch_plan`."""
     plan = refuse_early(root, plan, sizes)
     try:
         selected = root.select(plan)

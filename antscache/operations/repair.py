@@ -20,7 +20,6 @@ from antscache.core import (
     Selection,
     fetchable,
     ignore_events,
-    parse_identifier,
 )
 from antscache.disk import READ_ONLY_MODE
 from antscache.errors import AntsCacheError, StoreError, ViewError
@@ -194,9 +193,9 @@ def _must_stay(store: Store, path: Path, *, offline: bool) -> bool:
     As long as a record that a release in use needs is damaged, no garbage collection deletes anything; a fetch replaces
     the record.
     """
-    identifier = parse_identifier(path.stem)
     used = {entry.identifier for release in store.refs.releases() for entry in store.refs.entries(release)}
-    if identifier is None or identifier not in used or not path.is_file() or path.is_symlink():
+    identifier = next((each for each in used if each and store.layout.record(each) == path), None)
+    if identifier is None or not path.is_file() or path.is_symlink():
         return False
     return offline or store.record(identifier) is None
 

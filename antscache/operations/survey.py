@@ -87,11 +87,11 @@ def survey_store(store: Store, releases: Collection[Release]) -> Survey:
     findings = [Discrepancy("selection", str(path), why, remedy_at(path)) for path, why in store.refs.damaged(selected)]
     used = {entry.identifier for entries in selected.values() for entry in entries if entry.identifier}
     records: dict[Identifier, Record] = {}
-    for identifier, record in store.records.all():
+    used_paths = {store.layout.record(identifier) for identifier in used}
+    for path, record in store.records.all():
         if not isinstance(record, str):
-            records[identifier] = record
-        elif not releases or identifier in used:
-            path = store.layout.record(identifier)
+            records[record.identifier] = record
+        elif not releases or path in used_paths:
             findings.append(Discrepancy("record", str(path), record, remedy_at(path)))
     for identifier in used if store.lowers else ():
         with suppress(StoreError):

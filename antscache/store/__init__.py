@@ -2,6 +2,7 @@
 
 store.py      the store: find, hold and restore blobs; make and check the root
 records.py    the records of identifiers: their bytes and how far these are trusted
+description.py  the layout version of the root, and whether a group shares it
 index.py      `index.json`, recomputed from refs, records and blobs
 ingest.py     a blob being written: the one recipe
 refs.py       the releases in use, and the entries selected of them

@@ -1,6 +1,7 @@
 """Records: the digest and size that each identifier turned out to have, and how far these are trusted.
 
-    identifiers/figshare/<id>.json    a record, written once its blob is durable
+    identifiers/figshare/<id>.json              the record of a Figshare number, written once its blob is durable
+    identifiers/url/<sha256 of the URL>.json    the record of a URL
 
 Each record is a file of its own, so that two writers never overwrite each other's records. A record that is there is
 replaced only by one of higher trust.
@@ -9,21 +10,25 @@ replaced only by one of higher trust.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from antscache import disk
-from antscache.core import TRUST_RANKS, Record, figshare_number, parse_identifier
+from antscache.core import FIRST_LAYOUT_VERSION, TRUST_RANKS, Record, needed_layout
 from antscache.disk import store_errors
 from antscache.errors import IntegrityError, StoreError
+from antscache.store import description
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from antscache.core import Identifier, Layout
+
+_FIGSHARE_NUMBER, _SHA256 = "[1-9][0-9]{0,18}", "[0-9a-f]{64}"  # the names of records, without .json
 
 
 class Records:
@@ -43,17 +48,26 @@ class Records:
             DecodeError: the file is not a record of this identifier.
         """
         with store_errors(f"cannot read the record of {identifier}"):
-            try:
-                content = disk.read(f"{self._layout.records}/{figshare_number(identifier)}.json")
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        try:
-            record = msgspec.json.decode(content, type=Record)
-        except disk.DECODE_ERRORS as error:
-            raise msgspec.DecodeError(str(error)) from None
-        if record.identifier != identifier:
+            record = self._decoded(self._layout.record(identifier))
+        if record and record.identifier != identifier:
             raise msgspec.DecodeError(f"it is the record of {record.identifier}")
         return record
+
+    def _decoded(self, path: Path) -> Record | None:
+        """Return the record in the file `path`; None if there is no file.
+
+        Raises:
+            DecodeError: it is not a record.
+            OSError: the disk refused.
+        """
+        try:
+            content = disk.read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return msgspec.json.decode(content, type=Record)
+        except disk.DECODE_ERRORS as error:
+            raise msgspec.DecodeError(str(error)) from None
 
     def remember(self, record: Record) -> None:
         """Write `record`, unless one of equal or higher trust is there. Its blob must be durable.
@@ -63,7 +77,11 @@ class Records:
         """
         path, staging = self._layout.record(record.identifier), self._layout.staging
         content = msgspec.json.encode(record) + b"\n"
+        version = needed_layout([record.identifier])
+        description.require(self._layout, version)
         with store_errors(f"cannot record {record.identifier}"):
+            if version > FIRST_LAYOUT_VERSION:
+                disk.make_directory(path.parent, self._layout.shared_root)
             if disk.publish(path, content, staging):
                 return
             present = None
@@ -82,24 +100,28 @@ class Records:
                     hint=f"an identifier's bytes never change: one of the two is wrong; the record is {path}",
                 )
 
-    def all(self) -> Iterator[tuple[Identifier, Record | str]]:
-        """Yield each identifier that has a record, with the record or a text that says what is wrong with it."""
-        with store_errors(f"cannot read {self._layout.records}"):
+    def all(self) -> Iterator[tuple[Path, Record | str]]:
+        """Yield the file of each record, with the record or a text that says what is wrong with it."""
+        for path in self._paths():
             try:
-                with os.scandir(self._layout.records) as entries:
+                record = self._decoded(path)
+            except msgspec.DecodeError as error:  # noqa: PERF203  each file on its own
+                yield path, f"damaged: {error}"
+            except OSError as error:
+                yield path, f"cannot be read: {error.strerror}"
+            else:
+                if record and self._layout.record(record.identifier) != path:
+                    yield path, f"damaged: it is the record of {record.identifier}"
+                elif record:
+                    yield path, record
+
+    def _paths(self) -> Iterator[Path]:
+        """Yield the path of each file that has the name of a record, sorted."""
+        for directory, key in (self._layout.records, _FIGSHARE_NUMBER), (self._layout.url_records, _SHA256):
+            with store_errors(f"cannot read {directory}"), suppress(FileNotFoundError):
+                with os.scandir(directory) as entries:
                     names = sorted(entry.name for entry in entries)
-            except FileNotFoundError:
-                return
-        for name in names:
-            identifier = parse_identifier(name.removesuffix(".json"))
-            if identifier and name == f"{figshare_number(identifier)}.json":
-                try:
-                    if record := self.read(identifier):
-                        yield identifier, record
-                except msgspec.DecodeError as error:
-                    yield identifier, f"damaged: {error}"
-                except StoreError as error:
-                    yield identifier, f"cannot be read: {getattr(error.__cause__, 'strerror', error)}"
+                yield from (directory / name for name in names if re.fullmatch(rf"{key}\.json", name))
 
     def readable(self) -> Iterator[Record]:
         """Yield the records that can be read."""

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from antscache import disk
-from antscache.core import Entry, Release, Selection, merge_selections
+from antscache.core import Entry, Release, Selection, merge_selections, needed_layout
 from antscache.disk import store_errors
 from antscache.errors import StoreError
+from antscache.store import description
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,6 +76,7 @@ class Refs:
 
     def select(self, selection: Selection) -> None:
         """Write `selection`. It keeps its blobs alive until you deselect it."""
+        description.require(self._layout, needed_layout(entry.identifier for entry in selection.entries))
         for path in self._path(selection), self._path(selection, ours=True):  # the first may be another user's
             if not self.selects(selection):
                 self._write(path, selection)

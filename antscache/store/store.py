@@ -21,7 +21,7 @@ import msgspec
 from antscache import disk
 from antscache.core import (
     CACHEDIR_TAG,
-    LAYOUT_VERSION,
+    FIRST_LAYOUT_VERSION,
     TOP_LEVEL_NAMES,
     TRUST_RANKS,
     Description,
@@ -39,7 +39,7 @@ from antscache.core import (
 )
 from antscache.disk import store_errors
 from antscache.errors import StoreError
-from antscache.store import parts, sharing
+from antscache.store import description, parts, sharing
 from antscache.store.index import Index
 from antscache.store.ingest import Ingest, IngestVanished
 from antscache.store.oci import (
@@ -97,27 +97,17 @@ class Store:
         Raises:
             StoreError: it is neither.
         """
-        root, path = self.layout.root, self.layout.description
         parts.refuse_lost_parts(self.layout)
-        with store_errors(f"cannot read the root {root}"):
-            try:
-                description = msgspec.json.decode(disk.read(path), type=Description)
-            except FileNotFoundError:
+        present = description.read(self.layout)
+        self.layout.durable_version = min(
+            self.layout.durable_version, present.layout if present else FIRST_LAYOUT_VERSION
+        )
+        if present is None:
+            with store_errors(f"cannot read the root {self.layout.root}"):
                 _refuse_foreign_names(self.layout)
-                return
-            except disk.DECODE_ERRORS as error:
-                raise StoreError(
-                    f"{path} is damaged: {error}",
-                    hint=f'restore it, or write {{"layout": {LAYOUT_VERSION}}} into it if this is an antscache root',
-                ) from None
-        if description.layout > LAYOUT_VERSION:
-            raise StoreError(
-                f"the root {root} has layout {description.layout}, "
-                f"and this antscache knows layouts up to {LAYOUT_VERSION}",
-                hint="update antscache (`pip install -U antscache`), or name another root with --root",
-            )
-        self.layout.shared = description.shared
-        if description.shared:
+            return
+        self.layout.shared = present.shared
+        if present.shared:
             parts.refuse_links(self.layout)
 
     def create(self) -> None:
@@ -133,9 +123,9 @@ class Store:
                     disk.sync_directory(directory)
         self.check_parts()
         with store_errors(f"cannot make a root of {layout.root}"):
-            description = msgspec.json.encode(Description(LAYOUT_VERSION, layout.shared)) + b"\n"
+            described = Description(FIRST_LAYOUT_VERSION, layout.shared)
             for path, content in (
-                (layout.description, description),
+                (layout.description, description.encode(described)),
                 (layout.tag, CACHEDIR_TAG),
                 (layout.oci, OCI_LAYOUT),
             ):
@@ -176,8 +166,8 @@ class Store:
         self.create()
         if not layout.shared:  # its description is that of a root that was not shared before
             with store_errors(f"cannot write {layout.description}"):
-                described = msgspec.json.encode(Description(LAYOUT_VERSION, shared=True)) + b"\n"
-                disk.replace(layout.description, described, layout.staging, mode=disk.READ_ONLY_MODE)
+                present = description.read(layout) or Description(FIRST_LAYOUT_VERSION)
+                description.write(layout, msgspec.structs.replace(present, shared=True))
             self.create()
         with store_errors(f"cannot share {layout.root}"):
             return sharing.share(layout)

@@ -175,6 +175,6 @@ def catalog_files() -> dict[str, str]:
     for path in sorted(catalog.SHIPPED_DIRECTORY.glob("*.json")):
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
         for entry in fetchable(manifest.entries):
-            if entry.identifier is not None:
-                files.setdefault(figshare_number(entry.identifier), entry.file)
+            if entry.identifier and (number := figshare_number(entry.identifier)):
+                files.setdefault(number, entry.file)
     return files

@@ -90,9 +90,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class EntryLocation:
-    """An entry that can be fetched, and its file.
+    """An entry that can be fetched, and its file; or one that antscache cannot read in the source.
 
     Attributes:
+        name: empty if none of the getter's names can be read.
+        identifier: None if it cannot be read.
         digest: the recorded digest; None without a record.
         size: the recorded size in bytes; None without a record.
         path: the whole file in a view; None if no view has it.
@@ -102,37 +104,46 @@ class EntryLocation:
     kind: Kind
     name: str
     file: str
-    identifier: Identifier
+    identifier: Identifier | None
     digest: Digest | None
     size: int | None
     path: Path | None
 
 
 def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-    """Return each entry of `manifest` with its status: present, missing, or unavailable, if it can never be fetched."""
+    """Return each entry of `manifest` with its status.
+
+    It is present, missing, unavailable (the release itself has no URL for it), or unreadable (antscache cannot tell its
+    bytes from the source).
+    """
     state = root.present_state(fetchable(manifest.entries))
-    return tuple(
-        (entry, "unavailable" if entry.identifier is None else "present" if state.blob(entry) else "missing")
-        for entry in manifest.entries
-    )
+
+    def status(entry: Entry) -> Status:
+        if entry.identifier is None:
+            return "unavailable" if entry.reason else "unreadable"
+        return "present" if state.blob(entry) else "missing"
+
+    return tuple((entry, status(entry)) for entry in manifest.entries)
 
 
 def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     """Return each entry of `manifest` that can be fetched, with the path of its whole file in a view.
 
     The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not read.
+    An entry that antscache cannot read in the source has no path; nor has a getter, which is an entry without a name.
     """
     release = manifest.release
     directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
 
-    def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
-        record = root.store.record(identifier)
+    def locate(entry: Entry) -> EntryLocation:
+        record = root.store.record(entry.identifier) if entry.identifier else None
         paths = (directory / entry.file for directory in directories)
         path = next((path for path in paths if record and _file_size(path) == record.size), None)
         digest, size = (record.digest, record.size) if record else (None, None)
-        return EntryLocation(release, entry.kind, entry.name, entry.file, identifier, digest, size, path)
+        return EntryLocation(release, entry.kind, entry.name, entry.file, entry.identifier, digest, size, path)
 
-    return tuple(locate(entry, entry.identifier) for entry in manifest.entries if entry.identifier)
+    unread = (EntryLocation(release, getter.kind, "", "", None, None, None, None) for getter in manifest.unread)
+    return (*(locate(entry) for entry in manifest.entries if not entry.reason), *unread)
 
 
 def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:

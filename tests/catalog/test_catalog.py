@@ -18,7 +18,7 @@ from antscache.catalog.catalog import Catalog, encode_manifest
 from antscache.catalog.getters import GETTERS
 from antscache.catalog.installations import find_installation
 from antscache.catalog.sources import read_source
-from antscache.core.manifest import Manifest, Release
+from antscache.core.manifest import Entry, Manifest, Release
 from antscache.errors import ManifestError, Offline
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def test_sources_of_antspyx_are_read_too(tmp_path: Path) -> None:
     assert str(read_source(tmp_path).release) == "antspyx==0"
 
 
-@pytest.mark.parametrize(
-    "kind", ["nothing there", "an empty directory", "a text file", "half a wheel", "half a package"]
-)
+@pytest.mark.parametrize("kind", ["nothing there", "an empty directory", "a text file", "half a wheel"])
 def test_a_path_without_source_is_refused(tmp_path: Path, kind: str) -> None:
     """A path without a source is an error that names the path and has a hint."""
     path = tmp_path / "x"
@@ -74,8 +72,6 @@ def test_a_path_without_source_is_refused(tmp_path: Path, kind: str) -> None:
     elif kind == "half a wheel":
         whole = wheel(tmp_path, "0.3.3").read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-    elif kind == "half a package":
-        (tree(path) / DATA).unlink()
     with pytest.raises(ManifestError) as caught:
         read_source(path)
     assert str(path) in str(caught.value)
@@ -96,9 +92,27 @@ def test_a_damaged_archive_is_read_or_refused(
         assert read_source(path).release.package == "antspynet"
 
 
-def test_a_too_deeply_nested_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError):
-        read_source(tree(tmp_path, more={DATA: "x = " + "-" * 100_000 + "1"}))
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, f"there is no {DATA}"),
+        ("x = " + "-" * 100_000 + "1", f"{DATA}, line "),
+        ("#" * (5 << 20), "larger than"),
+        ("secret", f"cannot read {DATA}: "),
+    ],
+)
+def test_an_unread_module_leaves_the_other_one(tmp_path: Path, text: str | None, problem: str) -> None:
+    """A module of a getter that is not there, not understood, or cannot be opened."""
+    path = tree(tmp_path) / DATA
+    path.unlink()
+    if text == "secret":
+        path.symlink_to("/proc/self/mem")
+    elif text is not None:
+        path.write_text(text)
+    reading = read_source(tmp_path)
+    assert [entry.name for entry in reading.entries] == ["brain"]
+    [unread] = reading.unread
+    assert (unread.kind, problem in unread.problem) == ("data", True)
 
 
 def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
@@ -114,9 +128,9 @@ def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
         read_source(path)
 
 
-def test_a_huge_source_file_is_refused(tmp_path: Path) -> None:
-    path = sdist(tmp_path, "1", {DATA: "#" * (5 << 20)})
-    with pytest.raises(ManifestError, match="larger than"):
+def test_a_source_without_readable_getters_is_refused(tmp_path: Path) -> None:
+    path = sdist(tmp_path, "1", {DATA: "#" * (5 << 20), NETWORKS: "def get_pretrained_network(): pass"})
+    with pytest.raises(ManifestError, match=f"cannot read antspynet in {path}: .*larger than"):
         read_source(path)
 
 
@@ -151,6 +165,36 @@ def test_a_damaged_kept_manifest_is_ignored(tmp_path: Path, content: bytes) -> N
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(content)
     assert catalog(tmp_path).find(Release("antspynet", "0.9.9")) is None
+
+
+ELSEWHERE = "http://files.example.org/7/adni.nii.gz"
+EARLIER_REASON = f"not a Figshare file identifier: {ELSEWHERE}"
+
+
+def test_earlier_manifests_are_understood_as_today(tmp_path: Path) -> None:
+    """An earlier antscache called URLs of most forms unavailable; their release keeps its version all the same."""
+    earlier = Manifest(
+        Release("antspynet", "0.9.9"), (Entry("data", "adni", "adni.nii.gz", reason=EARLIER_REASON), ENTRIES[1])
+    )
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(encode_manifest(earlier))
+    source = tree(tmp_path / "tree", "0.9.9", {DATA: getter("get_antsxnet_data", ".nii.gz", {"adni": ELSEWHERE})})
+    manifest = catalog(tmp_path).source(source)
+    assert manifest.release == earlier.release
+    assert manifest.entries[0].identifier == f"url:{ELSEWHERE}"
+
+
+def test_installation_keeps_its_earlier_own_version(tmp_path: Path) -> None:
+    """It was made of identifiers as an earlier antscache understood them."""
+    earlier = Manifest(
+        Release("antspynet", "0.3.2+0a1b2c3d"),
+        (Entry("data", "adni", "adni.nii.gz", reason=EARLIER_REASON), ENTRIES[1]),
+    )
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/antspynet-0.3.2+0a1b2c3d.json").write_bytes(encode_manifest(earlier))
+    source = tree(tmp_path / "tree", "0.3.2", {DATA: getter("get_antsxnet_data", ".nii.gz", {"adni": ELSEWHERE})})
+    assert catalog(tmp_path).source(source).release == earlier.release
+    assert catalog(tmp_path).source(tree(tmp_path / "other", "0.3.2")).release != earlier.release
 
 
 # Installations

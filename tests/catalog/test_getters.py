@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from antscache.catalog.getters import GETTERS, extract
 from antscache.errors import ManifestError
+
+if TYPE_CHECKING:
+    from antscache.core.manifest import Entry
 
 DATA, NETWORKS = (getter.module for getter in GETTERS["antspynet"])
 
@@ -37,9 +42,13 @@ def {function}(file_id=None, target_file_name=None, antsxnet_cache_directory=Non
 '''
 
 
-def read(networks: str, data: str | None = None) -> dict[str, tuple[str, str | None, str | None]]:
+def entries(networks: str, data: str | None = None) -> dict[str, Entry]:
     sources = {NETWORKS: networks, DATA: data or getter("get_antsxnet_data", switcher="{}", valid="('show',)")}
-    return {entry.name: (entry.file, entry.identifier, entry.reason) for entry in extract("antspynet", sources)}
+    return {entry.name: entry for entry in extract("antspynet", sources).entries}
+
+
+def read(networks: str) -> dict[str, tuple[str, str | None, str | None]]:
+    return {name: (entry.file, entry.identifier, entry.reason) for name, entry in entries(networks).items()}
 
 
 def refusal(networks: str) -> str:
@@ -64,15 +73,47 @@ def test_the_last_of_equal_names_wins() -> None:
         ('{"a": ""}', '("a", "show")', "empty URL"),
         ("{}", '("a", "show")', "no URL for it"),
         ('{"a": "https://ndownloader.figshare.com/files/1"}', '("show",)', "not in valid_list"),
-        ('{"a": "http://files.figshare.com/1/a.nii.gz"}', '("a",)', "not a Figshare file identifier"),
-        ('{"a": "https://ndownloader.figshare.com/files/1/../2"}', '("a",)', "not a Figshare file identifier"),
-        ('{"a": "https://ndownloader.figshare.com.evil.org/files/1"}', '("a",)', "not a Figshare file identifier"),
     ],
 )
 def test_unavailable_entries_have_a_reason(switcher: str, valid: str, reason: str) -> None:
     file, identifier, actual = read(getter(switcher=switcher, valid=valid))["a"]
     assert (file, identifier) == ("a.h5", None)
     assert reason in str(actual)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ('"ftp://host/a.h5"', "line 7: 'ftp://host/a.h5' cannot be an identifier: it is not an http or https URL"),
+        ('"https://me:secret@host/a.h5"', "line 7: 'https://...@host/a.h5' cannot be an identifier: it names a user"),
+        ('BASE + "1"', "line 7: its URL is computed"),
+        ('f"{BASE}/1"', "line 7: its URL is computed"),
+        ("None", "line 7: its URL is computed"),
+    ],
+)
+def test_url_that_is_no_identifier_is_a_problem(url: str, problem: str) -> None:
+    """The name alone has it, with its line; the other names are read."""
+    read = entries(getter(switcher=f'{{"a": {url}, "b": "https://host.org/b.h5"}}'))
+    assert (read["a"].identifier, read["a"].reason) == (None, None)
+    assert problem in str(read["a"].problem)
+    assert "secret" not in str(read["a"].problem)
+    assert read["b"].identifier == "url:https://host.org/b.h5"
+
+
+def test_an_unread_getter_leaves_the_other_one() -> None:
+    broken = getter(look_up="url = file_id")
+    extracted = extract("antspynet", {NETWORKS: broken, DATA: getter("get_antsxnet_data")})
+    assert [entry.name for entry in extracted.entries] == ["a", "b"]
+    assert {entry.kind for entry in extracted.entries} == {"data"}
+    [unread] = extracted.unread
+    assert unread.kind == "network"
+    assert f"{NETWORKS}, line 12: url is not looked up in switcher" in unread.problem
+
+
+@pytest.mark.parametrize("switcher", ["{}", '{"a": BASE + "1", "b": BASE + "2"}'])
+def test_a_source_without_readable_entries_is_refused(switcher: str) -> None:
+    source = getter(switcher=switcher, valid='("show",)' if switcher == "{}" else '("a", "b", "show")')
+    assert "no names" in refusal(source) if switcher == "{}" else "a: line 7: its URL is computed" in refusal(source)
 
 
 def test_conditions_in_file_names_are_evaluated() -> None:
@@ -83,8 +124,8 @@ def test_conditions_in_file_names_are_evaluated() -> None:
         "        else:\n"
         '            target_file_name = file_id + ".h5"'
     )
-    entries = read(getter(naming=naming))
-    assert (entries["a"][0], entries["b"][0]) == ("a.h5", "b.mat")
+    names = read(getter(naming=naming))
+    assert (names["a"][0], names["b"][0]) == ("a.h5", "b.mat")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +136,6 @@ def test_conditions_in_file_names_are_evaluated() -> None:
         (getter(more="url += '?download=1'"), 15, "expected once, found 2 times"),
         (getter(look_up="url = file_id"), 12, "url is not looked up in switcher"),
         (getter(switcher="dict(a='b')"), 7, "switcher is not a dictionary literal"),
-        (getter(switcher='{"a": BASE + "1"}'), 7, "a string literal is expected"),
         (getter(switcher='{**OTHERS, "a": ""}'), 7, "a string literal is expected"),
         (getter(valid="tuple(names)"), 9, "valid_list is not a literal"),
         (getter(valid="('a', NAME)"), 9, "a string literal is expected"),

@@ -62,10 +62,24 @@ def test_no_entry_leads_out_of_the_root(name: str, file: str, identifier: str | 
         assert Layout(Path("/root")).record(entry.identifier).parent == Path("/root/identifiers/figshare")
 
 
-def test_entry_has_either_identifier_or_reason() -> None:
-    for identifier, reason in ((None, None), ("figshare:1", "both")):
-        with pytest.raises(ValueError, match="either an identifier or a reason"):
-            make_entry("data", "a", "a.h5", identifier=identifier, reason=reason)
+def test_entry_has_identifier_reason_or_problem() -> None:
+    for values in {}, {"identifier": "figshare:1", "reason": "x"}, {"reason": "x", "problem": "y"}:
+        with pytest.raises(ValueError, match="either an identifier or a reason or a problem"):
+            make_entry("data", "a", "a.h5", **values)
+
+
+PUBLISHED_IDENTITIES = {
+    "antspynet": "1fc22b2d 1fc22b2d 3c1f801e 606165b9 708d959f 708d959f e8686092 1f2416f4 ba56a4ac e3d4881a c2173998 "
+    "b1f48dfe e0f21ab0 7a00007e 09a71da2 eacc871d eacc871d 125a0385",
+    "antspyx": "50d3c28b",  # d48de12f before its pcasl had an identifier
+}
+
+
+def test_identities_of_published_releases_stay() -> None:
+    identities: dict[str, list[str]] = {}
+    for release in CATALOG.releases():
+        identities.setdefault(release.package, []).append(CATALOG.manifest(release).identity[len("sha256:") :][:8])
+    assert {package: " ".join(digits) for package, digits in identities.items()} == PUBLISHED_IDENTITIES
 
 
 ENTRIES = st.lists(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from faults.scenes import Scene
 
 BLOBS, RECORDS, TRASH = "root/blobs/sha256", "root/identifiers/figshare", "root/trash"
+URL_RECORDS, DESCRIPTION = "root/identifiers/url", "root/antscache.json"
 _TEMPORARY_NAME = re.compile("[0-9a-f]{32}")
 
 
@@ -54,7 +55,7 @@ def _resolved(tree: Tree, path: str) -> File | None:
 def recorded(tree: Tree) -> set[str]:
     """Return the digests in all records that can be read."""
     digests = set()
-    for _, file in _below(tree, RECORDS):
+    for _, file in (*_below(tree, RECORDS), *_below(tree, URL_RECORDS)):
         with suppress(ValueError):
             digests.add(_named_by(file))
     return digests
@@ -81,6 +82,7 @@ def check_always(
         *_wrong_records(tree, scene, {*durable, *whole(tree)}),
         *_wrong_names(tree, scene),
         *_unreadable_json(tree, scene),
+        *_low_layout(tree),
         *(f"the bytes of {FILES[name]} are lost" for name in scene.keeps if not _is_somewhere(tree, FILES[name])),
     ]
 
@@ -95,7 +97,7 @@ def _wrong_blobs(tree: Tree, scene: Scene, sizes: Mapping[str, int], *, cut: boo
 
 
 def _wrong_records(tree: Tree, scene: Scene, durable: Collection[str]) -> Iterator[str]:
-    for name, file in _below(tree, RECORDS):
+    for name, file in (*_below(tree, RECORDS), *_below(tree, URL_RECORDS)):
         try:
             digest = _named_by(file)
         except ValueError:
@@ -121,6 +123,16 @@ def _unreadable_json(tree: Tree, scene: Scene) -> Iterator[str]:
                 json.loads(each.content)
             except ValueError:
                 yield f"{path} cannot be read"
+
+
+def _low_layout(tree: Tree) -> Iterator[str]:
+    """Find records and selections with a URL in a root of layout 1, which earlier versions would take for damaged."""
+    description = tree.get(DESCRIPTION)
+    if isinstance(description, File) and b'"layout":1' in description.content:
+        for path, each in tree.items():
+            written = path.startswith(("root/identifiers/", "root/refs/"))
+            if written and isinstance(each, File) and b'"url:' in each.content:
+                yield f"{path} has a URL, and the root has layout 1"
 
 
 def _is_somewhere(tree: Tree, file: str) -> bool:

@@ -18,6 +18,9 @@ from antscache.testing import content
 TEMPLATE, AFFINE, MNI, LONG = "S_template3", "magetCerebellumxTemplate0GenericAffine", "mni152", "adni"
 NUMBERS = {TEMPLATE: "22597175", AFFINE: "41052575", MNI: "25516349", LONG: "25516361"}
 FILES = {name: f"{name}.mat" if name == AFFINE else f"{name}.nii.gz" for name in NUMBERS}
+PCASL = "pcasl"  # of antspyx, by a URL; the number is that in its URL
+NUMBERS |= {PCASL: "1862041"}
+FILES |= {PCASL: "pcasl.nii.gz"}
 SIZE, SIZES = 3_000, {NUMBERS[LONG]: 1_200_000}  # bytes; the partial of a file above a megabyte is kept
 CONTENTS = {FILES[name]: content(number, FILES[name], SIZES.get(number, SIZE)) for name, number in NUMBERS.items()}
 
@@ -94,6 +97,14 @@ def _used_before(box: Path, run: Run) -> None:
     (old / "notes.txt").write_text("of nobody's business")
 
 
+def _mirrored(box: Path, run: Run) -> None:
+    """Begin with a root that has no URLs, and a directory that is a mirror of one."""
+    run(box, _prefetch(TEMPLATE))
+    mirror = box / OLD
+    mirror.mkdir(parents=True)
+    (mirror / FILES[PCASL]).write_bytes(CONTENTS[FILES[PCASL]])
+
+
 def _damaged(box: Path, run: Run, *, mode: str = "auto") -> None:
     run(box, (*_prefetch(TEMPLATE, AFFINE, MNI), "--link-mode", mode))
     root = box / "root"
@@ -121,6 +132,14 @@ _BROKEN = (FILES[TEMPLATE], FILES[MNI], f"{NUMBERS[AFFINE]}.json")
 SCENES = (
     Scene("prefetch", _prefetch(TEMPLATE, AFFINE), _nothing, _NEW, durable=(TEMPLATE, AFFINE)),
     Scene("prefetch, resumed", _prefetch(LONG), _interrupted, {VIEW.format("0.3.2"): (LONG,)}, durable=(LONG,)),
+    Scene(
+        "prefetch of a URL",
+        (*_prefetch(PCASL, release="antspyx==0.6.3"), "--mirror", f"file://{{}}/{OLD}/{{{{file}}}}"),
+        _mirrored,
+        {"root/views/antspyx-0.6.3/.antspy": (PCASL,), VIEW.format("0.3.2"): (TEMPLATE,)},
+        keeps=(TEMPLATE,),
+        durable=(TEMPLATE,),
+    ),
     Scene(
         "prefetch --link-mode symlink",
         (*_prefetch(TEMPLATE, AFFINE), "--link-mode", "symlink"),

@@ -59,6 +59,7 @@ def test_interrupted_command_is_completed_by_the_next(scene: str, capsys: pytest
     [
         ("no-sync-of-blobs", "adopt", "has other bytes"),
         pytest.param("no-sync-of-directories", "prefetch", "is not durable", marks=pytest.mark.slow),
+        ("no-sync-of-directories", "prefetch of a URL", "has a URL, and the root has layout 1"),
         pytest.param("written-in-place", "prefetch", "cannot be read", marks=pytest.mark.slow),
         pytest.param("record-first", "prefetch", "was never durable", marks=pytest.mark.slow),
         pytest.param("moved-too-early", "adopt --move", "are lost", marks=pytest.mark.slow),

@@ -6,7 +6,7 @@ import pytest
 
 from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
-from antscache.fetch.origins import Origin, parse_origins
+from antscache.fetch.origins import Origin, origins_of, parse_origins
 
 
 def test_figshare_routes_follow_the_mirrors() -> None:
@@ -78,3 +78,25 @@ def test_only_a_mirror_may_be_a_directory() -> None:
 def test_only_the_figshare_api_is_paced() -> None:
     own = parse_origins(["https://mirror.org/{id}"], FIGSHARE_ROUTES)
     assert [origin.paced for origin in own] == [False, True, False, False]
+
+
+def test_a_url_is_asked_for_at_its_server() -> None:
+    """The mirrors that need no Figshare number are asked before; Figshare's routes are not asked at all."""
+    mirrors = ["https://mirror.org/{id}", "https://mirror.org/{digest}", "file:///lab/{file}", "https://h/{id}/{file}"]
+    origins = parse_origins(mirrors, FIGSHARE_ROUTES)
+    identifier = "url:http://host.org:8080/{id}/a.h5?x=1"
+    asked = origins_of(identifier, origins)
+    digest = "sha256:" + "0" * 64
+    assert [(origin.name, origin.trust, origin.url(identifier, "a.h5", digest)) for origin in asked] == [
+        ("mirror.org", "mirror", f"https://mirror.org/{'0' * 64}"),
+        ("/lab", "mirror", "file:///lab/a.h5"),
+        ("host.org:8080", "origin", "http://host.org:8080/{id}/a.h5?x=1"),
+    ]
+    assert not any(origin.paced for origin in asked)
+    assert origins_of("figshare:7", origins) == origins
+    assert origins[0].url(identifier, "a.h5", digest) is None
+
+
+def test_urls_of_one_server_share_its_health() -> None:
+    [one], [other] = origins_of("url:https://host.org/a", []), origins_of("url:https://host.org/b?c", [])
+    assert one == other

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support import AntsCache, cannot, require, snapshot, upstreams
+from support import AntsCache, cannot, mirror_of_pcasl, require, snapshot, upstreams
 from support.members import Forks, User
 from support.users import everybodys
 
@@ -43,7 +43,7 @@ ROOT, LOWER, DIRECTORY = Path("/home/ann/.cache/antscache"), Path("/lab/antscach
 HOST = HostAccess(ROOT, writable=False, lowers=(LOWER,), directory=DIRECTORY, user=1000, group=100)
 CSV_ENGINES, BIND_ENGINES = ("docker", "podman"), ("singularity", "apptainer")
 
-SMALL = "antspyx==0.6.3"  # a release of nine files
+SMALL = "antspyx==0.6.3"  # a release of ten files
 VIEW = "views/antspyx-0.6.3/.antspy"
 
 # As engines read it
@@ -289,7 +289,7 @@ def test_the_hosts_own_directories_hide_nothing(directory: str) -> None:
 @pytest.fixture
 def whole(antscache: AntsCache) -> AntsCache:
     """antscache with all of a small release."""
-    antscache("prefetch", SMALL).succeeded()
+    antscache("prefetch", SMALL, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     return antscache
 
 
@@ -317,7 +317,7 @@ def test_incomplete_release_gets_a_writable_root(
     antscache("prefetch", SMALL, "--name", "r16").succeeded()
     words, said = words_of(antscache, "docker", SMALL)
     assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
-    assert re.search(f"warning: 8 of 9 files of {SMALL} missing, such as .*: the cache is writable, and they", said)
+    assert re.search(f"warning: 9 of 10 files of {SMALL} missing, such as .*: the cache is writable, and they", said)
     assert f"hint: run `antscache prefetch {SMALL}`" in said
     assert antscache("-q", "container-args", "docker", SMALL).err == ""
 
@@ -327,14 +327,14 @@ def test_absent_release_gets_a_writable_root(antscache: AntsCache) -> None:
     antscache("init").succeeded()
     words, said = words_of(antscache, "docker", SMALL)
     assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
-    assert "9 of 9 files" in said
+    assert "10 of 10 files" in said
 
 
 def test_a_view_that_was_damaged_is_not_complete(whole: AntsCache) -> None:
     (whole.root / VIEW / "r16slice.jpg").unlink()
     words, said = words_of(whole, "docker", SMALL)
     assert mounted(words)[CONTAINER_ROOT] == (whole.root, False)
-    assert "1 of 9 files" in said
+    assert "1 of 10 files" in said
 
 
 def test_root_is_writable_without_a_release(whole: AntsCache) -> None:
@@ -349,7 +349,7 @@ def test_offline_root_is_read_only(antscache: AntsCache) -> None:
     antscache("init").succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--offline")
     assert mounted(words)[CONTAINER_ROOT] == (antscache.root, True)
-    assert "9 of 9 files" in said
+    assert "10 of 10 files" in said
     assert "asking for them is an error" in said
     assert mounted(words_of(antscache, "docker", "--offline")[0])[CONTAINER_ROOT] == (antscache.root, True)
 
@@ -376,7 +376,7 @@ def test_lower_cache_keeps_its_path(antscache: AntsCache, tmp_path: Path) -> Non
     """Files in it do not count as missing."""
     lower = tmp_path / "lower"
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
-    antscache("prefetch", SMALL, "--site-dir", lower).succeeded()
+    antscache("prefetch", SMALL, "--site-dir", lower, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--site-dir", lower)
     assert mounted(words)[lower] == (lower, True)
     assert mounted(words)[CONTAINER_ROOT] == (antscache.root, True)
@@ -385,7 +385,7 @@ def test_lower_cache_keeps_its_path(antscache: AntsCache, tmp_path: Path) -> Non
 
 def test_a_complete_lower_cache_needs_no_root(antscache: AntsCache, tmp_path: Path) -> None:
     lower = tmp_path / "lower"
-    antscache("prefetch", SMALL, "--root", lower).succeeded()
+    antscache("prefetch", SMALL, "--root", lower, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--site-dir", lower)
     assert mounted(words) == {lower: (lower, True), antscache.home: (antscache.home, False)}
     assert not said
@@ -397,7 +397,7 @@ def test_view_into_an_unmounted_cache_is_warned_of(antscache: AntsCache, tmp_pat
     lower, alias = tmp_path / "lower", tmp_path / "alias"
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
     alias.symlink_to(lower)
-    antscache("prefetch", SMALL, "--site-dir", alias).succeeded()
+    antscache("prefetch", SMALL, "--site-dir", alias, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     words, said = words_of(antscache, "docker", SMALL, "--site-dir", lower)
     assert f"are links into {alias}, which is not mounted" in said
     assert mounted(words)[CONTAINER_ROOT] == (antscache.root, False)
@@ -523,7 +523,7 @@ def test_root_of_another_user_is_mounted_read_only(
     antscache("prefetch", SMALL, "--root", root, "--name", "r16").succeeded()
     ran = become(NOBODY)("container-args", "docker", SMALL, "--root", root, "--json").succeeded()
     assert mounted(ran.json)[CONTAINER_ROOT] == (root, True)
-    assert "8 of 9 files" in ran.err
+    assert "9 of 10 files" in ran.err
     assert "asking for them is an error" in ran.err
 
 
@@ -532,7 +532,7 @@ def test_unreadable_root_is_skipped_if_not_needed(
 ) -> None:
     """A lower cache has the whole release."""
     root, lower, ann = everybodys / "root", everybodys / "lower", become(NOBODY)
-    antscache("prefetch", SMALL, "--root", lower).succeeded()
+    antscache("prefetch", SMALL, "--root", lower, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     antscache("init", "--root", root).succeeded()
     root.chmod(0o700)
     named = ("--root", root, "--site-dir", lower, "--json")
@@ -635,7 +635,7 @@ def test_real_container_reads_the_whole_view(
     comma, caller = "," if engine.name == "docker" else "", become(user)
     root, lower, directory = everybodys / f"the{comma} root", everybodys / "lower", caller.home
     antscache("prefetch", SMALL, "--name", "r16", "--root", lower).succeeded()
-    antscache("prefetch", SMALL, "--root", root, "--site-dir", lower).succeeded()
+    antscache("prefetch", SMALL, "--root", root, "--site-dir", lower, ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     view = {path.name: path for path in (root / VIEW).iterdir()}
     assert any(path.is_symlink() for path in view.values())
     named = ("container-args", engine.name, SMALL, "--root", root, "--site-dir", lower, "--offline", "--json")

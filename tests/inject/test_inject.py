@@ -529,6 +529,80 @@ def test_error_is_the_message_of_antscache(settled: Lab) -> None:
     ]
 
 
+# Sources that antscache cannot read
+
+
+def change_source(upstream: Upstream, module: str, before: str, after: str) -> None:
+    path = upstream.directory / f"antspynet/utilities/{module}.py"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+
+
+LOOKS_ODD = 'url = switch_names(file_id)\n    url = url + ""'
+FIGSHARE_URL = "https://ndownloader.figshare.com/files/"
+
+
+def test_unreadable_url_is_an_error_of_its_name(lab: Lab) -> None:
+    """Upstream's downloader is not asked for it; other names come from the view, "show" from upstream."""
+    upstream = lab.upstream()
+    change_source(upstream, "get_pretrained_network", FIGSHARE_URL + NUMBERS[LUNG], "ftp://host.org/lung.h5")
+    answer = lab.answer(
+        upstream,
+        f"""
+print(json.dumps([
+    outcome(lambda: network({BRAIN!r})), outcome(lambda: network({LUNG!r})), outcome(lambda: network("show"))
+]))""",
+    )
+    assert answer[0].endswith(f"/{BRAIN}.h5")
+    assert answer[1].startswith("AntsCacheError: error: antscache cannot read all of antspynet==0.3.2+")
+    assert f"{LUNG}: line " in answer[1]
+    assert "'ftp://host.org/lung.h5' cannot be an identifier" in answer[1]
+    assert "ANTSCACHE_HOOK=0" in answer[1]
+    assert "would download" not in answer[1]
+    assert LUNG in answer[2]
+
+
+def test_unread_getter_leaves_the_other_one(lab: Lab) -> None:
+    """Each of its names is an error that names the file and line, and the way out; upstream is not asked."""
+    upstream = lab.upstream()
+    change_source(upstream, "get_pretrained_network", "url = switch_names(file_id)", LOOKS_ODD)
+    answer = lab.answer(
+        upstream,
+        f"""
+print(json.dumps([
+    outcome(lambda: data({TEMPLATE!r})), outcome(lambda: network({BRAIN!r})), outcome(lambda: network("show"))
+]))""",
+    )
+    assert answer[0].endswith(f"/{TEMPLATE}.nii.gz")
+    assert "all names of kind network: antspynet/utilities/get_pretrained_network.py, line " in answer[1]
+    assert "ANTSCACHE_HOOK=0" in answer[1]
+    assert LUNG in answer[2]
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_source_without_readable_entries_is_an_error(lab: Lab, offline: str) -> None:
+    """It says what is wrong with the source, and not with antscache; ANTSCACHE_HOOK=0 leaves the user to upstream."""
+    upstream = lab.upstream()
+    for module in "get_pretrained_network", "get_antsxnet_data":
+        change_source(upstream, module, "url = switch_names(file_id)", LOOKS_ODD)
+    ask = f"print(json.dumps(outcome(lambda: network({BRAIN!r}))))"
+    answer = lab.answer(upstream, ask, ANTSCACHE_OFFLINE=offline)
+    assert answer.startswith(f"AntsCacheError: error: cannot read antspynet in {upstream.directory}: antspynet/util")
+    assert "install it again" not in answer
+    assert "or go without antscache: ANTSCACHE_HOOK=0" in answer
+    assert "would download" in lab.answer(upstream, ask, ANTSCACHE_HOOK="0")
+
+
+def test_source_without_any_url_is_an_error(lab: Lab) -> None:
+    upstream = lab.upstream()
+    for module in "get_pretrained_network", "get_antsxnet_data":
+        path = upstream.directory / f"antspynet/utilities/{module}.py"
+        path.write_text(re.sub(f"'{FIGSHARE_URL}[0-9]+'", "''", path.read_text()))
+    answer = lab.answer(upstream, f"print(json.dumps(outcome(lambda: network({BRAIN!r}))))")
+    assert answer.startswith("AntsCacheError: error: no name of antspynet==0.3.2+")
+    assert "ANTSCACHE_HOOK=0" in answer
+
+
 def test_antscache_ignores_the_users_python_variables(settled: Lab) -> None:
     theirs = settled.place / "theirs"
     theirs.mkdir()

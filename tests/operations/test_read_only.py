@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, upstreams
+from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, mirror_of_pcasl, require, upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def held(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> AntsCa
     """Return antscache with a root that has some of two releases, all of a third, and garbage of a fourth."""
     home = tmp_path_factory.mktemp("home")
     antscache = AntsCache(tmp_path_factory.mktemp("held") / "root", home, _figshare.origins)
-    antscache("prefetch", "antspyx==0.6.3").succeeded()
+    antscache("prefetch", "antspyx==0.6.3", ANTSCACHE_MIRRORS=mirror_of_pcasl()).succeeded()
     antscache("prefetch", "0.3.2", "--name", BRAIN, "--name", LUNG, "--name", TEMPLATE).succeeded()
     antscache("prefetch", "0.2.9", "--name", BRAIN).succeeded()
     antscache("prefetch", "0.3.0", "--name", TRANSFORM).succeeded()

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from support import snapshot
 
 from antscache.core.digest import Descriptor, descriptor_of
-from antscache.core.layout import LAYOUT_VERSION
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection, Trust
 from antscache.errors import IntegrityError, StoreError
@@ -59,7 +58,7 @@ def test_looking_makes_no_root(tmp_path: Path) -> None:
 def test_a_fresh_root_says_what_it_is(store: Store) -> None:
     root = store.layout.root
     assert (root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
-    assert json.loads((root / "antscache.json").read_text()) == {"layout": LAYOUT_VERSION, "shared": False}
+    assert json.loads((root / "antscache.json").read_text()) == {"layout": 1, "shared": False}
     assert json.loads((root / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     assert json.loads((root / "index.json").read_text())["manifests"] == []
 
@@ -75,7 +74,7 @@ def test_root_of_a_newer_layout_is_refused(store: Store) -> None:
     store.layout.description.write_text('{"layout": 99, "new": {"thing": 1}}')
     before = snapshot(store.layout.root)
     for attempt in store.check, store.create:
-        with pytest.raises(StoreError, match="has layout 99, and this antscache knows layouts up to 1") as caught:
+        with pytest.raises(StoreError, match="has layout 99, and this antscache knows layouts up to 2") as caught:
             attempt()
         assert "update antscache" in caught.value.hint
     assert snapshot(store.layout.root) == before

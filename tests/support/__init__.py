@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+from antscache.testing import content
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE = 4_000  # bytes of a file that the stand-in makes
@@ -101,6 +106,16 @@ def cannot(reason: str) -> NoReturn:
     if os.environ.get("ANTSCACHE_TESTS_REQUIRED") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@cache
+def mirror_of_pcasl() -> str:
+    """Return a mirror (a directory that lasts as long as this process) of antspyx's pcasl, which is not at Figshare."""
+    directory = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    directory.chmod(0o755)  # other users ask it too
+    (directory / "pcasl.nii.gz").write_bytes(content("1862041", "pcasl.nii.gz", SIZE))
+    return f"{directory.as_uri()}/{{file}}"
 
 
 def hard_links_work(directory: Path) -> bool:

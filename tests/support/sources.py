@@ -12,14 +12,18 @@ from antscache.catalog.getters import GETTERS
 from antscache.core.manifest import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 DATA, NETWORKS = (getter.module for getter in GETTERS["antspynet"])
 
 
-def getter(function: str, suffix: str, urls: dict[str, int]) -> str:
-    """Return the source of a getter in upstream's form, for names and Figshare numbers."""
-    table = {name: f"https://ndownloader.figshare.com/files/{number}" for name, number in urls.items()}
+def getter(function: str, suffix: str, urls: Mapping[str, int | str]) -> str:
+    """Return the source of a getter in upstream's form, for names and Figshare numbers or URLs."""
+    table = {
+        name: f"https://ndownloader.figshare.com/files/{url}" if isinstance(url, int) else url
+        for name, url in urls.items()
+    }
     return f"""
 import tensorflow as tf
 

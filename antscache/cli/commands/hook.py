@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from antscache.core import PACKAGES, parse_release
 from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from antscache.cache import Cache
     from antscache.core import Manifest, Package, Release
@@ -106,7 +107,12 @@ def _report(invocation: Invocation, hooked: HookStatus, *, json: bool) -> None:
 def entries(invocation: Invocation, package: Package, directory: Path) -> None:
     """Print the entries of the PACKAGE in DIRECTORY as JSON, with their paths."""
     cache = invocation.cache()
-    _print(cache.locate(_manifest_of(cache, package, directory)))
+    with _way_out():
+        manifest = _manifest_of(cache, package, directory)
+        located = cache.locate(manifest)
+        if not located:
+            raise ManifestError(f"no name of {manifest.release} has a URL", hint=f"check the package in {directory}")
+    _print(located)
 
 
 @group.command(hidden=True)
@@ -120,21 +126,30 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
 def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, name: str) -> None:
     """Fetch one entry, and print its path as JSON."""
     cache = invocation.cache()
-    manifest = _manifest_of(cache, package, directory)
-    try:
-        cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
-    except AntsCacheError as error:
-        if cache.settings.mounted and (own := cache.find_in_user_home(manifest, kind, name)):
-            invocation.say(f"note: {own.path} is used as it is: it is whole, and it may be another release's")
-            _print([own])
-            return
-        if not isinstance(error, Offline) or cache.catalog.find(manifest.release):
-            raise
-        hint = (
-            f"run `antscache prefetch --from {shlex.quote(str(directory))} --name {name}` where there is network access"
-        )
-        raise Offline(str(error), hint=hint) from None
+    with _way_out():
+        manifest = _manifest_of(cache, package, directory)
+        try:
+            cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
+        except AntsCacheError as error:
+            if cache.settings.mounted and (own := cache.find_in_user_home(manifest, kind, name)):
+                invocation.say(f"note: {own.path} is used as it is: it is whole, and it may be another release's")
+                _print([own])
+                return
+            if not isinstance(error, Offline) or cache.catalog.find(manifest.release):
+                raise
+            command = f"antscache prefetch --from {shlex.quote(str(directory))} --name {name}"
+            raise Offline(str(error), hint=f"run `{command}` where there is network access") from None
     _print([location for location in cache.locate(manifest) if (location.kind, location.name) == (kind, name)])
+
+
+@contextmanager
+def _way_out() -> Iterator[None]:
+    """Add to the error of a source that antscache cannot read how to run without the hook."""
+    try:
+        yield
+    except ManifestError as error:
+        hint = f"{error.hint}; or go without antscache: ANTSCACHE_HOOK=0"
+        raise ManifestError(str(error), hint=hint) from None
 
 
 def _print(located: Iterable[EntryLocation]) -> None:

@@ -10,9 +10,10 @@ from antscache.cli import render
 from antscache.cli.options import KINDS, Invocation, as_json, manifest, one_release, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
+    from antscache.core import Kind, Manifest
     from antscache.views import ReleaseUsage
 
 
@@ -33,7 +34,8 @@ def list_(
 ) -> None:
     """List the releases in use, or the entries of one release.
 
-    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing or unavailable.
+    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
+    release has no URL for it), or unreadable (antscache cannot read its URL).
     """
     cache = invocation.cache()
     if release is None and source is None and python is None:
@@ -44,11 +46,12 @@ def list_(
             print_usages(usages)
         return
     wanted = {KINDS[kind] for kind in kinds or KINDS}
-    statuses = cache.statuses(manifest(cache, release, source, python))
-    rows = [(entry, status) for entry, status in statuses if entry.kind in wanted]
+    chosen = manifest(cache, release, source, python)
+    rows = [(entry, status) for entry, status in cache.statuses(chosen) if entry.kind in wanted]
     if json:
         keys = ("kind", "name", "file", "identifier")
         render.print_json([{key: getattr(entry, key) for key in keys} | {"status": status} for entry, status in rows])
+        _say_unread(invocation, chosen, wanted)
         return
     render.print_table(
         (
@@ -56,10 +59,18 @@ def list_(
             entry.name,
             entry.file,
             entry.identifier or "-",
-            f"{status}: {entry.reason}" if entry.reason else status,
+            f"{status}: {entry.reason or entry.problem}" if entry.reason or entry.problem else status,
         )
         for entry, status in rows
     )
+    _say_unread(invocation, chosen, wanted)
+
+
+def _say_unread(invocation: Invocation, chosen: Manifest, kinds: Collection[Kind]) -> None:
+    """Say which getters of a release cannot be read, so that their entries are not listed."""
+    for getter in chosen.unread:
+        if getter.kind in kinds:
+            invocation.say(f"warning: unreadable: {getter}")
 
 
 def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:

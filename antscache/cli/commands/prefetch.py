@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=IdentifierType(),
     metavar="IDENTIFIER",
-    help="Accept figshare:N although a check of its form fails; may be given again.",
+    help="Accept figshare:N or url:URL although a check of its form fails; may be given again.",
 )
 @click.option(
     "--from-record",
@@ -76,6 +76,7 @@ def prefetch(
         _print_plans(cache, sized, json=json)
         for plan, known in sized:
             cache.check_space(plan, known)
+            plan.check_readable()
         return
     for plan, known in sized:
         result = carry_out(invocation, cache, plan, known, json=json)
@@ -152,6 +153,7 @@ def _plan_facts(cache: Cache, plan: Plan, sizes: Sizes) -> dict[str, Any]:
         "present": [entry.name for entry, _ in plan.present],
         "missing": [entry.name for entry in plan.missing],
         "unavailable": [entry.name for entry in plan.unavailable],
+        "problems": plan.problems,
         "seconds": cache.least_seconds(plan) if plan.fetch else 0.0,
         "size": need.download,
         "unknown": need.unknown,
@@ -171,9 +173,10 @@ def _print_plans(cache: Cache, plans: list[tuple[Plan, Sizes]], *, json: bool) -
             if entry.identifier
         ]
         rows += [("never", entry.kind, entry.file, f"unavailable: {entry.reason}", "") for entry in plan.unavailable]
-        render.print_table(rows)
+        render.print_table([*rows, *(("never", "", "", f"unreadable: {problem}", "") for problem in plan.problems)])
         to_fetch = f"{len(plan.missing)} to fetch{_size_phrase(cache, plan, sizes)}"
-        counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable"
+        unreadable = f", {len(plan.problems)} unreadable" if plan.problems else ""
+        counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable{unreadable}"
         click.echo(f"{plan.release}: {counts}{_pace_phrase(cache, plan)}")
 
 

@@ -20,11 +20,19 @@ def releases(invocation: Invocation, json: bool) -> None:
     cache = invocation.cache()
     rows = []
     for release in cache.catalog.releases():
-        entries = cache.manifest(release).entries
-        rows.append((str(release), len(entries), sum(entry.identifier is None for entry in entries)))
+        manifest = cache.manifest(release)
+        never = sum(entry.reason is not None for entry in manifest.entries)
+        problems = sum(entry.problem is not None for entry in manifest.entries) + len(manifest.unread)
+        rows.append((str(release), len(manifest.entries), never, problems))
     if json:
-        render.print_json([{"release": name, "entries": count, "unavailable": never} for name, count, never in rows])
+        keys = ("release", "entries", "unavailable", "unreadable")
+        render.print_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
     render.print_table(
-        (name, f"{count} entries", f"{never} unavailable" if never else "") for name, count, never in rows
+        (
+            name,
+            f"{count} entries",
+            ", ".join([f"{never} unavailable"] * bool(never) + [f"{problems} unreadable"] * bool(problems)),
+        )
+        for name, count, never, problems in rows
     )

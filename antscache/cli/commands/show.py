@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, shared
+
+if TYPE_CHECKING:
+    from antscache.core import Entry
 
 
 @click.command()
@@ -24,10 +29,13 @@ def show(invocation: Invocation, name: str, json: bool) -> None:
         known = {entry.name for manifest in manifests for entry in manifest.entries}
         raise unknown_names([name], known, "any known release", "RELEASE")
     if json:
-        keys = ("kind", "name", "file", "identifier", "reason")
+        keys = ("kind", "name", "file", "identifier", "reason", "problem")
         render.print_json([{"release": str(r)} | {key: getattr(entry, key) for key in keys} for r, entry in entries])
         return
     render.print_table(
-        (str(release), entry.kind, entry.file, entry.identifier or f"unavailable: {entry.reason}")
-        for release, entry in entries
+        (str(release), entry.kind, entry.file, entry.identifier or _why_none(entry)) for release, entry in entries
     )
+
+
+def _why_none(entry: Entry) -> str:
+    return f"unavailable: {entry.reason}" if entry.reason else f"unreadable: {entry.problem}"
