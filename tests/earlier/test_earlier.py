@@ -85,6 +85,13 @@ def record_of(root: Path, number: str) -> Any:
     return json.loads((root / f"identifiers/figshare/{number}.json").read_bytes())
 
 
+def keys_of(earlier: Any, now: Any) -> Any:
+    """Return `now` without the keys that the earlier version did not print."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        return {key: keys_of(value, now[key]) for key, value in earlier.items() if key in now}
+    return now
+
+
 def listed(ran: Ran, place: Path) -> Any:
     """Return the printed JSON in the form of `LISTINGS`: without this host's paths and free space."""
     facts = json.loads(ran.succeeded().out.replace(str(place), PLACE))
@@ -138,7 +145,7 @@ def test_full_root_has_the_same_listings(full: Full, words: str) -> None:
     """As the earlier version printed them."""
     before = listing(full.place)
     ran = full(*words.replace("OWN", OWN).split(), "--json")
-    assert listed(ran, full.place) == LISTINGS[words]
+    assert keys_of(LISTINGS[words], listed(ran, full.place)) == LISTINGS[words]
     assert listing(full.place) == before
 
 
@@ -255,7 +262,8 @@ def test_read_only_root_is_used_unchanged(full: Full, read_only: Run) -> None:
     names = named(BRAIN, DEEP, LUNG, TRANSFORM)
     assert read_only("prefetch", "0.3.2", *names, "--offline").succeeded().out == home
     for words in "list", "list OWN", "status", "verify":
-        assert listed(read_only(*words.replace("OWN", OWN).split(), "--json"), full.place) == LISTINGS[words]
+        ran = read_only(*words.replace("OWN", OWN).split(), "--json")
+        assert keys_of(LISTINGS[words], listed(ran, full.place)) == LISTINGS[words]
     assert listing(full.place) == before
 
 
