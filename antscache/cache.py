@@ -276,7 +276,7 @@ class Cache:
         """Return each entry of `manifest` that can be fetched, with the path of its whole file in a view.
 
         The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not
-        read.
+        read. Entries and getters that antscache cannot read in the source have no path.
         """
         return views.locate_entries(self.root, manifest)
 
