@@ -3,12 +3,14 @@
 views.py       make, find and materialise views
 inventory.py   list the files that are held of each release, their places and sizes
 links.py       make and remove names, one by one
+places.py      put a file into a place outside the root
 """
 
 from __future__ import annotations
 
-from antscache.views.inventory import EntryLocation, ReleaseUsage, find_in_user_home, locate_entries, statuses, usages
+from antscache.views.inventory import EntryLocation, ReleaseUsage, locate_entries, locate_entry, statuses, usages
 from antscache.views.links import Linked, stale_links, unlink
+from antscache.views.places import put_file
 from antscache.views.views import View, find_view, home_below, make_view, materialise, prefetch_hint, selected_entries
 
 __all__ = [
@@ -16,13 +18,14 @@ __all__ = [
     "Linked",
     "ReleaseUsage",
     "View",
-    "find_in_user_home",
     "find_view",
     "home_below",
     "locate_entries",
+    "locate_entry",
     "make_view",
     "materialise",
     "prefetch_hint",
+    "put_file",
     "selected_entries",
     "stale_links",
     "statuses",

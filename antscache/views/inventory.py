@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import fetchable, home_directory, merge_selections, select
+from antscache.core import Descriptor, fetchable, merge_selections
 from antscache.errors import StoreError
-from antscache.formats import inspect
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Release, Status
     from antscache.root import Root
     from antscache.store import Store
@@ -45,22 +45,36 @@ class ReleaseUsage:
 
 @dataclass(frozen=True, slots=True)
 class EntryLocation:
-    """An entry that can be fetched, and its file.
+    """An entry, and its file.
 
     Attributes:
-        digest: the recorded digest; None without a record.
-        size: the recorded size in bytes; None without a record.
-        path: the whole file in a view; None if no view has it.
+        identifier: None if the entry cannot be fetched.
+        digest: the digest of the file, or else the recorded one; None without a file and a record.
+        size: the same for its size in bytes.
+        path: the whole file, in a view or where else it was found; None if there is none.
     """
 
     release: Release
     kind: Kind
     name: str
     file: str
-    identifier: Identifier
+    identifier: Identifier | None
     digest: Digest | None
     size: int | None
     path: Path | None
+
+    @classmethod
+    def of(
+        cls, release: Release, entry: Entry, blob: Descriptor | None = None, path: Path | None = None
+    ) -> EntryLocation:
+        """Return the location of an entry of `release`: the file at `path`, which is `blob`."""
+        digest, size = (blob.digest, blob.size) if blob else (None, None)
+        return cls(release, entry.kind, entry.name, entry.file, entry.identifier, digest, size, path)
+
+    @property
+    def blob(self) -> Descriptor | None:
+        """The digest and size; None if they are unknown."""
+        return None if self.digest is None or self.size is None else Descriptor(self.digest, self.size)
 
 
 def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
@@ -77,37 +91,18 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
 
     The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not read.
     """
-    release = manifest.release
-    directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
-
-    def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
-        record = root.store.record(identifier)
-        paths = (directory / entry.file for directory in directories)
-        path = next((path for path in paths if record and _file_size(path) == record.size), None)
-        digest, size = (record.digest, record.size) if record else (None, None)
-        return EntryLocation(release, entry.kind, entry.name, entry.file, identifier, digest, size, path)
-
-    return tuple(locate(entry, entry.identifier) for entry in manifest.entries if entry.identifier)
+    return tuple(locate_entry(root, manifest.release, entry) for entry in fetchable(manifest.entries))
 
 
-def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
-    """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`; None if there is none.
-
-    A container may mount that home. A valid copy has the form that its name says, and the recorded bytes if there is a
-    record.
-
-    Raises:
-        ManifestError: the release has no such entry, or cannot fetch it.
-    """
-    (entry,) = select(manifest, [name], [kind])
+def locate_entry(root: Root, release: Release, entry: Entry) -> EntryLocation:
+    """Return one entry of `release`, as `locate_entries` does."""
     record = root.store.record(entry.identifier) if entry.identifier else None
-    with suppress(OSError, RuntimeError):  # no home; no file
-        path = Path.home() / home_directory(manifest.release.package) / entry.file
-        blob, problem = inspect(path, entry.file)
-        if entry.identifier and not problem and (record is None or record.descriptor == blob):
-            release, identifier = manifest.release, entry.identifier
-            return EntryLocation(release, kind, name, entry.file, identifier, blob.digest, blob.size, path)
-    return None
+    if record is None:
+        return EntryLocation.of(release, entry)
+    directories = (store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers))
+    paths = (directory / entry.file for directory in directories)
+    path = next((path for path in paths if _file_size(path) == record.size), None)
+    return EntryLocation.of(release, entry, record.descriptor, path)
 
 
 def usages(root: Root) -> tuple[ReleaseUsage, ...]:
