@@ -72,10 +72,14 @@ class ViewClient:
                 raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
         place = find_place(self._package, arguments, entry["file"])
-        absolute = None if place is None else os.path.join(os.getcwd(), place)
-        entry = self._in_view(entry) if absolute is None else self._in_place(entry, absolute)
+        if place is None:
+            entry = self._in_view(entry)
+        else:
+            absolute = place if os.path.isabs(place) else os.path.join(os.getcwd(), place)
+            entry = self._in_place(entry, absolute)
+            entry = {**entry, "path": place if entry["path"] == absolute else entry["path"]}
         record(entry)
-        return place if place is not None and entry["path"] == absolute else str(entry["path"])
+        return str(entry["path"])
 
     def forget(self) -> None:
         """Forget the entries: antscache is asked again for the next one."""

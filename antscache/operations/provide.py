@@ -4,7 +4,7 @@
     it names a place              a whole file there, as it is; else the file in the view, which is put there unless the
                                   disk refuses or something else is there
     nothing can be fetched        a whole file of the name in the user's own `~/.keras/ANTsXNet`, unless its bytes are
-                                  known to be others, or releases have several files of that name
+                                  known to be others, or (but for containers) releases have several files of the name
 
 Every deviation from "the file in the view" is remarked.
 """
@@ -120,12 +120,15 @@ def _in_user_home(root: Root, manifest: Manifest, entry: Entry, listen: Listener
     found = look_at(directory / entry.file, entry.file)
     if found is None:
         return None
-    why = reason_not_to_use(found, _record(root, entry.identifier), _contents(root, manifest, entry))
+    record, contents = _record(root, entry.identifier), _contents(root, manifest, entry)
+    # In a container, the user has mounted that directory for this release: the note asks for a second thought.
+    why = reason_not_to_use(found, record, () if root.settings.mounted else contents)
     if why or not found.blob:
         listen(Remarked(f"{found.path} is not used: {why}"))
         return None
     adopt = f"`antscache adopt {shlex.quote(str(directory))} --as {manifest.release}` takes such files over"
-    listen(Remarked(f"{found.path} is used as it is, because antscache has no such file\nhint: {adopt}"))
+    doubt = ", and it may be another release's" if len(contents) > 1 and not record else ""
+    listen(Remarked(f"{found.path} is used as it is: antscache has no such file{doubt}\nhint: {adopt}"))
     return EntryLocation.of(manifest.release, entry, found.blob, found.path)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import BRAIN, LUNG, SIZE, AntsCache, Ran, cannot, require
+from support import BRAIN, SIZE, AntsCache, Ran, cannot, require
 from support.upstreams import make
 
 from antscache.cache import Cache
@@ -130,17 +130,17 @@ def test_offline_whole_files_in_a_mount_are_used(
     upstream = make(tmp_path / "upstream", "0.3.2")
 
     def ask() -> Ran:
-        return contained(mount, "hook", "fetch", "antspynet", str(upstream.directory), "network", LUNG, "--offline")
+        return contained(mount, "hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline")
 
     assert ask().code == 9
-    theirs = tmp_path / f"host/ANTsXNet/{LUNG}.h5"
+    theirs = tmp_path / f"host/ANTsXNet/{BRAIN}.h5"
     theirs.parent.mkdir()
-    content = figshare.content("41965818")
+    content = figshare.content("34821874")
     theirs.write_bytes(content[:-1])
     assert ask().code == 9  # it is cut
     theirs.write_bytes(content)
     ran = ask().succeeded()
-    path = antscache.home / f".keras/ANTsXNet/{LUNG}.h5"
+    path = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
     assert [(row["path"], row["size"]) for row in ran.json] == [(str(path), SIZE)]
     assert f"note: {path} is used as it is" in ran.err
 
@@ -159,3 +159,15 @@ def test_other_bytes_in_a_mount_are_not_used(contained: Callable[..., Ran], figs
         theirs.write_bytes(figshare.content(number))
         ran = contained("mount --bind $DIR $HOME/.keras", *ask, ANTSCACHE_SITE_DIRS=str(lower))
         assert ran.code == code, ran.err
+
+
+def test_outside_containers_only_verified_files_are_used(
+    antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    theirs = antscache.home / f".keras/ANTsXNet/{BRAIN}.h5"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(figshare.content("34821874"))
+    upstream = make(tmp_path / "upstream", "0.3.2")
+    ask = ["hook", "fetch", "antspynet", str(upstream.directory), "network", BRAIN, "--offline"]
+    assert antscache(*ask).code == 9
+    antscache(*ask, ANTSCACHE_MOUNTED="1").succeeded()

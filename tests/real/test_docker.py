@@ -183,9 +183,9 @@ def linked(antscache: AntsCache, cache: Path, tmp_path: Path) -> Path:
 def test_filled_mount_over_keras_is_used(plain: Image, linked: Path, *, read_only: bool) -> None:
     """A note says so."""
     before = snapshot(linked / "ANTsXNet")
-    ran = plain.get(LUNG, *mounted(linked, KERAS, read_only=read_only))
-    assert path(ran) == f"{KERAS}/ANTsXNet/{LUNG}.h5"
-    assert f"{LUNG}.h5 is used as it is" in ran.err
+    ran = plain.get(BRAIN, *mounted(linked, KERAS, read_only=read_only))
+    assert path(ran) == f"{KERAS}/ANTsXNet/{BRAIN}.h5"
+    assert f"{BRAIN}.h5 is used as it is" in ran.err
     assert snapshot(linked / "ANTsXNet") == before
 
 
