@@ -326,6 +326,13 @@ def test_path_objects_name_places_too(lab: Lab) -> None:
     assert answer == str(lab.place / "own/mine")
 
 
+def test_places_may_have_any_bytes_in_their_names(lab: Lab) -> None:
+    code = CODE + r"print(json.dumps(ask(sys.argv[1], sys.argv[2] + '/\udcff')))"
+    answer = lab.answer(lab.upstream(), code, LUNG, str(lab.place / "own"))
+    assert answer == str(lab.place / "own" / "\udcff" / FILE)
+    assert Path(answer).read_bytes() == RIGHT
+
+
 ANTSPYX = """
 import ants
 own = sys.argv[1]

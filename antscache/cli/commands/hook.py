@@ -150,12 +150,14 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
 
 
 def _print(located: Iterable[EntryLocation]) -> None:
-    """Print `located` as the JSON that `inject/antscache_getters.py` reads."""
+    """Print `located` as the JSON that `inject/antscache_getters.py` reads: in ASCII, whatever bytes a path has."""
+    from json import dumps
+
     facts = (
         {**asdict(location), "release": str(location.release), "path": location.path and str(location.path)}
         for location in located
     )
-    render.print_json(list(facts))
+    click.echo(dumps(list(facts), indent=2))
 
 
 def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:
