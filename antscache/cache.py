@@ -280,15 +280,35 @@ class Cache:
         """
         return views.locate_entries(self.root, manifest)
 
-    def find_in_user_home(self, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
-        """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`; None if there is none.
+    def provide(
+        self,
+        manifest: Manifest,
+        entry: Entry,
+        *,
+        place: Path | None = None,
+        listen: Listener = ignore_events,
+    ) -> EntryLocation:
+        """Return the place of an entry's whole file for a program that asks for it; fetch it first if necessary.
 
-        It has the form that its name says, and the recorded bytes if there is a record.
+        It is in the view; or at `place`, if the program names one: a whole file there is kept, and an empty or cut one
+        replaced. If the file cannot be fetched, one in the user's own `~/.keras/ANTsXNet` is used, if it is whole and
+        must be the right one.
+
+        Args:
+            manifest: of the release.
+            entry: of `manifest`.
+            place: the path at which the program looks; another one is returned if it cannot be written to.
+            listen: hears a remark on everything but a file in the view.
 
         Raises:
-            ManifestError: the release has no such entry, or cannot fetch it.
+            ManifestError: the release cannot fetch the entry, and no file of the user's own is whole.
+            AntsCacheError: the file is missing and cannot be fetched; the errors are those of `prefetch`.
         """
-        return views.find_in_user_home(self.root, manifest, kind, name)
+        return operations.provide_file(self.root, manifest, entry, place=place, listen=listen)
+
+    def files_in_user_home(self, plan: Plan) -> tuple[Path, tuple[str, ...]]:
+        """Return the user's own `~/.keras/ANTsXNet`, and the names of missing files of `plan` that it has."""
+        return operations.files_in_user_home(plan)
 
     def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
         """Put the files of `entries` into `directory`, so that nothing there points out of it.

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 TEXTS = Path(__file__).parent / "texts"
 PACKAGE = REPOSITORY / "antscache"
 SPEAKS = {  # functions whose first text is read by users, beside the errors' classes
-    "antscache": {"echo", "say", "store_errors", "FormError", "ScannerError", "AttemptFailed"},
+    "antscache": {
+        "echo",
+        "say",
+        "store_errors",
+        "FormError",
+        "CutFile",
+        "NoFile",
+        "ScannerError",
+        "AttemptFailed",
+        "Remarked",
+    },
     "antscache/doctor": {"error", "note", "ok", "warning", "wrong"},
 }
 RELATIVE = {"what", "whatever", "whether", "who", "whoever", "whose", "which"}

@@ -51,9 +51,13 @@ class Catalog:
         """Return the releases whose manifests are at hand, sorted by package and version."""
         from packaging.version import Version
 
-        files = [file for place in self._places for file in place.glob("*.json")]
-        releases = {manifest.release for manifest in map(_decoded, files) if manifest}
+        releases = {manifest.release for manifest in self.manifests()}
         return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
+
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Return the manifests at hand; that of a release which several places have, several times."""
+        files = [file for place in self._places for file in place.glob("*.json")]
+        return tuple(manifest for manifest in map(_decoded, files) if manifest)
 
     def manifest(self, release: Release) -> Manifest:
         """Return the manifest of `release`; read it through the package index if it is not at hand.

@@ -17,7 +17,7 @@ from antscache.core.identifiers import Identifier
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Kind = Literal["data", "network"]
 Package = Literal["antspynet", "antspyx"]
@@ -164,3 +164,13 @@ def find_changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
 def fetchable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return those of `entries` that have an identifier."""
     return tuple(entry for entry in entries if entry.identifier is not None)
+
+
+def contents_by_file(manifests: Iterable[Manifest]) -> Mapping[tuple[Package, str], frozenset[Identifier]]:
+    """Return all identifiers that releases of a package have for a file name, by package and name."""
+    contents: dict[tuple[Package, str], frozenset[Identifier]] = {}
+    for manifest in manifests:
+        for entry in manifest.entries:
+            key = manifest.release.package, entry.file
+            contents[key] = contents.get(key, frozenset()) | ({entry.identifier} if entry.identifier else frozenset())
+    return contents

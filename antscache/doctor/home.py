@@ -159,8 +159,8 @@ def _read_all(path: Path) -> ExaminedFile:
     Raises:
         OSError: it cannot be read.
     """
-    blob, problem = inspect(path, path.name)
-    return ExaminedFile(path.name, blob.size, blob, problem)
+    seen = inspect(path, path.name)
+    return ExaminedFile(path.name, seen.blob.size, seen.blob, seen.problem)
 
 
 class _ImageHead(NiftiGz):

@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from antscache.formats.forms import Form, FormError, Hdf5, Inspection, ItkTransform, NiftiGz, NoFile, form_of, inspect
+from antscache.formats.forms import (
+    CutFile,
+    Form,
+    FormError,
+    Hdf5,
+    Inspection,
+    ItkTransform,
+    NiftiGz,
+    NoFile,
+    form_of,
+    inspect,
+)
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
     from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError, is_h5py_installed
 
 __all__ = [
+    "CutFile",
     "Form",
     "FormError",
     "Hdf5",

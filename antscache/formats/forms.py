@@ -36,6 +36,10 @@ class NoFile(FormError):  # noqa: N818  it names the fact
     """The bytes are no file at all: they are empty or an HTML page. Users cannot accept them."""
 
 
+class CutFile(FormError):  # noqa: N818  it names the fact
+    """The bytes are the beginning of a file of the right form."""
+
+
 class Form:
     """The check of a file of no known form: it accepts all bytes except none and an HTML page.
 
@@ -73,7 +77,7 @@ class Form:
         if not self.size:
             raise NoFile("an empty file")
         if len(self.head) < len(self.signature):
-            raise FormError(f"not {self.description}: it has only {self.size} bytes")
+            raise CutFile(f"not {self.description}: it has only {self.size} bytes")
 
     def _check_head(self) -> None:
         if self.head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
@@ -99,7 +103,7 @@ class Hdf5(Form):
         super().finish()
         end = self._end_of_file()
         if self.size < end:
-            raise FormError(f"a cut HDF5 file: {self.size} of {end} bytes")
+            raise CutFile(f"a cut HDF5 file: {self.size} of {end} bytes")
 
     def _check_head(self) -> None:
         super()._check_head()
@@ -123,7 +127,7 @@ class Hdf5(Form):
             raise FormError(f"not an HDF5 file: its offsets have {width} bytes")
         base, _, end = (self.head[base_at + width * i : base_at + width * (i + 1)] for i in range(3))
         if len(end) < width:
-            raise FormError(f"a cut HDF5 file: {self.size} bytes are too few for its superblock")
+            raise CutFile(f"a cut HDF5 file: {self.size} bytes are too few for its superblock")
         if end == b"\xff" * width and not any(base):
             raise FormError("an HDF5 file that was never closed: its end-of-file address is undefined")
         return (int.from_bytes(end, "little") - int.from_bytes(base, "little")) % (1 << 8 * width)
@@ -154,7 +158,7 @@ class Gzip(Form):
             self._look(rest)
         super().finish()
         if not self._member.eof:
-            raise FormError("a cut gzip file: it does not decompress to its end")
+            raise CutFile("a cut gzip file: it does not decompress to its end")
 
     def _inflate(self, rest: bytes | memoryview) -> None:
         while rest:
@@ -206,7 +210,7 @@ class NiftiGz(Gzip):
         if not self._promised:
             raise FormError(f"not a NIfTI file: it has only {self._inflated} bytes")
         if self._inflated < self._promised:
-            raise FormError(f"a compressed NIfTI file that is cut: {self._inflated} of {self._promised} bytes")
+            raise CutFile(f"a compressed NIfTI file that is cut: {self._inflated} of {self._promised} bytes")
 
     def _look(self, inflated: bytes) -> None:
         self._inflated += len(inflated)
@@ -284,7 +288,7 @@ class ItkTransform(Form):
         """Check that the file ends with the end of a pair."""
         super().finish()
         if self._variable or self._values or self._matrices % 2:
-            raise FormError(f"a cut ITK transform: {self.size} bytes")
+            raise CutFile(f"a cut ITK transform: {self.size} bytes")
 
     def _missing(self) -> int:
         """Return the number of bytes of a matrix's header and name that are still to come."""
@@ -330,10 +334,15 @@ def form_of(file: str) -> Form:
 
 
 class Inspection(NamedTuple):
-    """The result of reading a file: its descriptor, and the defect of its form; empty if there is none."""
+    """The result of reading a file: its descriptor, and the defect of its form; None if there is none."""
 
     blob: Descriptor
-    problem: str
+    defect: FormError | None
+
+    @property
+    def problem(self) -> str:
+        """The text of the defect; empty if there is none."""
+        return str(self.defect or "")
 
 
 def inspect(path: Path | str, file: str | None, listen: Listener = ignore_events) -> Inspection:
@@ -342,21 +351,21 @@ def inspect(path: Path | str, file: str | None, listen: Listener = ignore_events
     Raises:
         OSError: the file cannot be read, or is not a regular one.
     """
-    form, problem = form_of(file) if file else None, ""
+    form, defect = form_of(file) if file else None, None
 
     def look(chunk: memoryview) -> None:
-        nonlocal problem
+        nonlocal defect
         listen(BytesRead(len(chunk)))
-        if form and not problem:
+        if form and not defect:
             try:
                 form.feed(chunk)
             except FormError as error:
-                problem = str(error)
+                defect = error
 
     blob = hash_file(path, look)
-    if form and not problem:
+    if form and not defect:
         try:
             form.finish()
         except FormError as error:
-            problem = str(error)
-    return Inspection(blob, problem)
+            defect = error
+    return Inspection(blob, defect)

@@ -2,11 +2,13 @@
 
 Written for Python 3.8, with the standard library alone: see `antscache_hook`. A call is answered
 
-    with a directory of the caller's own     by upstream's function (set_antsxnet_cache_directory(), or an argument)
-    with a file name of the caller's own     by upstream's function (target_file_name)
     for a name that is no entry ("show")     by upstream's function
+    with a place of the caller's own         with the file there. antscache is called once to look at it, or to put it
+                                             there; and again if it has changed
     for any other name                       with the file in the view, if it exists and has the recorded size; else
                                              antscache is called to fetch and verify it, or to say why it cannot
+
+A place is a directory (set_antsxnet_cache_directory(), or an argument), a file name (target_file_name), or both.
 """
 
 from __future__ import annotations
@@ -22,14 +24,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
-    from typing import Any, Dict
+    from typing import Any, Dict, Optional, Tuple
 
     Entry = Dict[str, Any]  # the facts of an `EntryLocation` that antscache prints
+    FileState = Optional[Tuple[int, int, int, int]]  # device, inode, size, time of change; None: there is no file
 
 COMMAND_VARIABLE, HOOK_VARIABLE = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK"
 RECORD_VARIABLE, RELEASE_VARIABLE = "ANTSCACHE_RECORD", "ANTSCACHE_RELEASE"
 NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if the caller named no directory
-DIRECTORY_PARAMETERS = ("antsxnet_cache_directory", "antsx_cache_directory")
 RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
 ENTRY_KEYS = (*RECORDED_KEYS, "path")
 ANY_NAME = ""  # the name of the entry that stands for a getter whose names antscache cannot read
@@ -37,6 +39,7 @@ ANY_NAME = ""  # the name of the entry that stands for a getter whose names ants
 _views: dict[tuple[str, str], ViewClient] = {}
 _default: list[Any] = [None]  # the directory of antspynet when its getters were redirected
 _recorded: set[tuple[str, str]] = set()  # files and lines that this process has written to them
+_said: set[str] = set()  # lines that this process has said, and does not repeat
 
 
 class AntsCacheError(RuntimeError):
@@ -49,41 +52,80 @@ class ViewClient:
     def __init__(self, package: str, directory: str, command: Sequence[str]) -> None:
         self._package, self._directory, self._command = package, directory, command
         self._entries: dict[tuple[str, str], Entry] | None = None
+        self._places: dict[tuple[str, str, str], tuple[FileState, Entry]] = {}
 
-    def path(self, kind: str, name: str) -> str | None:
-        """Return the path of an entry's complete file; fetch it first if necessary.
+    def path(self, kind: str, name: str, arguments: dict[str, Any]) -> str | None:
+        """Return the path of an entry's whole file, for a call with `arguments`; fetch it first if necessary.
 
         Returns:
-            None if the release has no such entry, or only one that cannot be fetched.
+            None if the release has no such entry.
 
         Raises:
             AntsCacheError: the file is missing and cannot be fetched; antscache cannot read the entry in the source;
                 or the user named a release without the entry.
+            TypeError: the caller names a place that is no path.
         """
         if self._entries is None:
             self._entries = self._ask("entries")
         entry = self._entries.get((kind, name))
-        if entry is None and name != "show":
-            entry = self._entries.get((kind, ANY_NAME))
+        if entry is None and name != "show" and (kind, ANY_NAME) in self._entries:
+            entry = {**self._entries[kind, ANY_NAME], "name": name}
         if entry is None:
             release = os.environ.get(RELEASE_VARIABLE, "")
             if release.startswith(f"{self._package}==") and name != "show":
                 raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
-        if not is_complete(entry):
-            if entry["identifier"] is not None:
-                say(f"getting {entry['file']} of {entry['release']}")
-            entry = self._ask("fetch", kind, name).get((kind, name), entry)
-            if not is_complete(entry):
-                file, path = entry["file"], entry["path"]
-                raise AntsCacheError(f"antscache says that {file} is present, but it is missing or incomplete: {path}")
-            self._entries[kind, name] = entry
+        place = find_place(self._package, arguments, entry["file"])
+        if place is None:
+            entry = self._in_view(entry)
+        else:
+            absolute = place if os.path.isabs(place) else os.path.join(os.getcwd(), place)
+            entry = self._in_place(entry, absolute)
+            entry = {**entry, "path": place if entry["path"] == absolute else entry["path"]}
         record(entry)
         return str(entry["path"])
 
     def forget(self) -> None:
         """Forget the entries: antscache is asked again for the next one."""
         self._entries = None
+        self._places.clear()
+
+    def _in_view(self, entry: Entry) -> Entry:
+        """Return `entry` with the path of its whole file in the view, or wherever antscache has found it."""
+        if not is_complete(entry):
+            announce_fetch(entry)
+            entry = self._fetch(entry)
+            if self._entries is not None:
+                self._entries[entry["kind"], entry["name"]] = entry
+        return entry
+
+    def _in_place(self, entry: Entry, place: str) -> Entry:
+        """Return `entry` with the path `place`, which has its whole file afterwards; or else with one in the view.
+
+        antscache is asked once, and again if the file at `place` has changed since.
+        """
+        key = entry["kind"], entry["name"], place
+        state, known = state_of(place), self._places.get(key)
+        if known is not None and known[0] == state and is_complete(known[1]):
+            return known[1]
+        if state is None and not is_complete(entry):
+            announce_fetch(entry)
+        entry = self._fetch(entry, "--to", place)
+        self._places[key] = state_of(place), entry
+        return entry
+
+    def _fetch(self, entry: Entry, *options: str) -> Entry:
+        """Have antscache fetch `entry`, and return it with the path of its file.
+
+        Raises:
+            AntsCacheError: antscache cannot do it.
+        """
+        key = entry["kind"], entry["name"]
+        entry = self._ask("fetch", *key, *options).get(key, entry)
+        if not is_complete(entry):
+            file, path = entry["file"], entry["path"]
+            raise AntsCacheError(f"antscache says that {file} is present, but it is missing or incomplete: {path}")
+        return entry
 
     def _ask(self, verb: str, *arguments: str) -> dict[tuple[str, str], Entry]:
         """Call `antscache hook VERB PACKAGE DIRECTORY ...`, and return the entries that it prints, by kind and name.
@@ -113,8 +155,9 @@ class ViewClient:
             entries, problem = {}, repr(error)
         if not entries:
             raise AntsCacheError(f"cannot understand the answer of antscache ({command[0]}): {problem}\n{hint}")
-        if stderr:
-            say(stderr)
+        if new := [line for line in stderr.splitlines() if line not in _said]:
+            _said.update(new)
+            say("\n".join(new))
         return entries
 
     def _call(self, arguments: Sequence[str], environ: dict[str, str]) -> Any:
@@ -161,9 +204,7 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
     def answer(original: Any, values: Any, named: Any) -> Any:
         arguments = bind_arguments(original, values, named)
         name = arguments.get("file_id")
-        if not isinstance(name, str) or names_own_place(arguments) or (package == "antspynet" and is_moved()):
-            return original(*values, **named)
-        path = view.path(kind, name)
+        path = view.path(kind, name, arguments) if isinstance(name, str) else None
         return original(*values, **named) if path is None else path
 
     if exchange(module, name, answer) and package == "antspynet":
@@ -248,12 +289,43 @@ def _cache_directory() -> Any:
     return getattr(sys.modules.get("antspynet.utilities.get_antsxnet_data"), "_antsxnet_cache_directory", None)
 
 
-def names_own_place(arguments: dict[str, Any]) -> bool:
-    """Return True if the caller names a directory or a file name of their own."""
-    directories = [arguments.get(parameter) for parameter in DIRECTORY_PARAMETERS]
-    return arguments.get("target_file_name") is not None or any(
-        directory not in NO_DIRECTORY_VALUES for directory in directories
-    )
+def find_place(package: str, arguments: dict[str, Any], file: str) -> str | None:
+    """Return the path where upstream looks for `file` if the caller names a directory or a file name; else None.
+
+    Raises:
+        TypeError: what the caller names is no path.
+    """
+    target = arguments.get("target_file_name")
+    if package == "antspyx":  # which puts the directory before its own file names as it is, with or without a slash
+        directory = arguments.get("antsx_cache_directory")
+        if target is None:
+            return None if directory is None else os.fsdecode(directory) + file
+        return os.fsdecode(target)
+    directory = arguments.get("antsxnet_cache_directory")
+    keras = os.path.join(os.path.expanduser("~"), ".keras")
+    if directory in NO_DIRECTORY_VALUES:
+        if target is None and not is_moved():
+            return None
+        directory = _cache_directory() or os.path.join(keras, "ANTsXNet")
+    path = os.path.join(os.fsdecode(directory), file if target is None else os.fsdecode(target))
+    return path if os.path.exists(path) else os.path.join(keras, path)  # Keras makes a relative path there
+
+
+def announce_fetch(entry: Entry) -> None:
+    """Say that the file of `entry` is about to be fetched, if it can be, unless this process has said so."""
+    line = f"getting {entry['file']} of {entry['release']}"
+    if entry["identifier"] and line not in _said:
+        _said.add(line)
+        say(line)
+
+
+def state_of(path: str) -> FileState:
+    """Return the state of the file at `path`, which changes with its bytes; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def is_complete(entry: Entry) -> bool:
@@ -270,7 +342,7 @@ def record(entry: Entry) -> None:
     A file that cannot be written to is reported to the user, and stops nobody.
     """
     template = os.environ.get(RECORD_VARIABLE)
-    if not template:
+    if not template or not entry["identifier"]:  # what has no identifier cannot be fetched by a record
         return
     path = template.replace("%p", str(os.getpid()))
     line = json.dumps({key: entry[key] for key in RECORDED_KEYS}) + "\n"

@@ -1,6 +1,7 @@
 """Whole jobs over the store and its views.
 
 prefetch.py     make entries present, verified and linked
+provide.py      one file for a program that asks for it, where the program wants it
 adopt.py        take over an existing directory of ANTsPyNet's
 adoptable.py    decide which of its files are files of the release
 verify.py       read everything again and compare it
@@ -22,6 +23,7 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
     from antscache.operations.adoptable import Judged, escape_path, files_to_adopt, size_of_files
+    from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
     from antscache.operations.verify import Verified, list_sums, verify_root
@@ -37,11 +39,13 @@ __all__ = [
     "check_space",
     "collect_garbage",
     "escape_path",
+    "files_in_user_home",
     "files_to_adopt",
     "list_sums",
     "make_plan",
     "plan_need",
     "prefetch_plan",
+    "provide_file",
     "remove_release",
     "repair_root",
     "size_of_files",
@@ -53,6 +57,7 @@ __getattr__ = lazily(
     {
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "escape_path", "files_to_adopt", "size_of_files"),
+        "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),
         "verify": ("Verified", "list_sums", "verify_root"),

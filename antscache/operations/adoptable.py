@@ -144,10 +144,10 @@ def _look_at(path: Path, listen: Listener) -> SeenFile:
 
 def _read(path: Path, state: FileState, listen: Listener) -> SeenFile:
     try:
-        blob, problem = inspect(path, path.name, listen)
+        seen = inspect(path, path.name, listen)
     except OSError as error:
         return SeenFile(path, None, _unreadable(error))
-    return SeenFile(path, blob, problem, state)
+    return SeenFile(path, seen.blob, seen.problem, state)
 
 
 def _unreadable(error: OSError) -> str:

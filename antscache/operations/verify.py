@@ -195,9 +195,10 @@ def _read_groups(groups: list[list[Expected]], jobs: int, listen: Listener) -> l
 
 def _read_file(path: str, file: str | None, listen: Listener) -> _Reading:
     try:
-        return inspect(path, file, listen)
+        seen = inspect(path, file, listen)
     except OSError as error:
         return None, error
+    return seen.blob, seen.problem
 
 
 def _compare(expected: Expected, blob: Descriptor | None, problem: OSError | str) -> Discrepancy | None:

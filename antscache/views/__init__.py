@@ -4,6 +4,7 @@ views.py       make, find and materialise views
 inventory.py   list the files that are held of each release, their places and sizes
 links.py       make and remove names, one by one
 names.py       tell what a name has to do with its blob
+places.py      put a file into a place outside the root
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from antscache.views.inventory import (
     EntryLocation,
     Names,
     ReleaseUsage,
-    find_in_user_home,
     locate_entries,
+    locate_entry,
     names_in_views,
     statuses,
     usages,
 )
 from antscache.views.links import Linked, stale_links, unlink
+from antscache.views.places import put_file
 from antscache.views.views import View, find_view, home_below, make_view, materialise, prefetch_hint, selected_entries
 
 __all__ = [
@@ -27,14 +29,15 @@ __all__ = [
     "Names",
     "ReleaseUsage",
     "View",
-    "find_in_user_home",
     "find_view",
     "home_below",
     "locate_entries",
+    "locate_entry",
     "make_view",
     "materialise",
     "names_in_views",
     "prefetch_hint",
+    "put_file",
     "selected_entries",
     "stale_links",
     "statuses",

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import fetchable, home_directory, merge_selections, select
+from antscache.core import Descriptor, fetchable, merge_selections
 from antscache.errors import StoreError
-from antscache.formats import inspect
 from antscache.views.names import compare_name
 from antscache.views.views import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Release, Status
     from antscache.root import Root
@@ -90,14 +89,14 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class EntryLocation:
-    """An entry that can be fetched, and its file; or one that antscache cannot read in the source.
+    """An entry, and its file.
 
     Attributes:
         name: empty if none of the getter's names can be read.
-        identifier: None if it cannot be read.
-        digest: the recorded digest; None without a record.
-        size: the recorded size in bytes; None without a record.
-        path: the whole file in a view; None if no view has it.
+        identifier: None if the entry cannot be fetched, or cannot be read in the source.
+        digest: the digest of the file, or else the recorded one; None without a file and a record.
+        size: the same for its size in bytes.
+        path: the whole file, in a view or where else it was found; None if there is none.
     """
 
     release: Release
@@ -108,6 +107,19 @@ class EntryLocation:
     digest: Digest | None
     size: int | None
     path: Path | None
+
+    @classmethod
+    def of(
+        cls, release: Release, entry: Entry, blob: Descriptor | None = None, path: Path | None = None
+    ) -> EntryLocation:
+        """Return the location of an entry of `release`: the file at `path`, which is `blob`."""
+        digest, size = (blob.digest, blob.size) if blob else (None, None)
+        return cls(release, entry.kind, entry.name, entry.file, entry.identifier, digest, size, path)
+
+    @property
+    def blob(self) -> Descriptor | None:
+        """The digest and size; None if they are unknown."""
+        return None if self.digest is None or self.size is None else Descriptor(self.digest, self.size)
 
 
 def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
@@ -132,38 +144,22 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not read.
     An entry that antscache cannot read in the source has no path; nor has a getter, which is an entry without a name.
     """
-    release = manifest.release
-    directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
-
-    def locate(entry: Entry) -> EntryLocation:
-        record = root.store.record(entry.identifier) if entry.identifier else None
-        paths = (directory / entry.file for directory in directories)
-        path = next((path for path in paths if record and _file_size(path) == record.size), None)
-        digest, size = (record.digest, record.size) if record else (None, None)
-        return EntryLocation(release, entry.kind, entry.name, entry.file, entry.identifier, digest, size, path)
-
-    unread = (EntryLocation(release, getter.kind, "", "", None, None, None, None) for getter in manifest.unread)
-    return (*(locate(entry) for entry in manifest.entries if not entry.reason), *unread)
+    entries = (locate_entry(root, manifest.release, entry) for entry in manifest.entries if not entry.reason)
+    unread = (
+        EntryLocation(manifest.release, getter.kind, "", "", None, None, None, None) for getter in manifest.unread
+    )
+    return (*entries, *unread)
 
 
-def find_in_user_home(root: Root, manifest: Manifest, kind: Kind, name: str) -> EntryLocation | None:
-    """Find a valid copy of an entry's file in the user's own `~/.keras/ANTsXNet`; None if there is none.
-
-    A container may mount that home. A valid copy has the form that its name says, and the recorded bytes if there is a
-    record.
-
-    Raises:
-        ManifestError: the release has no such entry, or cannot fetch it.
-    """
-    (entry,) = select(manifest, [name], [kind])
+def locate_entry(root: Root, release: Release, entry: Entry) -> EntryLocation:
+    """Return one entry of `release`, as `locate_entries` does."""
     record = root.store.record(entry.identifier) if entry.identifier else None
-    with suppress(OSError, RuntimeError):  # no home; no file
-        path = Path.home() / home_directory(manifest.release.package) / entry.file
-        blob, problem = inspect(path, entry.file)
-        if entry.identifier and not problem and (record is None or record.descriptor == blob):
-            release, identifier = manifest.release, entry.identifier
-            return EntryLocation(release, kind, name, entry.file, identifier, blob.digest, blob.size, path)
-    return None
+    if record is None:
+        return EntryLocation.of(release, entry)
+    directories = (store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers))
+    paths = (directory / entry.file for directory in directories)
+    path = next((path for path in paths if _file_size(path) == record.size), None)
+    return EntryLocation.of(release, entry, record.descriptor, path)
 
 
 def usages(root: Root) -> tuple[ReleaseUsage, ...]:

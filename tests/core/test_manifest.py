@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from antscache.catalog.catalog import SHIPPED_DIRECTORY, Catalog, encode_manifest
 from antscache.core.layout import Layout
-from antscache.core.manifest import Entry, Manifest, Release, fetchable, find_changes, make_entry, parse_release
+from antscache.core.manifest import (
+    Entry,
+    Manifest,
+    Release,
+    contents_by_file,
+    fetchable,
+    find_changes,
+    make_entry,
+    parse_release,
+)
 from antscache.errors import ManifestError
 
 CATALOG = Catalog(Path("/nonexistent"), offline=True)
@@ -128,11 +137,11 @@ def test_shipped_manifests_have_the_counted_sizes() -> None:
 
 
 def test_seventeen_networks_changed_content_under_one_name() -> None:
-    identifiers: dict[str, set[str]] = {}
-    for version in VERSIONS.split():
-        for entry in fetchable(shipped(version).entries):
-            identifiers.setdefault(entry.file, set()).add(str(entry.identifier))
-    assert len([file for file, names in identifiers.items() if len(names) > 1]) == 17
+    contents = contents_by_file(map(shipped, VERSIONS.split()))
+    assert len([file for file, identifiers in contents.items() if len(identifiers) > 1]) == 17
+    file = "DeepAtroposHcpT1Weights.h5"
+    assert contents["antspynet", file] == {f"figshare:{number}" for number in (49946070, 51906071)}
+    assert contents["antspynet", "allen_sr_weights.h5"] == frozenset()  # no release has a URL for it
 
 
 def test_six_networks_changed_between_two_releases() -> None:

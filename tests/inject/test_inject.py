@@ -14,89 +14,22 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import BRAIN, LUNG, REPOSITORY, SIZE, TEMPLATE, AntsCache, Ran, upstreams
+from support import BRAIN, LUNG, SIZE, TEMPLATE, AntsCache, Ran, upstreams
+from support.hooked import HOME, IMPORTS, INJECT, NEWEST, Lab
 from support.upstreams import CHANGED, GENERATIONS, PYTHON, UNFETCHABLE, Upstream, older
 
 from antscache.testing import StandIn
+from antscache.testing.contents import content
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HOME = ".keras/ANTsXNet"
-INJECT = REPOSITORY / "antscache" / "inject"
-NEWEST = GENERATIONS[-1]
 NUMBERS = upstreams.NETWORKS | {TEMPLATE: "22597175"}
-
-# The beginning of most scripts.
-IMPORTS = """
-import json, os, sys
-import antspynet
-from antspynet import get_antsxnet_data as data, get_pretrained_network as network
-
-def outcome(function):
-    try:
-        value = function()
-    except Exception as error:
-        return type(error).__name__ + ": " + str(error)
-    return list(value) if isinstance(value, tuple) else value
-"""
-
-
-@dataclass
-class Lab:
-    """antscache, and processes that use ANTsPyNet without knowing of it."""
-
-    antscache: AntsCache
-    place: Path
-    figshare: StandIn
-    made: dict[str, Upstream] = field(default_factory=dict)
-    views: dict[str, Path] = field(default_factory=dict)
-
-    @property
-    def home(self) -> Path:
-        return self.antscache.home / HOME
-
-    def upstream(self, version: str = NEWEST) -> Upstream:
-        if version not in self.made:
-            self.made[version] = upstreams.make(self.place, version)
-        return self.made[version]
-
-    def view(self, version: str = NEWEST, *names: str) -> Path:
-        """Prefetch the files of a release, all or those of `names`, and return their directory in its view."""
-        if version not in self.views:
-            chosen = [word for name in names for word in ("--name", name)]
-            ran = self.antscache("prefetch", "--from", self.upstream(version).directory, *chosen)
-            self.views[version] = Path(ran.succeeded().out.strip(), HOME)
-        return self.views[version]
-
-    def hooked(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Ran:
-        """Run `code` in a process with the hook, as `antscache run` starts it."""
-        command = json.dumps(self.antscache.command())
-        path = f"{INJECT}:{environ.pop('PYTHONPATH', upstream.path)}"
-        return self.plain(upstream, code, *arguments, **{"ANTSCACHE_COMMAND": command, "PYTHONPATH": path, **environ})
-
-    def answer(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Any:
-        """Run `code` with the hook, and return the last line that it prints, as JSON."""
-        return json.loads(self.hooked(upstream, IMPORTS + code, *arguments, **environ).succeeded().out.splitlines()[-1])
-
-    def plain(self, upstream: Upstream, code: str, *arguments: str, **environ: str) -> Ran:
-        """Run `code` in a process without a hook, by the interpreter PYTHON; a warning in it is an error."""
-        environ = {"PYTHONPATH": upstream.path, **environ}
-        done = subprocess.run(
-            [environ.pop("PYTHON", PYTHON), "-W", "error", "-c", code, *arguments],
-            env=self.antscache.environment(**environ),
-            cwd=self.antscache.home,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -130,18 +63,14 @@ COMMON_ROWS = (
     ),
     Row("the submodule behind the function asks too", f"submodule.get_pretrained_network({BRAIN!r})", VIEW_PATH),
     Row("another HOME does not matter", f"elsewhere(lambda: network({BRAIN!r}))", VIEW_PATH),
-    Row("a file name of the caller's wins", f"network({BRAIN!r}, target_file_name='mine.h5')"),
-    Row("a file name by position wins", f"network({BRAIN!r}, 'mine.h5')"),
+    Row("a file name of the caller's wins", f"network({BRAIN!r}, target_file_name='mine.h5')", "{home}/mine.h5"),
+    Row("a file name by position wins", f"network({BRAIN!r}, 'mine.h5')", "{home}/mine.h5"),
     Row("show lists what there is", "network('show')"),
     Row("an unknown name is upstream's error", "network('nonsense')"),
     Row("what is no name is upstream's error", "network(['a', 'list'])"),
     Row("no name is upstream's error", "network()"),
     Row("a name of data is no network", f"network({TEMPLATE!r})"),
-    Row("what cannot be fetched is upstream's file", f"network({UNFETCHABLE!r})"),
-    Row(
-        "what cannot be fetched and is not there is upstream's error",
-        f"without({UNFETCHABLE + '.h5'!r}, lambda: network({UNFETCHABLE!r}))",
-    ),
+    Row("what cannot be fetched comes from the home", f"network({UNFETCHABLE!r})", "{home}/" + UNFETCHABLE + ".h5"),
     Row("an argument too many is upstream's error", f"network({BRAIN!r}, None, None, None)"),
     Row("an unknown argument is upstream's error", f"network({BRAIN!r}, cache_directory=None)"),
     Row("a name given twice is upstream's error", f"network({BRAIN!r}, file_id={LUNG!r})"),
@@ -188,16 +117,6 @@ def elsewhere(function):
     finally:
         os.environ["HOME"] = before
 
-def without(file, function):
-    paths = [os.path.join(place, file) for place in (home, os.path.join(os.environ["KERAS_HOME"], "ANTsXNet"))]
-    for path in paths:
-        os.rename(path, path + ".away")
-    try:
-        return function()
-    finally:
-        for path in paths:
-            os.rename(path + ".away", path)
-
 print(json.dumps([outcome(lambda: eval(row)) for row in rows]))
 """
 
@@ -219,7 +138,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         for directory in place / "home" / HOME, place / "keras/ANTsXNet", place / "own":
             directory.mkdir(parents=True)
             for file in f"{BRAIN}.h5", f"{LUNG}.h5", f"{TEMPLATE}.nii.gz", f"{UNFETCHABLE}.h5", "mine.h5":
-                (directory / file).write_bytes(b"not of the release")
+                (directory / file).write_bytes(content("1", file, SIZE))  # whole, and not of the release
         yield Lab(antscache, place, standin)
 
 
@@ -335,7 +254,7 @@ def test_antspyx_examples_come_from_their_view(settled: Lab) -> None:
     own = settled.place / "examples"
     own.mkdir()
     for file in "r16slice.jpg", "mine.jpg":
-        (own / file).write_bytes(b"mine")
+        (own / file).write_bytes(content("1", file, SIZE))
     slice_, image, theirs, named, *shown = settled.answer(settled.upstream(), EXAMPLES_CODE, str(own))
     [view] = settled.antscache.root.glob("views/antspyx-*")
     assert (slice_, image) == (str(view / ".antspy/r16slice.jpg"), str(view / ".antspy/mni.nii.gz"))

@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 import pytest
 from support import BRAIN, TEMPLATE, AntsCache, Ran
-from upstream import HERE, RUN_TIMEOUT_SECONDS, TENSORFLOW, VENV, cut_off, ensure, environment, pip, python, run
+from upstream import HERE, RUN_TIMEOUT_SECONDS, TENSORFLOW, VENV, cut_off, environment, python, run, unpacked
 
 from antscache.testing import StandIn
 
@@ -88,15 +87,7 @@ def installed(version: str) -> Installed:
 @pytest.fixture(scope="session")
 def two(python: Path) -> tuple[Installed, Installed]:
     """0.2.9 and 0.3.2."""
-    unpacked = VENV.with_name(f"antspynet-{OLD}")
-
-    def unpack() -> None:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        what = ("--no-deps", "--only-binary", ":all:", "--target", str(unpacked), "-r", str(requirements(OLD)))
-        pip(unpacked, [str(python), "-m", "pip", "install", "--quiet", *what])
-
-    ensure(unpacked, requirements(OLD), unpacked / "antspynet", unpack)
-    return Installed(OLD, python, str(unpacked)), Installed(NEW, python)
+    return Installed(OLD, python, str(unpacked(OLD, python))), Installed(NEW, python)
 
 
 @pytest.fixture(scope="session", params=OLDER)

@@ -10,6 +10,7 @@ Fixtures are for test modules beside this one, which import them by name.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -86,6 +87,19 @@ def environment(venv: Path, requirements: Path) -> Path:
     interpreter = venv / "bin" / "python"
     ensure(venv, requirements, interpreter, lambda: install(interpreter, requirements))
     return interpreter
+
+
+def unpacked(version: str, python: Path) -> Path:
+    """Return the directory of a release that is pure Python, and runs over the environment of `python`."""
+    directory, requirements = VENV.with_name(f"antspynet-{version}"), HERE / f"releases/antspynet-{version}.txt"
+
+    def unpack() -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        what = ("--no-deps", "--only-binary", ":all:", "--target", str(directory), "-r", str(requirements))
+        pip(directory, [str(python), "-m", "pip", "install", "--quiet", *what])
+
+    ensure(directory, requirements, directory / "antspynet", unpack)
+    return directory
 
 
 @pytest.fixture(scope="session")

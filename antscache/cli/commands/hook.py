@@ -14,16 +14,16 @@ import click
 from antscache.cli import render
 from antscache.cli.lazy_group import HintingGroup
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.core import PACKAGES, parse_release
-from antscache.errors import AntsCacheError, ConfigError, ManifestError, Offline
+from antscache.core import PACKAGES, Remarked, parse_release, select
+from antscache.errors import ConfigError, ManifestError, Offline
+from antscache.views import EntryLocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from antscache.cache import Cache
-    from antscache.core import Manifest, Package, Release
+    from antscache.core import Event, Manifest, Package, Release
     from antscache.hook import HookStatus
-    from antscache.views import EntryLocation
 
 
 @click.group("hook", cls=HintingGroup)
@@ -105,11 +105,15 @@ def _report(invocation: Invocation, hooked: HookStatus, *, json: bool) -> None:
 @shared
 @click.pass_obj
 def entries(invocation: Invocation, package: Package, directory: Path) -> None:
-    """Print the entries of the PACKAGE in DIRECTORY as JSON, with their paths."""
+    """Print the entries of the PACKAGE in DIRECTORY as JSON, with their paths.
+
+    Those that cannot be fetched have no identifier.
+    """
     cache = invocation.cache()
     with _way_out():
         manifest = _manifest_of(cache, package, directory)
-        located = cache.locate(manifest)
+        never = [entry for entry in manifest.entries if entry.reason]
+        located = [*cache.locate(manifest), *(EntryLocation.of(manifest.release, entry) for entry in never)]
         if not located:
             raise ManifestError(f"no name of {manifest.release} has a URL", hint=f"check the package in {directory}")
     _print(located)
@@ -120,26 +124,33 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("kind", type=click.Choice(["data", "network"]))
 @click.argument("name")
+@click.option("--to", "place", type=click.Path(path_type=Path), help="Use a whole file there, or put the file there.")
 @fetching
 @shared
 @click.pass_obj
-def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, name: str) -> None:
+def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, name: str, place: Path | None) -> None:
     """Fetch one entry, and print its path as JSON."""
     cache = invocation.cache()
+    said = set[str]()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Remarked) and event.text not in said:
+            said.add(event.text)
+            invocation.say(f"note: {event.text}")
+
     with _way_out():
         manifest = _manifest_of(cache, package, directory)
+        entry = next((entry for entry in manifest.entries if (entry.kind, entry.name) == (kind, name)), None)
+        if entry is None:
+            (entry,) = select(manifest, [name], [kind])  # raises the error for such a name
         try:
-            cache.prefetch(cache.plan(manifest, names=[name], kinds=[kind]))
-        except AntsCacheError as error:
-            if cache.settings.mounted and (own := cache.find_in_user_home(manifest, kind, name)):
-                invocation.say(f"note: {own.path} is used as it is: it is whole, and it may be another release's")
-                _print([own])
-                return
-            if not isinstance(error, Offline) or cache.catalog.find(manifest.release):
+            location = cache.provide(manifest, entry, place=place, listen=listen)
+        except Offline as error:
+            if cache.catalog.find(manifest.release):
                 raise
             command = f"antscache prefetch --from {shlex.quote(str(directory))} --name {name}"
             raise Offline(str(error), hint=f"run `{command}` where there is network access") from None
-    _print([location for location in cache.locate(manifest) if (location.kind, location.name) == (kind, name)])
+    _print([location])
 
 
 @contextmanager
@@ -153,12 +164,14 @@ def _way_out() -> Iterator[None]:
 
 
 def _print(located: Iterable[EntryLocation]) -> None:
-    """Print `located` as the JSON that `inject/antscache_getters.py` reads."""
+    """Print `located` as the JSON that `inject/antscache_getters.py` reads: in ASCII, whatever bytes a path has."""
+    from json import dumps
+
     facts = (
         {**asdict(location), "release": str(location.release), "path": location.path and str(location.path)}
         for location in located
     )
-    render.print_json(list(facts))
+    click.echo(dumps(list(facts), indent=2))
 
 
 def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:

@@ -1,4 +1,4 @@
-"""`antscache link`: put a release's files into a home outside the root."""
+"""`antscache link`: put a release's files into a home or a directory outside the root."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from antscache.core import home_directory
 @click.command()
 @click.argument("release", required=False)
 @one_release
+@click.option("--home", metavar="DIR", type=click.Path(path_type=Path), help="Make DIR a home with the files.")
 @click.option(
-    "--home", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Make DIR a home with the files."
+    "--directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Put the files into DIR itself, as for set_antsxnet_cache_directory(DIR).",
 )
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Link only this entry; may be given again.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Link only entries of this kind.")
@@ -31,25 +35,30 @@ def link(
     release: str | None,
     source: Path | None,
     python: Path | None,
-    home: Path,
+    home: Path | None,
+    directory: Path | None,
     names: tuple[str, ...],
     kinds: tuple[str, ...],
     mode: Any,
     json: bool,
 ) -> None:
-    """Put a release's files into a home outside the root.
+    """Put a release's files into a place outside the root.
 
     DIR suits an image, a container or another host: no link in it points out of DIR. Existing files are kept.
     """
+    target = home or directory
+    if target is None or (home and directory):
+        raise click.UsageError("give --home DIR or --directory DIR")
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
-    home = home.absolute()
+    target = target.absolute()
     entries = cache.selected(named, names=names, kinds=[KINDS[kind] for kind in kinds])
-    linked = cache.link(entries, home / home_directory(named.package), mode)
+    linked = cache.link(entries, target / home_directory(named.package) if home else target, mode)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
     render.say_how_linked(invocation, linked)
     if json:
-        render.print_json({"release": str(named), "home": str(home), "linked": made, "already": linked.intact})
+        place = {"home" if home else "directory": str(target)}
+        render.print_json({"release": str(named), **place, "linked": made, "already": linked.intact})
     else:
-        click.echo(home)
+        click.echo(target)

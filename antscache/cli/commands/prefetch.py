@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,8 @@ def prefetch(
     if dry_run:
         _print_plans(cache, sized, json=json)
         for plan, known in sized:
+            if not json:
+                _mention_user_home(invocation, cache, plan)
             cache.check_space(plan, known)
             plan.check_readable()
         return
@@ -131,6 +134,7 @@ def carry_out(
     elif missing:
         counts = f"{render.files(total)}, {total - missing} present, {missing} to fetch"
         invocation.say(f"{plan.release}: {counts}{_size_phrase(cache, plan, sizes)}{_pace_phrase(cache, plan)}")
+        _mention_user_home(invocation, cache, plan)
     with show_fetch(invocation, plan.fetch, sizes, json=json) as listen:
         result = cache.prefetch(plan, listen, sizes)
     if json:
@@ -144,6 +148,16 @@ def carry_out(
     invocation.say(f"{plan.release}: {render.files(total)} present, {outcome}{never}")
     render.say_how_linked(invocation, result.linked)
     return result
+
+
+def _mention_user_home(invocation: Invocation, cache: Cache, plan: Plan) -> None:
+    """Say how many of the missing files the user's own `~/.keras/ANTsXNet` has, by their names."""
+    if invocation.quiet or not plan.missing:
+        return
+    directory, names = cache.files_in_user_home(plan)
+    if names:
+        adopt = f"`antscache adopt {shlex.quote(str(directory))} --as {plan.release}`"
+        invocation.say(f"note: {directory} has {len(names)} of these files: {adopt} takes them over")
 
 
 def _plan_facts(cache: Cache, plan: Plan, sizes: Sizes) -> dict[str, Any]:
