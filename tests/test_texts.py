@@ -136,7 +136,8 @@ def helps() -> str:
     """Return the help of every verb."""
     texts: list[str] = []
     for words, command in ((("antscache",), antscache), *verbs(antscache, ("antscache",))):
-        context = click.Context(command, info_name=" ".join(words), terminal_width=80, max_content_width=80)
+        names = antscache.context_settings["help_option_names"]  # commands keep those that they are first asked with
+        context = click.Context(command, info_name=" ".join(words), terminal_width=80, help_option_names=names)
         texts.append(f"$ {' '.join(words)} --help\n{command.get_help(context)}\n")
     return "\n".join(texts)
 
