@@ -50,6 +50,11 @@ class Catalog:
         releases = {manifest.release for manifest in map(_decoded, files) if manifest}
         return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
 
+    def manifests(self, package: Package) -> list[Manifest]:
+        """Return the manifests of `package` that are at hand."""
+        files = [file for place in self._places for file in place.glob(f"{package}-*.json")]
+        return [manifest for manifest in map(_decoded, files) if manifest and manifest.release.package == package]
+
     def manifest(self, release: Release) -> Manifest:
         """Return the manifest of `release`; read it through the package index if it is not at hand.
 

@@ -5,6 +5,7 @@ identifiers.py    origins' immutable names for bytes
 figshare_urls.py  Figshare's routes, its URLs, its numbers
 digest.py         digests and descriptors
 record.py         records of identifiers, notes of ingests, selections of releases in use
+trust.py          which record counts, and which may replace another
 layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
@@ -52,11 +53,23 @@ from antscache.core.manifest import (
     Version,
     fetchable,
     find_changes,
+    identifiers_by_file,
     make_entry,
     parse_release,
 )
 from antscache.core.plan import Plan, PresentState, Status, Wanted, plan_entries, select, unknown_names
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, merge_selections
+from antscache.core.trust import (
+    RecordBelow,
+    RecordConflict,
+    as_told,
+    choose_record,
+    describe_twin,
+    find_conflicts,
+    find_doubted,
+    find_twins,
+    may_replace,
+)
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
 __all__ = [
@@ -92,6 +105,8 @@ __all__ = [
     "PresentState",
     "Received",
     "Record",
+    "RecordBelow",
+    "RecordConflict",
     "Refused",
     "Release",
     "Remarked",
@@ -105,17 +120,25 @@ __all__ = [
     "Version",
     "Waiting",
     "Wanted",
+    "as_told",
     "check_usage",
+    "choose_record",
+    "describe_twin",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
     "fetchable",
     "figshare_number",
     "find_changes",
+    "find_conflicts",
+    "find_doubted",
+    "find_twins",
     "hexadecimal",
     "home_directory",
+    "identifiers_by_file",
     "ignore_events",
     "make_entry",
+    "may_replace",
     "merge_selections",
     "parse_identifier",
     "parse_release",

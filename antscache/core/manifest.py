@@ -143,6 +143,15 @@ def find_changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
     )
 
 
+def identifiers_by_file(manifests: Iterable[Manifest]) -> dict[str, frozenset[Identifier]]:
+    """Return for each file name the identifiers that any of `manifests` gives it: one for each of its contents."""
+    names: dict[str, frozenset[Identifier]] = {}
+    for entry in (entry for manifest in manifests for entry in manifest.entries):
+        if entry.identifier is not None:
+            names[entry.file] = names.get(entry.file, frozenset()) | {entry.identifier}
+    return names
+
+
 def fetchable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return those of `entries` that have an identifier."""
     return tuple(entry for entry in entries if entry.identifier is not None)

@@ -3,6 +3,8 @@
 prefetch.py     make entries present, verified and linked
 adopt.py        take over an existing directory of ANTsPyNet's
 adoptable.py    decide which of its files are files of the release
+confirm.py      ask origins about the files that a user vouches for
+forget.py       take a record back
 verify.py       read everything again and compare it
 survey.py       list the files that should be there
 repair.py       mend what verify found
@@ -22,12 +24,14 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
     from antscache.operations.adoptable import Judged, escape_path, files_to_adopt, size_of_files
+    from antscache.operations.forget import Forgotten, forget_identifier
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
     from antscache.operations.verify import Verified, list_sums, verify_root
 
 __all__ = [
     "GRACE_SECONDS",
+    "Forgotten",
     "Garbage",
     "Judged",
     "Prefetched",
@@ -38,6 +42,7 @@ __all__ = [
     "collect_garbage",
     "escape_path",
     "files_to_adopt",
+    "forget_identifier",
     "list_sums",
     "make_plan",
     "plan_need",
@@ -53,6 +58,7 @@ __getattr__ = lazily(
     {
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "escape_path", "files_to_adopt", "size_of_files"),
+        "forget": ("Forgotten", "forget_identifier"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),
         "verify": ("Verified", "list_sums", "verify_root"),

@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from antscache.views.inventory import EntryLocation, ReleaseUsage, find_in_user_home, locate_entries, statuses, usages
 from antscache.views.links import Linked, stale_links, unlink
-from antscache.views.views import View, find_view, home_below, make_view, materialise, prefetch_hint, selected_entries
+from antscache.views.views import (
+    View,
+    find_view,
+    home_below,
+    make_view,
+    materialise,
+    prefetch_hint,
+    renew_other_views,
+    selected_entries,
+    unlink_unvouched,
+)
 
 __all__ = [
     "EntryLocation",
@@ -23,9 +33,11 @@ __all__ = [
     "make_view",
     "materialise",
     "prefetch_hint",
+    "renew_other_views",
     "selected_entries",
     "stale_links",
     "statuses",
     "unlink",
+    "unlink_unvouched",
     "usages",
 ]

@@ -30,6 +30,7 @@ class ReleaseUsage:
         own: the size of its blobs that no other release in use shares.
         shared: the size of its blobs that other releases in use share.
         below: the size of its blobs that only lower caches have, and that take no space here.
+        adopted: the number of its held entries of which a user's word alone says that these are their bytes.
         home: its view.
     """
 
@@ -40,6 +41,7 @@ class ReleaseUsage:
     own: int
     shared: int
     below: int
+    adopted: int
     home: Path
 
 
@@ -79,9 +81,10 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     """
     release = manifest.release
     directories = [store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers)]
+    records = root.present_state(manifest.entries).records
 
     def locate(entry: Entry, identifier: Identifier) -> EntryLocation:
-        record = root.store.record(identifier)
+        record = records.get(identifier)
         paths = (directory / entry.file for directory in directories)
         path = next((path for path in paths if record and _file_size(path) == record.size), None)
         digest, size = (record.digest, record.size) if record else (None, None)
@@ -126,7 +129,8 @@ def usages(root: Root) -> tuple[ReleaseUsage, ...]:
 def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
     """Return the usage of each release in use in `store`."""
     selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
-    held = {release: store.present_state(entries).held_entries(entries) for release, entries in selected.items()}
+    states = {release: store.present_state(entries) for release, entries in selected.items()}
+    held = {release: states[release].held_entries(entries) for release, entries in selected.items()}
     blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
     users = Counter(blob for of_release in blobs.values() for blob in of_release)
     here = {blob for blob in users if not store.lowers or store.owns(blob)}
@@ -139,6 +143,7 @@ def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
             own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),
             shared=sum(blob.size for blob in blobs[release] & here if users[blob] > 1),
             below=sum(blob.size for blob in blobs[release] - here),
+            adopted=sum(states[release].records[str(entry.identifier)].is_adopted for entry, _ in held[release]),
             home=store.layout.view(release),
         )
         for release, entries in selected.items()

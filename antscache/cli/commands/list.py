@@ -33,7 +33,8 @@ def list_(
 ) -> None:
     """List the releases in use, or the entries of one release.
 
-    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing or unavailable.
+    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing or unavailable; and
+    "adopted" if your word alone says that it is this file.
     """
     cache = invocation.cache()
     if release is None and source is None and python is None:
@@ -46,9 +47,16 @@ def list_(
     wanted = {KINDS[kind] for kind in kinds or KINDS}
     statuses = cache.statuses(manifest(cache, release, source, python))
     rows = [(entry, status) for entry, status in statuses if entry.kind in wanted]
+    trusts = cache.trusts(entry for entry, status in rows if status == "present")
     if json:
         keys = ("kind", "name", "file", "identifier")
-        render.print_json([{key: getattr(entry, key) for key in keys} | {"status": status} for entry, status in rows])
+        render.print_json(
+            [
+                {key: getattr(entry, key) for key in keys}
+                | {"status": status, "trust": trusts.get(str(entry.identifier)) if status == "present" else None}
+                for entry, status in rows
+            ]
+        )
         return
     render.print_table(
         (
@@ -57,6 +65,7 @@ def list_(
             entry.file,
             entry.identifier or "-",
             f"{status}: {entry.reason}" if entry.reason else status,
+            "adopted" if trusts.get(str(entry.identifier)) == "adopted" else "",
         )
         for entry, status in rows
     )
@@ -71,6 +80,7 @@ def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:
         "own": usage.own,
         "shared": usage.shared,
         "below": usage.below,
+        "adopted": usage.adopted,
         "home": str(usage.home),
     }
 
@@ -85,6 +95,7 @@ def print_usages(usages: Iterable[ReleaseUsage]) -> None:
             f"{render.size(usage.own)} of its own",
             f"{render.size(usage.shared)} shared",
             f"{render.size(usage.below)} in lower caches" if usage.below else "",
+            f"{usage.adopted} adopted" if usage.adopted else "",
         )
         for usage in usages
     )

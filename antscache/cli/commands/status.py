@@ -16,7 +16,8 @@ from antscache.cli.options import Invocation, as_json, shared
 def status(invocation: Invocation, json: bool) -> None:
     """Show the root, its lower caches and the releases in use.
 
-    Shows for each release the bytes of its own, and the bytes that it shares with others.
+    Shows for each release the bytes of its own, the bytes that it shares with others, and how many files are adopted:
+    your word alone says what they are.
     """
     from antscache.disk import free_space
 
@@ -32,6 +33,7 @@ def status(invocation: Invocation, json: bool) -> None:
                 "shared": u.shared,
                 "below": u.below,
                 "missing": u.entries - u.present,
+                "adopted": u.adopted,
             }
             for u in usages
         ]
