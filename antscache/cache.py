@@ -15,7 +15,7 @@ from antscache.errors import StoreError
 from antscache.root import Root
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from antscache.catalog import Catalog
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from antscache.export import Contents, Target
     from antscache.fetch import Need
-    from antscache.operations import Garbage, Judged, Prefetched, Removed, Verified
+    from antscache.operations import Forgotten, Garbage, Judged, Prefetched, Removed, Verified
     from antscache.root import UnusedLowerCache
     from antscache.store import Store
     from antscache.views import EntryLocation, Linked, Names, ReleaseUsage, View
@@ -329,11 +329,12 @@ class Cache:
 
     # Upkeep
 
-    def adopt(
+    def adopt(  # noqa: PLR0913  all but the first two by name
         self,
         directory: Path,
         manifest: Manifest,
         *,
+        identifiers: Mapping[str, Identifier] | None = None,
         move: bool = False,
         dry_run: bool = False,
         listen: Listener = ignore_events,
@@ -341,22 +342,44 @@ class Cache:
         """Store, record and link the files in `directory` that are of a release; return the fate of each file.
 
         A file whose bytes are recorded is recognised under any name. Another is taken for the release's file of its
-        name, on your word, if it has that file's form; its record says so, and an origin's word replaces it later. All
-        other files are left alone, with the reason. If it is interrupted, the next run goes on from there.
+        name, on your word, if it has that file's form, and if no known release gives that name other bytes; its record
+        says so, and an origin's word replaces it later. Unless offline, origins are asked first: a file is left alone
+        if its size or MD5 differs, and recorded with the origin's trust if its MD5 agrees. All other files are left
+        alone, with the reason. If it is interrupted, the next run goes on from there.
 
         Args:
             directory: a home, its `.keras`, or the directory in which ANTsPyNet keeps its files.
             manifest: of the release.
+            identifiers: the identifiers of files, by their names in the directory, on your word.
             move: take the files out of `directory`, and copy only those that cannot be moved.
             dry_run: change nothing, and return the fate that each file would have.
             listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
 
         Raises:
+            ManifestError: one of `identifiers` is not of the release, or not of a file in the directory.
             StoreError: the root or `directory` cannot be read, the disk refused, or the files to move are in an
                 antscache root. Each file is where it was, or in the store.
             ViewError: the disk refused to link; the files are in the store.
         """
-        return operations.adopt_directory(self.root, directory, manifest, move=move, dry_run=dry_run, listen=listen)
+        return operations.adopt_directory(
+            self.root, directory, manifest, identifiers=identifiers, move=move, dry_run=dry_run, listen=listen
+        )
+
+    def forget(self, identifier: Identifier, *, dry_run: bool = False) -> Forgotten:
+        """Remove the record of `identifier`, so that the next prefetch learns its bytes anew.
+
+        The names in views that rest on it are removed. Its blob and the selections stay until a garbage collection.
+
+        Args:
+            identifier: recorded in the root, by you.
+            dry_run: change nothing, and return the plan.
+
+        Raises:
+            StoreError: nothing is recorded for it in the root, or the record is another user's, and nothing was
+                changed; or the disk refused.
+            ViewError: the disk refused to remove a name from a view; the record is gone.
+        """
+        return operations.forget_identifier(self.root, identifier, dry_run=dry_run)
 
     def plan_export(
         self,
@@ -476,6 +499,10 @@ class Cache:
     def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
         """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable."""
         return views.statuses(self.root, manifest)
+
+    def trusts(self, entries: Iterable[Entry]) -> dict[Identifier, str]:
+        """Return the trust of each recorded identifier among `entries`: "adopted" is a user's word alone."""
+        return {identifier: record.trust for identifier, record in self.root.present_state(entries).records.items()}
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""

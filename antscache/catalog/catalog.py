@@ -54,10 +54,11 @@ class Catalog:
         releases = {manifest.release for manifest in self.manifests()}
         return tuple(sorted(releases, key=lambda release: (release.package, Version(release.version))))
 
-    def manifests(self) -> tuple[Manifest, ...]:
-        """Return the manifests at hand; that of a release which several places have, several times."""
-        files = [file for place in self._places for file in place.glob("*.json")]
-        return tuple(manifest for manifest in map(_decoded, files) if manifest)
+    def manifests(self, package: Package | None = None) -> tuple[Manifest, ...]:
+        """Return the manifests at hand, or those of `package`; one that several places have, several times."""
+        files = [file for place in self._places for file in place.glob(f"{package or ''}*.json")]
+        found = (manifest for manifest in map(_decoded, files) if manifest)
+        return tuple(manifest for manifest in found if package in (None, manifest.release.package))
 
     def manifest(self, release: Release) -> Manifest:
         """Return the manifest of `release`; read it through the package index if it is not at hand.

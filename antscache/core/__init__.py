@@ -5,6 +5,7 @@ identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 record.py         records of identifiers, notes of ingests, selections of releases in use
+trust.py          which record counts, and which may replace another
 layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
@@ -62,9 +63,9 @@ from antscache.core.manifest import (
     Release,
     UnreadGetter,
     Version,
-    contents_by_file,
     fetchable,
     find_changes,
+    identifiers_by_file,
     make_entry,
     parse_release,
 )
@@ -79,6 +80,17 @@ from antscache.core.plan import (
     unread_getters,
 )
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, merge_selections
+from antscache.core.trust import (
+    RecordBelow,
+    RecordConflict,
+    as_told,
+    choose_record,
+    describe_twin,
+    find_conflicts,
+    find_doubted,
+    find_twins,
+    may_replace,
+)
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
 __all__ = [
@@ -114,6 +126,8 @@ __all__ = [
     "PresentState",
     "Received",
     "Record",
+    "RecordBelow",
+    "RecordConflict",
     "Refused",
     "Release",
     "Remarked",
@@ -129,21 +143,28 @@ __all__ = [
     "Waiting",
     "Wanted",
     "age",
+    "as_told",
     "check_usage",
-    "contents_by_file",
+    "choose_record",
+    "describe_twin",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
     "fetchable",
     "figshare_number",
     "find_changes",
+    "find_conflicts",
+    "find_doubted",
+    "find_twins",
     "hexadecimal",
     "home_directory",
     "identifier_key",
+    "identifiers_by_file",
     "identify_url",
     "ignore_events",
     "is_misdated",
     "make_entry",
+    "may_replace",
     "merge_selections",
     "needed_layout",
     "parse_identifier",

@@ -17,7 +17,7 @@ from antscache.core.identifiers import Identifier
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 Kind = Literal["data", "network"]
 Package = Literal["antspynet", "antspyx"]
@@ -161,16 +161,15 @@ def find_changes(old: Manifest, new: Manifest) -> tuple[Change, ...]:
     )
 
 
+def identifiers_by_file(manifests: Iterable[Manifest]) -> dict[str, frozenset[Identifier]]:
+    """Return for each file name the identifiers that any of `manifests` gives it: one for each of its contents."""
+    names: dict[str, frozenset[Identifier]] = {}
+    for entry in (entry for manifest in manifests for entry in manifest.entries):
+        if entry.identifier is not None:
+            names[entry.file] = names.get(entry.file, frozenset()) | {entry.identifier}
+    return names
+
+
 def fetchable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     """Return those of `entries` that have an identifier."""
     return tuple(entry for entry in entries if entry.identifier is not None)
-
-
-def contents_by_file(manifests: Iterable[Manifest]) -> Mapping[tuple[Package, str], frozenset[Identifier]]:
-    """Return all identifiers that releases of a package have for a file name, by package and name."""
-    contents: dict[tuple[Package, str], frozenset[Identifier]] = {}
-    for manifest in manifests:
-        for entry in manifest.entries:
-            key = manifest.release.package, entry.file
-            contents[key] = contents.get(key, frozenset()) | ({entry.identifier} if entry.identifier else frozenset())
-    return contents

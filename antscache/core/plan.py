@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from antscache.core.identifiers import Identifier
     from antscache.core.manifest import Entry, Kind, Manifest, Release, UnreadGetter
     from antscache.core.record import Record
+    from antscache.core.trust import RecordConflict
 
 Status = Literal["present", "missing", "unavailable", "unreadable"]
 MAX_SUGGESTIONS = 3  # known names suggested for each unknown one
@@ -33,6 +34,7 @@ class Wanted:
     Attributes:
         known: the bytes that the origin must answer with; None if any bytes of the right form will do.
         accepted: True if the user takes the bytes even if the file's form is wrong.
+        doubted: True if the bytes that are adopted for it are known to be another identifier's.
     """
 
     identifier: Identifier
@@ -40,6 +42,7 @@ class Wanted:
     release: Release
     known: Descriptor | None = None
     accepted: bool = False
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,16 @@ class PresentState:
     """The records and held blobs of some entries in a root, at one moment.
 
     Attributes:
-        records: by identifier, for each identifier that has a record.
+        records: by identifier, for each identifier that has a record that counts.
         held: the blobs of these records that are in the store or in a lower cache.
+        doubted: the identifiers whose adopted records do not count, because their bytes are known to be others'.
+        conflicts: the records of the root of which a lower cache says otherwise.
     """
 
     records: Mapping[Identifier, Record] = field(default_factory=dict)
     held: frozenset[Descriptor] = frozenset()
+    doubted: frozenset[Identifier] = frozenset()
+    conflicts: tuple[RecordConflict, ...] = ()
 
     def blob(self, entry: Entry) -> Descriptor | None:
         """Return the blob of `entry`, or None if it is not held."""
@@ -61,7 +68,12 @@ class PresentState:
 
     def merged_with(self, other: PresentState) -> PresentState:
         """Return the records and held blobs of this state and of `other`; a record of `other` wins."""
-        return PresentState({**self.records, **other.records}, self.held | other.held)
+        return PresentState(
+            {**self.records, **other.records},
+            self.held | other.held,
+            self.doubted | other.doubted,
+            self.conflicts + other.conflicts,
+        )
 
     def held_entries(self, entries: Iterable[Entry]) -> tuple[tuple[Entry, Descriptor], ...]:
         """Return those of `entries` that are held, each with its blob."""
@@ -117,7 +129,8 @@ class Plan:
         for entry in self.missing:
             if entry.identifier and entry.identifier not in wanted:
                 known, accepted = self._known(entry.identifier), entry.identifier in self.accepted
-                wanted[entry.identifier] = Wanted(entry.identifier, entry.file, self.release, known, accepted)
+                doubted = entry.identifier in self.state.doubted
+                wanted[entry.identifier] = Wanted(entry.identifier, entry.file, self.release, known, accepted, doubted)
         return tuple(sorted(wanted.values(), key=lambda one: not one.file.endswith(".h5")))
 
     def _known(self, identifier: Identifier) -> Descriptor | None:
@@ -127,7 +140,7 @@ class Plan:
         to refuse an origin's bytes.
         """
         record = self.state.records.get(identifier)
-        if record and record.trust != "adopted":
+        if record and not record.is_adopted:
             return record.descriptor
         return self.expected.get(identifier)
 
@@ -148,14 +161,22 @@ class Plan:
         """Return the same plan for the new `state`.
 
         Raises:
-            IntegrityError: an identifier is recorded with other bytes than expected.
+            IntegrityError: an identifier is recorded with other bytes than expected, or a lower cache says otherwise.
         """
+        for conflict in state.conflicts:
+            if not conflict.own.is_adopted:
+                raise IntegrityError(
+                    str(conflict),
+                    hint="an identifier's bytes never change: one of the two is wrong; leave that cache out, or run "
+                    f"`antscache forget {conflict.own.identifier}` to use its file",
+                )
         for identifier, blob in self.expected.items():
             record = state.records.get(identifier)
-            if record and record.descriptor != blob and (record.trust != "adopted" or record.descriptor in state.held):
+            if record and record.descriptor != blob and (not record.is_adopted or record.descriptor in state.held):
                 raise IntegrityError(
-                    f"{identifier} is recorded as {record.digest}, but {blob.digest} is expected",
-                    hint="an identifier's bytes never change: one of the two is wrong",
+                    f"{identifier} is recorded as {record.describe()}, but {blob.digest} is expected",
+                    hint="an identifier's bytes never change: one of the two is wrong; if it is the record, "
+                    f"run `antscache forget {identifier}`",
                 )
         return replace(self, state=state)
 

@@ -6,7 +6,7 @@ are in use. Each is one file, written once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -19,35 +19,56 @@ if TYPE_CHECKING:
 
 Trust = Literal["lockfile", "origin", "mirror", "adopted"]
 TRUST_RANKS: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
+UNKNOWN_TRUST_RANK = TRUST_RANKS["mirror"]  # of a word that only a newer antscache knows
 Check = Literal["digest", "length", "md5", "form", "walk"]
+Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 
 
 class Record(msgspec.Struct, frozen=True):
     """The bytes that `identifier` names, and the reason to trust that.
 
     Attributes:
-        trust: the kind of source; a later record replaces this one only if its trust ranks higher.
+        trust: the kind of source, a `Trust`, or a word of a newer antscache; see `trust.py`.
         source: the host that the bytes came from, never a whole URL (a URL may carry a token); the path of an adopted
             file.
         recorded: the time of this record, ISO 8601 in UTC.
         checks: the checks that the bytes passed: against a known digest; against the length and the MD5 that the origin
-            told; of the file's form; of its HDF5 structure (`walk`).
+            told; of the file's form; of its HDF5 structure (`walk`); or others, in words of a newer antscache.
         accepted: the defect that the checks of form or structure found and the user accepted; empty if there is none.
     """
 
     identifier: Identifier
     digest: Digest
     size: Size
-    trust: Trust
+    trust: Word
     source: str
     recorded: str
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Word, ...] = ()
     accepted: str = ""
 
     @property
     def descriptor(self) -> Descriptor:
         """The descriptor of the bytes that the identifier names."""
         return Descriptor(self.digest, self.size)
+
+    @property
+    def rank(self) -> int:
+        """The rank of the trust."""
+        return next((rank for trust, rank in TRUST_RANKS.items() if trust == self.trust), UNKNOWN_TRUST_RANK)
+
+    @property
+    def is_adopted(self) -> bool:
+        """True if a user's word alone says that these are the identifier's bytes."""
+        return self.trust == "adopted"
+
+    @property
+    def is_known(self) -> bool:
+        """True if this antscache knows the word for the trust."""
+        return self.trust in TRUST_RANKS
+
+    def describe(self) -> str:
+        """Return the digest and its reason: "sha256:... (from HOST, origin)"."""
+        return f"{self.digest} (from {self.source}, {self.trust})"
 
 
 class Partial(msgspec.Struct, frozen=True):

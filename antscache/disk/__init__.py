@@ -42,7 +42,7 @@ from antscache.disk.hashing import hash_file, open_regular
 from antscache.disk.mounts import is_mounted, is_persistent
 from antscache.disk.refusals import is_full, store_errors
 from antscache.disk.space import DEFAULT_BLOCK_BYTES, disk_space, free_space
-from antscache.disk.users import group_name, owner_of, process_name, user_name
+from antscache.disk.users import group_name, is_own, owner_of, process_name, user_name
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ __all__ = [
     "hash_file",
     "is_full",
     "is_mounted",
+    "is_own",
     "is_persistent",
     "make_directory",
     "may_clone",

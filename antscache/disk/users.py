@@ -17,6 +17,14 @@ def owner_of(path: Path) -> str:
         return "nobody"
 
 
+def is_own(path: Path | str) -> bool:
+    """Return True if `path` is yours, or cannot be looked at."""
+    try:
+        return os.lstat(path).st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def user_name(number: int) -> str:
     """Return the name of a user, or 'user NUMBER' if the number has no name."""
     import pwd

@@ -24,7 +24,7 @@ from antscache.doctor.lower_caches import check_lowers
 from antscache.doctor.origins import check_origins
 from antscache.doctor.patience import run_jobs
 from antscache.doctor.permissions import check_owners
-from antscache.doctor.root import check_leftovers, check_root, check_space, check_views
+from antscache.doctor.root import check_leftovers, check_records, check_root, check_space, check_views
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ EXAMINATIONS = (
     Examination("abilities", check_abilities, needs_sound_root=True),
     Examination("views", check_views, needs_sound_root=True),
     Examination("space", check_space, needs_sound_root=True),
+    Examination("records", check_records, needs_sound_root=True),
     Examination("leftovers", check_leftovers, needs_sound_root=True),
     Examination("lower caches", check_lowers),
     Examination("installation", check_installation),

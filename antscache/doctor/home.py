@@ -16,7 +16,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
-from antscache.core import Release, fetchable
+from antscache.core import Release, identifiers_by_file
 from antscache.disk import owner_of
 from antscache.doctor.finding import MAX_SHOWN, count_files, count_paths, error, list_names, note, ok, warning
 from antscache.doctor.home_release import ExaminedFile, judge, merge_names, needs_digest
@@ -74,14 +74,7 @@ def _names_by_release(host: Host) -> dict[Release, IdentifiersByName]:
     """Return the names of every known antspynet release, the newest last, and of the installed one."""
     manifests = [host.catalog.find(release) for release in host.catalog.releases() if release.package == "antspynet"]
     installed = _installed_manifest(host)
-    return {manifest.release: _names(manifest) for manifest in [*manifests, installed] if manifest}
-
-
-def _names(manifest: Manifest) -> IdentifiersByName:
-    names: dict[str, frozenset[Identifier]] = {}
-    for entry in fetchable(manifest.entries):
-        names[entry.file] = names.get(entry.file, frozenset()) | {str(entry.identifier)}
-    return names
+    return {manifest.release: identifiers_by_file([manifest]) for manifest in [*manifests, installed] if manifest}
 
 
 def _recorded_blobs(host: Host) -> dict[Identifier, Descriptor]:
@@ -91,7 +84,7 @@ def _recorded_blobs(host: Host) -> dict[Identifier, Descriptor]:
         records = [record for source in (*store.lowers, store) for record in source.records.readable()]
     except AntsCacheError:
         return {}  # the check of the root reports this
-    return {record.identifier: record.descriptor for record in records if record.trust != "adopted"}
+    return {record.identifier: record.descriptor for record in records if not record.is_adopted}
 
 
 def _installed_release(host: Host) -> Release | None:

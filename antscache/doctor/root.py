@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Description, Manifest, age
-from antscache.doctor.finding import count_files, error, format_size, note, ok, warning
+from antscache.core import Description, Manifest, age, describe_twin, find_twins
+from antscache.doctor.finding import count_files, error, format_size, list_names, note, ok, warning
 from antscache.doctor.host import nearest_existing
 from antscache.fetch import collect_known_sizes, measure_need
 from antscache.operations import GRACE_SECONDS, make_plan
@@ -55,6 +55,27 @@ def is_shared(layout: Layout) -> bool:
         return msgspec.json.decode(disk.read(layout.description), type=Description).shared
     except (OSError, *disk.DECODE_ERRORS):
         return False
+
+
+def check_records(host: Host) -> Iterator[Finding]:
+    """Check for files that are held on a user's word alone, for bytes under two names, and for caches that disagree."""
+    root = Root.open(host.settings)
+    records = root.store.all_records()
+    best = {record.identifier: choice for record in records if (choice := root.store.record(record.identifier))}
+    adopted = sorted(identifier for identifier, record in best.items() if record.is_adopted)
+    if adopted:
+        what = f"{count_files(len(adopted))} held on a user's word alone (adopted): {list_names(adopted)}"
+        yield note(what, f"to take a word back: antscache forget {adopted[0]}")
+    for identifier, other in find_twins(records).items():
+        if best[identifier].is_adopted:
+            what = f"{identifier} was adopted, and has the same bytes as {describe_twin(other)}"
+            yield warning(what, f"if its file had a wrong name: antscache forget {identifier}")
+    for identifier in sorted(best):
+        for conflict in root.store.conflicts(identifier):
+            remedy = f"leave that cache out, or run antscache forget {identifier}"
+            yield error(f"{conflict}: one of the two is wrong", remedy)
+    if not adopted:
+        yield ok(f"{len(best)} identifiers are recorded, none on a user's word alone")
 
 
 def check_leftovers(host: Host) -> Iterator[Finding]:

@@ -241,9 +241,7 @@ def _refuse_adopted(contents: Contents) -> None:
     Raises:
         AntsCacheError: a file of `contents` was adopted.
     """
-    adopted = [
-        (part.release, entry) for part in contents.parts for entry, record in part.files if record.trust == "adopted"
-    ]
+    adopted = [(part.release, entry) for part in contents.parts for entry, record in part.files if record.is_adopted]
     if adopted:
         release, entry = adopted[0]
         files = len({entry.identifier for _, entry in adopted})

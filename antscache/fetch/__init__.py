@@ -13,7 +13,7 @@ proxies.py             proxies, certificates and credentials of this machine
 origins.py             mirrors and Figshare's routes, in the order they are asked
 origin_health.py       origins that are set aside, or not asked for a while
 pacer.py               the rate limit of an origin, shared by all processes on one root
-sizes.py               the size of a fetch, before it starts
+sizes.py               the size of a fetch, before it starts; the MD5 of a file that is not fetched
 result.py              the outcome of a fetch
 """
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from antscache.fetch.result import FetchResult
     from antscache.fetch.sizes import (
         Need,
+        Told,
+        ask_origins,
         collect_known_sizes,
         find_sizes,
         least_seconds,
@@ -50,6 +52,8 @@ __all__ = [
     "Pacer",
     "RangeRequest",
     "Refusal",
+    "Told",
+    "ask_origins",
     "collect_known_sizes",
     "find_sizes",
     "least_seconds",
@@ -69,6 +73,15 @@ __getattr__ = lazily(
         "pacer": ("Pacer",),
         "protocol": ("CHALLENGE_STATUS", "RangeRequest", "Refusal"),
         "result": ("FetchResult",),
-        "sizes": ("Need", "find_sizes", "collect_known_sizes", "sort_largest_first", "least_seconds", "measure_need"),
+        "sizes": (
+            "Need",
+            "Told",
+            "ask_origins",
+            "collect_known_sizes",
+            "find_sizes",
+            "least_seconds",
+            "measure_need",
+            "sort_largest_first",
+        ),
     },
 )

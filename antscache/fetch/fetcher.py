@@ -192,10 +192,11 @@ class _Run:
             with self._changed:
                 self._others.remark_on_locks()
             record = self._store.record(wanted.identifier)
-            if record and self._store.holds(record.descriptor):
+            doubted = wanted.doubted and record is not None and record.is_adopted
+            if record and not doubted and self._store.holds(record.descriptor):
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
             elif ours or (left and self._others.has_stalled(left)):
-                known = record.descriptor if record and record.trust != "adopted" else None
+                known = record.descriptor if record and not record.is_adopted else None
                 self._fetch(replace(wanted, known=known or wanted.known), client)
             else:
                 with self._changed:

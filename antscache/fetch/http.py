@@ -21,11 +21,12 @@ from antscache.disk import open_regular
 from antscache.fetch.protocol import (
     REDIRECT_STATUSES,
     AnswerHead,
+    FileFacts,
     RangeRequest,
     Refusal,
     next_hop,
+    read_facts,
     read_head,
-    read_size,
 )
 from antscache.fetch.proxies import find_credentials, host_of, make_pools, server_of
 
@@ -86,11 +87,11 @@ class Client:
         with _closing(response):
             yield Body(read_head(response.status, response.headers, request), partial(_read_answer, response))
 
-    def size(self, url: str, *, with_credentials: bool = False) -> int:
-        """Return the size in bytes of the file at `url`, http or https, by requesting its first byte.
+    def facts(self, url: str, *, with_credentials: bool = False) -> FileFacts:
+        """Return the size and MD5 of the file at `url`, http or https, by requesting its first byte.
 
         Raises:
-            Refusal: the answer does not say it.
+            Refusal: the answer does not say the size.
             ConfigError: the proxy or the certificates that the environment names cannot be used.
         """
         with _refusals():
@@ -98,11 +99,11 @@ class Client:
                 url, RangeRequest(0, 1), find_credentials(url, self._tokens) if with_credentials else {}
             )
         with _closing(response):
-            size = read_size(response.status, response.headers)
+            facts = read_facts(response.status, response.headers)
             if response.length_remaining == 1:
                 with _refusals():
                     response.drain_conn()  # so that the connection can be used again
-            return size
+            return facts
 
     def _answer(self, url: str, request: RangeRequest, authorization: dict[str, str]) -> urllib3.BaseHTTPResponse:
         """Send `request` to `url` and to each redirect from there; return the first answer that is no redirect.

@@ -100,6 +100,14 @@ class AnswerHead:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """The size in bytes of a file at an origin, and its MD5 if the origin tells it."""
+
+    size: int
+    md5: str | None
+
+
 def md5_of(etag: str) -> str | None:
     """Return the MD5 in `etag`, in hexadecimal; None if it is not one, as for uploads in parts.
 
@@ -169,11 +177,11 @@ def _read_part(content_range: str, length: int | None, etag: str, request: Range
     return AnswerHead(first, stop - first, size, etag)
 
 
-def read_size(status: int, headers: Mapping[str, str]) -> int:
-    """Return the size of a file in bytes, from the answer to a request for its first byte.
+def read_facts(status: int, headers: Mapping[str, str]) -> FileFacts:
+    """Return the size and MD5 of a file, from the answer to a request for its first byte.
 
     Raises:
-        Refusal: the answer does not say it, or is none with a file.
+        Refusal: the answer does not say the size, or is none with a file.
     """
     first = RangeRequest(0, 1)
     _refuse_status(status, headers, first)
@@ -186,7 +194,7 @@ def read_size(status: int, headers: Mapping[str, str]) -> int:
         size = _number(headers.get("Content-Length", ""))
     if not size:
         raise Refusal(f"{status} without the size of the file")
-    return size
+    return FileFacts(size, md5_of(headers.get("ETag", "")))
 
 
 def strong_etag(etag: str) -> str:

@@ -1,7 +1,8 @@
 """The size of a fetch before it starts, and the bytes that it needs on the disk, as far as sizes are known.
 
 Sizes are known from records, from partial files of earlier runs, and from mirrors that are directories of this host.
-Origins are asked only on request (`--sizes`), for the first byte of each file: the answer states the size of the whole.
+Origins are asked only on request (`--sizes`, `adopt`), for the first byte of each file: the answer states the size of
+the whole, and of most files the MD5.
 """
 
 from __future__ import annotations
@@ -28,11 +29,20 @@ if TYPE_CHECKING:
     from antscache.fetch.attempts import Attempts
     from antscache.fetch.http import Client
     from antscache.fetch.origins import Origin
+    from antscache.fetch.protocol import FileFacts
     from antscache.root import Root
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
 RESERVE_BYTES = 1 << 20  # for records, selections, names in views, and the index
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An origin's answer about a file that was not fetched."""
+
+    origin: Origin
+    facts: FileFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +145,15 @@ def find_sizes(root: Root, wanted: Iterable[Wanted], *, ask: bool = False) -> di
     wanted = tuple(wanted)
     sizes = collect_known_sizes(root, wanted)
     if ask and not root.settings.offline:
-        sizes |= ask_sizes(root, [each for each in wanted if each.identifier not in sizes])
+        told = ask_origins(root, [each for each in wanted if each.identifier not in sizes])
+        sizes |= {identifier: answer.facts.size for identifier, answer in told.items()}
     return sizes
 
 
-def ask_sizes(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, int]:
-    """Ask origins for the sizes of `wanted`, several at once: each origin in turn, at its pace, once for each file.
+def ask_origins(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, Told]:
+    """Ask origins for the size and MD5 of `wanted`, several at once: each in turn, at its pace, once for each file.
+
+    Files that no origin answers about are left out. Mirrors that are directories of this host are not asked.
 
     Raises:
         ConfigError: the settings, or the proxy or certificates that the environment names, cannot be used.
@@ -153,21 +166,21 @@ def ask_sizes(root: Root, wanted: Iterable[Wanted]) -> dict[Identifier, int]:
     asking = _Asking(settings.timeout, config.read_tokens(), wanted)
     pacer = Pacer(root.layout.pace, settings.pace, shared=root.layout.shared)
     asking.run(Attempts(origins, pacer, asking.stopped, rounds=1), settings.jobs)
-    return asking.sizes
+    return asking.told
 
 
 class _Asking:
-    """The files whose sizes origins are asked for, and the sizes so far."""
+    """The files that origins are asked about, and their answers so far."""
 
     def __init__(self, timeout: float, tokens: Mapping[str, str], wanted: Iterable[Wanted]) -> None:
-        self.sizes: dict[Identifier, int] = {}
+        self.told: dict[Identifier, Told] = {}
         self.stopped = threading.Event()
         self._timeout, self._tokens = timeout, tokens
         self._todo = deque(wanted)
         self._failed: list[BaseException] = []
 
     def run(self, attempts: Attempts, jobs: int) -> None:
-        """Ask for the sizes of all files, `jobs` at once; raise the first error of a thread.
+        """Ask about all files, `jobs` at once; raise the first error of a thread.
 
         Raises:
             ConfigError: the proxy or certificates that the environment names cannot be used.
@@ -204,6 +217,7 @@ class _Asking:
 
         def ask(origin: Origin) -> None:
             url = url_at(origin, wanted)
-            self.sizes[wanted.identifier] = client.size(url, with_credentials=origin.trust == "mirror")
+            facts = client.facts(url, with_credentials=origin.trust == "mirror")
+            self.told[wanted.identifier] = Told(origin, facts)
 
         return ask

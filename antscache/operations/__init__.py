@@ -4,6 +4,8 @@ prefetch.py     make entries present, verified and linked
 provide.py      one file for a program that asks for it, where the program wants it
 adopt.py        take over an existing directory of ANTsPyNet's
 adoptable.py    decide which of its files are files of the release
+confirm.py      ask origins about the files that a user vouches for
+forget.py       take a record back
 verify.py       read everything again and compare it
 survey.py       list the files that should be there
 repair.py       mend what verify found
@@ -23,6 +25,7 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
     from antscache.operations.adoptable import Judged, escape_path, files_to_adopt, size_of_files
+    from antscache.operations.forget import Forgotten, forget_identifier
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_SECONDS",
+    "Forgotten",
     "Garbage",
     "Judged",
     "Prefetched",
@@ -41,6 +45,7 @@ __all__ = [
     "escape_path",
     "files_in_user_home",
     "files_to_adopt",
+    "forget_identifier",
     "list_sums",
     "make_plan",
     "plan_need",
@@ -57,6 +62,7 @@ __getattr__ = lazily(
     {
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "escape_path", "files_to_adopt", "size_of_files"),
+        "forget": ("Forgotten", "forget_identifier"),
         "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),

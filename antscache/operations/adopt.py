@@ -1,12 +1,12 @@
 """Adopt: take over an existing directory of ANTsPyNet's.
 
-    look_at -> judge ->   scan_networks -> take_over
-    (bytes,    (recognised, (hazards)        (store, records,
-     forms)     taken, left)                  selection)
+    look_at -> judge ->     scan_networks -> confirm ->  take_over
+    (bytes,    (recognised, (hazards)        (origins)   (store, records,
+     forms)     taken, left)                              selection)
 
 Only the last step changes anything. It takes a file only with the bytes that were judged, and leaves a file alone that
-has changed since. The record of a file of unknown bytes has the trust `adopted`: only a user vouches for it, and an
-origin's word replaces it.
+has changed since. The record of a file of unknown bytes that no origin has confirmed has the trust `adopted`: only a
+user vouches for it, and an origin's word replaces it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from antscache.core import Layout, Record, Selection, fetchable, ignore_events
+from antscache.core import Layout, Record, Selection, fetchable, identifiers_by_file, ignore_events
 from antscache.disk import hash_file
-from antscache.errors import IntegrityError, StoreError
+from antscache.errors import IntegrityError, ManifestError, StoreError
 from antscache.formats import Hdf5Scanner, is_h5py_installed
 from antscache.operations.adoptable import (
+    Evidence,
     Judged,
     describe_record,
     escape_path,
@@ -32,11 +33,12 @@ from antscache.operations.adoptable import (
     place_of,
     scan_networks,
 )
+from antscache.operations.confirm import ask_about, confirm
 from antscache.store import IngestVanished
-from antscache.views import make_view
+from antscache.views import make_view, renew_other_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from antscache.core import Identifier, Listener, Manifest, Package
@@ -56,11 +58,14 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
     directory: Path,
     manifest: Manifest,
     *,
+    identifiers: Mapping[str, Identifier] | None = None,
     move: bool = False,
     dry_run: bool = False,
     listen: Listener = ignore_events,
 ) -> tuple[Judged, ...]:
     """Store, record and link the files in `directory` that are of a release.
+
+    Unless offline, origins are asked for the size and MD5 of each file that rests on the user's word.
 
     If it is interrupted, the next run goes on from there.
 
@@ -68,6 +73,7 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
         root: takes them over.
         directory: a home, its `.keras`, or the directory in which ANTsPyNet keeps its files.
         manifest: of the release; a file of unknown bytes is taken for the file of its name in there.
+        identifiers: the identifiers of files, by their names in `directory`, on the user's word.
         move: take the files out of `directory`, and copy only those that cannot be moved.
         dry_run: change nothing.
         listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
@@ -76,6 +82,7 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
         The fate of each file in `directory`; with `dry_run`, the fate that it would have.
 
     Raises:
+        ManifestError: one of `identifiers` is not of the release, or not of a file in `directory`.
         StoreError: the root or `directory` cannot be read, the disk refused, or the files to move are in an antscache
             root. Each file is where it was, or in the store.
         ViewError: the disk refused; the files are in the store.
@@ -84,9 +91,12 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
     paths = files_to_adopt(directory, release.package)
     if move:
         _refuse_root(directory, release.package)
-    judged = judge(look_at(paths, listen), manifest, _records(root))
+    evidence = _evidence(root, manifest, identifiers or {})
+    _check_named(evidence.named, manifest, paths)
+    judged = judge(look_at(paths, listen), manifest, evidence)
     with closing(Hdf5Scanner()) as scanner:
         judged = tuple(scan_networks(judged, scanner if is_h5py_installed() else None, listen))
+    judged = tuple(confirm(judged, ask_about(root, release, judged, listen), listen))
     if dry_run:
         return judged
     if any(file.entries for file in judged):
@@ -99,16 +109,30 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
             if not make_view(root, release, entries).lost:
                 break
             store.restore(file.seen.blob for file in judged if file.entries and file.seen.blob)
+        renew_other_views(root, release)
     return judged
 
 
-def _records(root: Root) -> list[Record]:
-    """Return the records here and in lower caches; of several of an identifier, the last one counts."""
-    records = list[Record]()
-    for lower in reversed(root.store.lowers):
-        with suppress(StoreError):  # a lower cache that cannot be read is passed over
-            records += lower.records.readable()
-    return [*records, *root.store.records.readable()]
+def _evidence(root: Root, manifest: Manifest, named: Mapping[str, Identifier]) -> Evidence:
+    """Gather the records here and in lower caches, and the names of all known releases of the package."""
+    package = manifest.release.package
+    manifests = root.catalog.manifests(package)
+    return Evidence(tuple(root.store.all_records()), identifiers_by_file([*manifests, manifest]), named)
+
+
+def _check_named(named: Mapping[str, Identifier], manifest: Manifest, paths: Iterable[Path]) -> None:
+    """Check that the user names files that are there, and identifiers of the release.
+
+    Raises:
+        ManifestError: they are not.
+    """
+    names, known = {path.name for path in paths}, {entry.identifier for entry in manifest.entries}
+    for file, identifier in named.items():
+        if file not in names:
+            raise ManifestError(f"no such file in the directory: {escape_path(file)}", hint="name a file that is there")
+        if identifier not in known:
+            hint = f"`antscache list {manifest.release}` prints its identifiers; name another release with --as"
+            raise ManifestError(f"{manifest.release} does not ask for {identifier}", hint=hint)
 
 
 def _refuse_root(directory: Path, package: Package) -> None:
@@ -219,12 +243,13 @@ def _check_records(store: Store, judged: Judged) -> None:
     """
     for identifier in _identifiers(judged):
         record = store.record(identifier)
-        if record and record.descriptor != judged.seen.blob:
+        confirmed = record and record.is_adopted and judged.trust != "adopted"
+        if record and record.descriptor != judged.seen.blob and not confirmed:
             raise _LeftAloneError(f"other bytes were recorded for {describe_record(record)} meanwhile")
 
 
 def _record(store: Store, judged: Judged, *, here: bool) -> None:
-    """Record the file's identifiers: with the trust `adopted`, where there is no better record.
+    """Record the file's identifiers: with the trust that it was judged to have, where there is no better record.
 
     Args:
         store: the root's.
@@ -237,15 +262,15 @@ def _record(store: Store, judged: Judged, *, here: bool) -> None:
     blob = judged.seen.blob
     assert blob is not None  # noqa: S101  see above
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    source = escape_path(judged.seen.path)
+    source = judged.source or escape_path(judged.seen.path)
     for identifier in _identifiers(judged):
         record = store.record(identifier)
-        if record and (not here or store.layout.record(identifier).exists()):
+        if judged.source or record is None:
+            record = Record(identifier, blob.digest, blob.size, judged.trust, source, now, judged.checks)
+        elif not here or store.layout.record(identifier).exists():
             continue
         try:
-            store.records.remember(
-                record or Record(identifier, blob.digest, blob.size, "adopted", source, now, judged.checks)
-            )
+            store.records.remember(record)
         except IntegrityError:
             raise _LeftAloneError(f"other bytes were recorded for {identifier} meanwhile") from None
     _check_records(store, judged)

@@ -2,18 +2,19 @@
 
 A file whose bytes are recorded is recognised under any name. Another one is taken for the release's file of its name,
 on the user's word, if it has that file's form and no hazards. A file that is cut, that could be one of several, or that
-is not of the release is left alone, with the reason.
+is not of the release is left alone, with the reason. A name that has several contents among all known releases is in
+doubt: its file is left alone too, unless an origin confirms it (`confirm.py`) or the user says which one it is.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from antscache.core import Remarked, fetchable, home_directory, ignore_events
+from antscache.core import Remarked, fetchable, find_doubted, home_directory, ignore_events
 from antscache.errors import StoreError
 from antscache.formats import FormError, ScannerError, inspect
 
@@ -69,6 +70,9 @@ class Judged:
         entries: the entries of the release whose file it is; none if it is left alone.
         why: the reason why it is left alone; or why a file that was to be moved is still there, although its bytes are
             in the store.
+        doubt: the reason why it is left alone unless an origin confirms it; empty if there is none.
+        trust: the reason to trust that it is the file of its entries, as its record will say.
+        source: the host that confirms it; empty without one.
         checks: the checks that it passed before it was taken.
         way: how its bytes came into the store; None if they were there before, or are not there yet.
     """
@@ -77,8 +81,39 @@ class Judged:
     fate: Fate
     entries: tuple[Entry, ...] = ()
     why: str = ""
+    doubt: str = ""
+    trust: str = "adopted"
+    source: str = ""
     checks: tuple[Check, ...] = ()
     way: CopyMethod | None = None
+
+    def left(self, why: str) -> Judged:
+        """Return the file as left alone, for this reason."""
+        return Judged(self.seen, "left", why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The knowledge by which files are judged.
+
+    Attributes:
+        records: of several of an identifier the last one counts, unless it is adopted and an earlier one is not.
+        names: the identifiers that known releases give each file name.
+        named: the identifiers of files, by their names in the directory, on the user's word.
+    """
+
+    records: tuple[Record, ...] = ()
+    names: Mapping[str, frozenset[Identifier]] = field(default_factory=dict)
+    named: Mapping[str, Identifier] = field(default_factory=dict)
+
+    def by_identifier(self) -> dict[Identifier, Record]:
+        """Return the record of each identifier that counts."""
+        records: dict[Identifier, Record] = {}
+        for record in self.records:
+            before = records.get(record.identifier)
+            if before is None or before.is_adopted or not record.is_adopted:
+                records[record.identifier] = record
+        return records
 
 
 # Looking
@@ -157,50 +192,66 @@ def _unreadable(error: OSError) -> str:
 # Judging
 
 
-def judge(files: Iterable[SeenFile], manifest: Manifest, records: Iterable[Record]) -> tuple[Judged, ...]:
-    """Decide the fate of each file: pure. Of several records of an identifier the last one counts."""
-    entries = fetchable(manifest.entries)
-    by_identifier: dict[Identifier, Record] = {record.identifier: record for record in records}
+def judge(files: Iterable[SeenFile], manifest: Manifest, evidence: Evidence) -> tuple[Judged, ...]:
+    """Decide the fate of each file: pure."""
+    entries, by_identifier = fetchable(manifest.entries), evidence.by_identifier()
+    doubted = find_doubted(by_identifier.values())
     by_bytes: dict[Descriptor, list[Record]] = {}
     for record in by_identifier.values():
-        by_bytes.setdefault(record.descriptor, []).append(record)
-    return tuple(_judge(file, entries, by_identifier, by_bytes) for file in files)
+        if record.identifier not in doubted:
+            by_bytes.setdefault(record.descriptor, []).append(record)
+    judged = []
+    for file in files:
+        if file.blob and (records := by_bytes.get(file.blob)):
+            judged.append(_judge_recorded(file, entries, records, evidence.named.get(file.path.name)))
+        else:
+            judged.append(_judge_unknown(file, entries, by_identifier, evidence))
+    return tuple(judged)
 
 
-def _judge(
-    seen: SeenFile,
-    entries: tuple[Entry, ...],
-    by_identifier: Mapping[Identifier, Record],
-    by_bytes: Mapping[Descriptor, list[Record]],
+def _judge_recorded(
+    seen: SeenFile, entries: tuple[Entry, ...], records: list[Record], named: Identifier | None
 ) -> Judged:
+    """Judge a file whose bytes are those of `records`."""
+    identifiers = {record.identifier for record in records}
+    names = ", ".join(sorted(map(describe_record, records)))
+    if named and named not in identifiers:
+        return Judged(seen, "left", why=f"it is {names}, and not {named}")
+    if recognised := tuple(entry for entry in entries if entry.identifier in identifiers):
+        asked = (record for record in records if record.identifier in {entry.identifier for entry in recognised})
+        return Judged(seen, "recognised", recognised, trust=min(asked, key=lambda record: record.rank).trust)
+    return Judged(seen, "left", why=f"it is {names}, which the release does not ask for")
+
+
+def _judge_unknown(
+    seen: SeenFile, entries: tuple[Entry, ...], by_identifier: Mapping[Identifier, Record], evidence: Evidence
+) -> Judged:
+    """Judge a file whose bytes no record has."""
     if seen.blob is None:
         return Judged(seen, "left", why=seen.problem)
-    if records := by_bytes.get(seen.blob):
-        identifiers = {record.identifier for record in records}
-        if recognised := tuple(entry for entry in entries if entry.identifier in identifiers):
-            return Judged(seen, "recognised", recognised)
-        names = ", ".join(sorted(map(describe_record, records)))
-        return Judged(seen, "left", why=f"it is {names}, which the release does not ask for")
-    namesakes = tuple(entry for entry in entries if entry.file == seen.path.name)
-    if why := _reason_to_leave(seen, namesakes, by_identifier):
-        return Judged(seen, "left", why=why)
-    return Judged(seen, "taken", namesakes, checks=("form",))
-
-
-def _reason_to_leave(seen: SeenFile, namesakes: tuple[Entry, ...], by_identifier: Mapping[Identifier, Record]) -> str:
-    """Say why a file of unknown bytes cannot be the file of the entries that have its name; empty if it can."""
+    name = seen.path.name
+    named = evidence.named.get(name)
+    namesakes = tuple(entry for entry in entries if (entry.identifier == named if named else entry.file == name))
     identifiers = {str(entry.identifier) for entry in namesakes}
     if not identifiers:
-        return "not a file of the release"
+        return Judged(seen, "left", why="not a file of the release")
+    which = f"say which with --identifier {name}=figshare:N"
     if len(identifiers) > 1:
-        return f"it could be any of {', '.join(sorted(identifiers))}"
-    record = by_identifier.get(*identifiers)
-    return seen.problem or (f"other bytes are recorded for {describe_record(record)}" if record else "")
+        return Judged(seen, "left", why=f"it could be any of {', '.join(sorted(identifiers))}: {which}")
+    record, doubt = by_identifier.get(*identifiers), ""
+    if record:
+        doubt = f"other bytes are recorded for {describe_record(record)}"
+    elif not named and (others := evidence.names.get(name, frozenset()) - identifiers):
+        contents = ", ".join(sorted(others | identifiers))
+        doubt = f"its name has other bytes in other releases ({contents}): {which}"
+    if why := seen.problem or (doubt if record and not record.is_adopted else ""):
+        return Judged(seen, "left", why=why)
+    return Judged(seen, "taken", namesakes, doubt=doubt, checks=("form",))
 
 
 def describe_record(record: Record) -> str:
     """Name the identifier of `record`, with "(adopted)" if a user's word alone vouches for it."""
-    return f"{record.identifier} ({record.trust})" if record.trust == "adopted" else record.identifier
+    return f"{record.identifier} ({record.trust})" if record.is_adopted else record.identifier
 
 
 def scan_networks(
@@ -222,16 +273,16 @@ def scan_networks(
         try:
             hazards = scanner.scan(file.seen.path)
         except FormError as error:
-            yield Judged(file.seen, "left", why=str(error))
+            yield file.left(str(error))
         except ScannerError as error:
             scanner = None
             listen(Remarked(f"HDF5 files are not scanned: {error}"))
             yield file
         else:
             if hazards:
-                yield Judged(file.seen, "left", why=f"an HDF5 file with {'; '.join(hazards)}")
+                yield file.left(f"an HDF5 file with {'; '.join(hazards)}")
             elif not is_unchanged(file.seen):
-                yield Judged(file.seen, "left", why="it changed while it was read")
+                yield file.left("it changed while it was read")
             else:
                 yield replace(file, checks=(*file.checks, "walk"))
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from antscache.errors import MAX_LISTED_ITEMS, FetchError, IntegrityError, Offline, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from antscache.core import Plan
-    from antscache.errors import AntsCacheError
+    from antscache.core import Plan, Record, RecordBelow
+    from antscache.errors import AntsCacheError, Failure
     from antscache.fetch import FetchResult, Need
 
 
@@ -75,17 +76,21 @@ def disk_full(plan: Plan, rest: Plan, need: Need, error: StoreError) -> StoreErr
     return StoreError(message, hint=error.hint)
 
 
+def displaced(own: Record, other: RecordBelow) -> str:
+    """Say that the record of a lower cache counts, because a user alone vouches for `own`."""
+    return (
+        f"{own.identifier} is recorded here as {own.describe()}; the lower cache {other.root} has other bytes "
+        f"({other.record.digest}), which are used; `antscache forget {own.identifier}` ends this note"
+    )
+
+
 def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
     """Return the error to raise for the failures in the `result` of fetching `plan`; None if there are none."""
     if not result.failures:
         return None
     kept = f"the fetched files are kept: run `{prefetch_command(plan)}` to fetch the rest"
     if result.mismatched:
-        failures = "\n".join(map(str, result.mismatched))
-        return IntegrityError(
-            f"origins answered with other bytes than are recorded\n{failures}",
-            hint="the bytes of an identifier never change, so do not trust that origin; " + kept,
-        )
+        return _mismatched(result.mismatched, plan, kept)
     if result.malformed:
         accept = " ".join(f"--accept {failure.identifier}" for failure in result.malformed[:MAX_LISTED_ITEMS])
         hint = f"an origin's bytes do not look like the file: if you trust them all the same, add {accept}; {kept}"
@@ -93,4 +98,18 @@ def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
     return FetchError(
         result.failures,
         hint=f"set ANTSCACHE_MIRRORS to another place with these files, or try again later; {kept}",
+    )
+
+
+def _mismatched(failures: Sequence[Failure], plan: Plan, kept: str) -> IntegrityError:
+    """Make the error for origins that answered with other bytes than are recorded: one of the two is wrong."""
+    identifiers = list(dict.fromkeys(failure.identifier for failure in failures))
+    records = [record for identifier in identifiers if (record := plan.state.records.get(identifier))]
+    recorded = [f"  recorded {record.recorded}: {record.identifier} as {record.describe()}" for record in records]
+    forget = "; ".join(f"antscache forget {record.identifier}" for record in records[:MAX_LISTED_ITEMS])
+    remedy = f"if you trust the origin, run `{forget}` and prefetch again; " if forget else ""
+    return IntegrityError(
+        "\n".join(["origins answered with other bytes than are recorded", *map(str, failures), *recorded]),
+        hint=f"the bytes of an identifier never change, so either the record or the origin is wrong: {remedy}"
+        f"if not, do not trust that origin; {kept}",
     )

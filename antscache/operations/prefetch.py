@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import Fetched, Present, ignore_events, plan_entries
+from antscache.core import Fetched, Present, Remarked, ignore_events, plan_entries
 from antscache.errors import StoreError, ViewError
 from antscache.operations import error_texts
-from antscache.views import Linked, home_below, make_view
+from antscache.views import Linked, home_below, make_view, renew_other_views
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -87,6 +87,8 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
         ViewError: the disk refused to link; the fetched files are kept.
         ManifestError: some of what `plan` asks for cannot be read in the source; all other files are there.
     """
+    for own, other in plan.state.conflicts:  # of adopted records only: another one is an error by now
+        listen(Remarked(error_texts.displaced(own, other)))
     if not plan.entries:
         plan.check_readable()
     prefetched = _prefetch(root, plan, listen, sizes)
@@ -133,6 +135,8 @@ def carry_out(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None = No
         plan = look_again(root, plan)
         removed = protect and not root.is_selected(plan)
         if not plan.missing and not linked.lost and not removed:
+            if fetched:
+                renew_other_views(root, plan.release)
             return Prefetched(root.layout.view(plan.release), tuple(fetched), tuple(elsewhere), linked)
         if removed:
             root.select(plan)

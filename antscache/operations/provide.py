@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Remarked, contents_by_file, home_directory, ignore_events, select
+from antscache.core import Remarked, home_directory, identifiers_by_file, ignore_events, select
 from antscache.errors import AntsCacheError, StoreError
 from antscache.formats import CutFile, NoFile, inspect
 from antscache.operations.prefetch import make_plan, prefetch_plan
@@ -191,8 +191,8 @@ def _known_as(root: Root, manifest: Manifest, entry: Entry, blob: Descriptor) ->
 
 def _contents(root: Root, manifest: Manifest, entry: Entry) -> frozenset[Identifier]:
     """Return the identifiers that releases have for the file name of `entry`."""
-    manifests = (*root.catalog.manifests(), manifest)
-    return contents_by_file(manifests)[manifest.release.package, entry.file]
+    manifests = root.catalog.manifests(manifest.release.package)
+    return identifiers_by_file([*manifests, manifest]).get(entry.file, frozenset())
 
 
 def _record(root: Root, identifier: Identifier | None) -> Record | None:

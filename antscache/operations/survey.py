@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from antscache.core import hexadecimal
-from antscache.errors import StoreError
+from antscache.core import describe_twin, find_doubted, find_twins, hexadecimal
 from antscache.store import EMPTY_BLOB
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from antscache.store import Store
 
 RootPart = Literal["blob", "record", "selection", "view", "index"]
-Remedy = Literal["move", "open", "make"]
+Remedy = Literal["move", "open", "make", "forget"]
 
 
 class Discrepancy(msgspec.Struct, frozen=True, order=True):
@@ -35,7 +33,7 @@ class Discrepancy(msgspec.Struct, frozen=True, order=True):
         path: the file, or its place if it is not there.
         problem: the difference in words.
         remedy: the first step of a repair at `path`: "move" moves the file aside, "open" lets its owner read it again,
-            and "make" is none, because nothing is in the way of making or fetching it.
+            and "make" is none, because nothing is in the way of making or fetching it; "forget" is for the user alone.
     """
 
     part: RootPart
@@ -93,10 +91,8 @@ def survey_store(store: Store, releases: Collection[Release]) -> Survey:
             records[record.identifier] = record
         elif not releases or path in used_paths:
             findings.append(Discrepancy("record", str(path), record, remedy_at(path)))
-    for identifier in used if store.lowers else ():
-        with suppress(StoreError):
-            if any_record := store.record(identifier):
-                records[identifier] = any_record
+    records, doubts = _weigh(store, records, [entry for entries in selected.values() for entry in entries])
+    findings += [finding for identifier, finding in doubts if not releases or identifier in used]
     findings += [
         Discrepancy("view", view, "no record of its bytes" if os.path.lexists(view) else "never fetched")
         for release, entries in selected.items()
@@ -107,6 +103,36 @@ def survey_store(store: Store, releases: Collection[Release]) -> Survey:
         )
     ]
     return Survey(findings, selected, records)
+
+
+def _weigh(
+    store: Store, own: dict[Identifier, Record], entries: Collection[Entry]
+) -> tuple[dict[Identifier, Record], list[tuple[Identifier, Discrepancy]]]:
+    """Return the records that count, and a finding about each of `own` that may be wrong.
+
+    Args:
+        store: the root's.
+        own: the records in the root.
+        entries: in use; what lower caches have recorded for them counts too.
+    """
+    records, known, findings = dict(own), [*own.values()], []
+    if store.lowers:
+        state, known = store.present_state(entries), store.all_records()
+        records |= state.records
+        findings = [(one.own.identifier, _record_finding(store, one.own, str(one))) for one in state.conflicts]
+    for identifier, other in find_twins(known).items():
+        if identifier in own and own[identifier].is_adopted:
+            problem = f"adopted, and the same bytes as {describe_twin(other)}"
+            findings.append((identifier, _record_finding(store, own[identifier], problem)))
+    doubted = find_doubted(known)
+    counting = {i: record for i, record in records.items() if not (record.is_adopted and i in doubted)}
+    return counting, findings
+
+
+def _record_finding(store: Store, record: Record, problem: str) -> Discrepancy:
+    """Return a finding about a record that can be read: only the user can tell if it is right."""
+    what = f"{problem}; `antscache forget {record.identifier}` takes it back"
+    return Discrepancy("record", str(store.layout.record(record.identifier)), what, "forget")
 
 
 def expected_files(store: Store, survey: Survey, *, deep: bool, everything: bool) -> list[Expected]:

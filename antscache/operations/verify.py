@@ -227,7 +227,9 @@ def _wrong_index(store: Store, survey: Survey, sizes: Mapping[str, int]) -> Disc
 
     It is not compared if a selection or a record is damaged, because then its right content is unknown.
     """
-    if any(finding.part in {"selection", "record"} and finding.remedy != "make" for finding in survey.findings):
+    if any(
+        finding.part in {"selection", "record"} and finding.remedy in {"move", "open"} for finding in survey.findings
+    ):
         return None
     held = {
         release: [

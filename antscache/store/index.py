@@ -64,7 +64,10 @@ class Index:
         """Return the artifact manifest of each release in use."""
         store = self._store
         selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
-        return {release: self._document(store.blobs_of(entries)) for release, entries in selected.items()}
+        return {
+            release: self._document(store.present_state(entries).held_entries(entries))
+            for release, entries in selected.items()
+        }
 
     def _document(self, blobs: Iterable[tuple[Entry, Descriptor]]) -> bytes:
         """Return the artifact manifest of those of `blobs` that are under this root."""

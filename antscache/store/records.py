@@ -3,8 +3,8 @@
     identifiers/figshare/<id>.json              the record of a Figshare number, written once its blob is durable
     identifiers/url/<sha256 of the URL>.json    the record of a URL
 
-Each record is a file of its own, so that two writers never overwrite each other's records. A record that is there is
-replaced only by one of higher trust.
+Each record is a file of its own, so that two writers never overwrite each other's records. `core/trust.py` says which
+record may replace one that is there. A record that another member of a shared root wrote counts as a mirror's at most.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import FIRST_LAYOUT_VERSION, TRUST_RANKS, Record, needed_layout
+from antscache.core import FIRST_LAYOUT_VERSION, Record, as_told, may_replace, needed_layout
 from antscache.disk import store_errors
 from antscache.errors import IntegrityError, StoreError
 from antscache.store import description
@@ -48,10 +48,17 @@ class Records:
             DecodeError: the file is not a record of this identifier.
         """
         with store_errors(f"cannot read the record of {identifier}"):
-            record = self._decoded(self._layout.record(identifier))
-        if record and record.identifier != identifier:
+            path = self._layout.record(identifier)
+            record = self._decoded(path)
+        if record is None:
+            return None
+        if record.identifier != identifier:
             raise msgspec.DecodeError(f"it is the record of {record.identifier}")
-        return record
+        return record if self.is_own(path) else as_told(record)
+
+    def is_own(self, path: Path | str) -> bool:
+        """Return True if you wrote the record at `path`; in a root that no group shares, everybody did."""
+        return not self._layout.shared or disk.is_own(path)
 
     def _decoded(self, path: Path) -> Record | None:
         """Return the record in the file `path`; None if there is no file.
@@ -70,10 +77,10 @@ class Records:
             raise msgspec.DecodeError(str(error)) from None
 
     def remember(self, record: Record) -> None:
-        """Write `record`, unless one of equal or higher trust is there. Its blob must be durable.
+        """Write `record`, unless one is there that it may not replace (`may_replace`). Its blob must be durable.
 
         Raises:
-            IntegrityError: the identifier is recorded as other bytes with equal or higher trust.
+            IntegrityError: the identifier is recorded as other bytes, and that record stays.
         """
         path, staging = self._layout.record(record.identifier), self._layout.staging
         content = msgspec.json.encode(record) + b"\n"
@@ -87,7 +94,7 @@ class Records:
             present = None
             with suppress(msgspec.DecodeError):
                 present = self.read(record.identifier)
-            if present is None or TRUST_RANKS[record.trust] > TRUST_RANKS[present.trust]:
+            if present is None or may_replace(record, present, own=self.is_own(path)):
                 try:
                     disk.replace(path, content, staging, mode=disk.READ_ONLY_MODE)
                 except PermissionError:  # the file of another member
@@ -95,10 +102,32 @@ class Records:
                         raise _cannot_replace(path) from None
             elif present.descriptor != record.descriptor:
                 raise IntegrityError(
-                    f"{record.identifier} is recorded as {present.digest} (from {present.source}, {present.trust}), "
+                    f"{record.identifier} is recorded as {present.describe()}, "
                     f"and {record.source} answered {record.digest}",
-                    hint=f"an identifier's bytes never change: one of the two is wrong; the record is {path}",
+                    hint=f"an identifier's bytes never change: one of the two is wrong; "
+                    f"if it is the record, run `antscache forget {record.identifier}`",
                 )
+
+    def forget(self, identifier: Identifier) -> None:
+        """Remove the record of `identifier`, if there is one. Its blob stays.
+
+        Raises:
+            StoreError: only another user may remove it.
+        """
+        self.check_own(identifier)
+        path = self._layout.record(identifier)
+        with store_errors(f"cannot remove {path}"):
+            path.unlink(missing_ok=True)
+            disk.sync_directory(path.parent)
+
+    def check_own(self, identifier: Identifier) -> None:
+        """Check that the record of `identifier` is yours.
+
+        Raises:
+            StoreError: another member of a shared root wrote it.
+        """
+        if not self.is_own(path := self._layout.record(identifier)):
+            raise _of_another(path, identifier)
 
     def all(self) -> Iterator[tuple[Path, Record | str]]:
         """Yield the file of each record, with the record or a text that says what is wrong with it."""
@@ -132,5 +161,13 @@ def _cannot_replace(path: Path) -> StoreError:
     owner = disk.owner_of(path)
     return StoreError(
         f"{path} is {owner}'s and says something else, and you cannot replace it",
-        hint=f"ask {owner} to prefetch the release again, or to remove that file",
+        hint=f"ask {owner} to prefetch the release again, or to forget the identifier",
+    )
+
+
+def _of_another(path: Path, identifier: Identifier) -> StoreError:
+    owner = disk.owner_of(path)
+    return StoreError(
+        f"the record of {identifier} is {owner}'s, and not yours to forget",
+        hint=f"ask {owner} to run `antscache forget {identifier}`",
     )

@@ -23,7 +23,6 @@ from antscache.core import (
     CACHEDIR_TAG,
     FIRST_LAYOUT_VERSION,
     TOP_LEVEL_NAMES,
-    TRUST_RANKS,
     Description,
     Descriptor,
     Digest,
@@ -32,8 +31,14 @@ from antscache.core import (
     Layout,
     PresentState,
     Record,
+    RecordBelow,
+    RecordConflict,
+    as_told,
+    choose_record,
     descriptor_of,
     digest_from_hex,
+    find_conflicts,
+    find_doubted,
     hexadecimal,
     merge_selections,
 )
@@ -205,6 +210,12 @@ class Store:
             return False
         return S_ISREG(status.st_mode) and status.st_size == blob.size
 
+    def is_blob(self, path: Path) -> bool:
+        """Return True if `path` has the bytes of a blob, here or in a lower cache, or is a link to where one was."""
+        if path.is_symlink() and not path.exists():
+            return _BLOB_NAME.fullmatch(path.readlink().name) is not None
+        return path.is_file() and self.holds(disk.hash_file(path))
+
     def serves(self, blob: Descriptor) -> bool:
         """Return True if `blob` is under this root and you may read it: a lower cache may belong to another user."""
         return self.owns(blob) and os.access(self.layout.blob(blob.digest), os.R_OK)
@@ -271,38 +282,60 @@ class Store:
     # What is known and held
 
     def record(self, identifier: Identifier) -> Record | None:
-        """Return the record of `identifier`, here or in a lower cache; None if there is none.
+        """Return the record of `identifier` that counts, here or in a lower cache; None if there is none.
 
-        A record under this root with the trust "origin" or "lockfile" counts at once. Otherwise the most trusted record
-        counts; of equal ones that of this root, then that of the first lower cache. A damaged record counts as none.
-        With lower caches, so does one that cannot be read.
+        That of this root counts, unless it is adopted and a lower cache has a better one; those of lower caches count
+        as a mirror's at most. A damaged record counts as none. With lower caches, so does one that cannot be read.
         """
-        record = None
+        own = self._own_record(identifier)
+        return own if own and not own.is_adopted else choose_record(own, self._records_below(identifier))
+
+    def _own_record(self, identifier: Identifier) -> Record | None:
         try:
-            record = self.records.read(identifier)
+            return self.records.read(identifier)
         except msgspec.DecodeError:
-            pass
+            return None
         except StoreError:
             if not self.lowers:
                 raise
-        if record is None or TRUST_RANKS[record.trust] < TRUST_RANKS["origin"]:
-            record = self._more_trusted(identifier, record)
-        return record
+            return None
 
-    def _more_trusted(self, identifier: Identifier, record: Record | None) -> Record | None:
-        """Return the most trusted record of the lower caches if it is more trusted than `record`, else `record`."""
+    def _records_below(self, identifier: Identifier) -> list[RecordBelow]:
+        records = []
         for lower in self.lowers:
             with suppress(StoreError):  # a lower cache that cannot be read counts as empty
-                other = lower.record(identifier)
-                if other and (record is None or TRUST_RANKS[other.trust] > TRUST_RANKS[record.trust]):
-                    record = other
-        return record
+                if record := lower.record(identifier):
+                    records.append(RecordBelow(as_told(record), str(lower.layout.root)))
+        return records
+
+    def all_records(self) -> list[Record]:
+        """Return all records that can be read, of lower caches too; those of this root come last."""
+        records = list[Record]()
+        for lower in reversed(self.lowers):
+            with suppress(StoreError):
+                records += map(as_told, lower.records.readable())
+        return [*records, *self.records.readable()]
+
+    def conflicts(self, identifier: Identifier) -> list[RecordConflict]:
+        """Return the records of lower caches that name other bytes than that of this root."""
+        return find_conflicts(self._own_record(identifier), self._records_below(identifier))
 
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
-        """Read the records of `entries`, each once, and look which of their blobs are held now."""
-        identifiers = dict.fromkeys(entry.identifier for entry in entries if entry.identifier)
-        records = {identifier: record for identifier in identifiers if (record := self.record(identifier))}
-        return PresentState(records, self.held({record.descriptor for record in records.values()}))
+        """Read the records of `entries`, each once, and look which of their blobs are held now.
+
+        An adopted record whose bytes are known to be another identifier's is left out, and its identifier is doubted.
+        """
+        records, conflicts = dict[Identifier, Record](), list[RecordConflict]()
+        for identifier in dict.fromkeys(entry.identifier for entry in entries if entry.identifier):
+            own, below = self._own_record(identifier), self._records_below(identifier)
+            if record := choose_record(own, below):
+                records[identifier] = record
+            conflicts += find_conflicts(own, below)
+        adopted = {identifier for identifier, record in records.items() if record.is_adopted}
+        doubted = adopted & find_doubted(self.all_records()) if adopted else frozenset[Identifier]()
+        records = {identifier: record for identifier, record in records.items() if identifier not in doubted}
+        held = self.held({record.descriptor for record in records.values()})
+        return PresentState(records, held, frozenset(doubted), tuple(conflicts))
 
     def held(self, blobs: Iterable[Descriptor]) -> frozenset[Descriptor]:
         """Return those of `blobs` that are here or in a lower cache."""

@@ -21,7 +21,17 @@ from antscache.views.inventory import (
 )
 from antscache.views.links import Linked, stale_links, unlink
 from antscache.views.places import put_file
-from antscache.views.views import View, find_view, home_below, make_view, materialise, prefetch_hint, selected_entries
+from antscache.views.views import (
+    View,
+    find_view,
+    home_below,
+    make_view,
+    materialise,
+    prefetch_hint,
+    renew_other_views,
+    selected_entries,
+    unlink_unvouched,
+)
 
 __all__ = [
     "EntryLocation",
@@ -38,9 +48,11 @@ __all__ = [
     "names_in_views",
     "prefetch_hint",
     "put_file",
+    "renew_other_views",
     "selected_entries",
     "stale_links",
     "statuses",
     "unlink",
+    "unlink_unvouched",
     "usages",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Release, Status
+    from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Record, Release, Status
     from antscache.root import Root
     from antscache.store import Store
 
@@ -34,6 +34,7 @@ class ReleaseUsage:
         own: the size of its blobs that no other release in use shares.
         shared: the size of its blobs that other releases in use share.
         below: the size of its blobs that only lower caches have, and that take no space here.
+        adopted: the number of its held entries of which a user's word alone says that these are their bytes.
         home: its view.
     """
 
@@ -44,6 +45,7 @@ class ReleaseUsage:
     own: int
     shared: int
     below: int
+    adopted: int
     home: Path
 
 
@@ -144,16 +146,22 @@ def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:
     The view may be in the root or in a lower cache. A file counts as whole if it has the recorded size; it is not read.
     An entry that antscache cannot read in the source has no path; nor has a getter, which is an entry without a name.
     """
-    entries = (locate_entry(root, manifest.release, entry) for entry in manifest.entries if not entry.reason)
-    unread = (
-        EntryLocation(manifest.release, getter.kind, "", "", None, None, None, None) for getter in manifest.unread
+    release, records = manifest.release, root.present_state(manifest.entries).records
+    entries = (
+        _locate(root, release, entry, records.get(entry.identifier) if entry.identifier else None)
+        for entry in manifest.entries
+        if not entry.reason
     )
+    unread = (EntryLocation(release, getter.kind, "", "", None, None, None, None) for getter in manifest.unread)
     return (*entries, *unread)
 
 
 def locate_entry(root: Root, release: Release, entry: Entry) -> EntryLocation:
     """Return one entry of `release`, as `locate_entries` does."""
-    record = root.store.record(entry.identifier) if entry.identifier else None
+    return _locate(root, release, entry, root.store.record(entry.identifier) if entry.identifier else None)
+
+
+def _locate(root: Root, release: Release, entry: Entry, record: Record | None) -> EntryLocation:
     if record is None:
         return EntryLocation.of(release, entry)
     directories = (store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers))
@@ -200,7 +208,8 @@ def names_in_views(store: Store, releases: Collection[Release] = ()) -> Names:
 def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
     """Return the usage of each release in use in `store`."""
     selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
-    held = {release: store.present_state(entries).held_entries(entries) for release, entries in selected.items()}
+    states = {release: store.present_state(entries) for release, entries in selected.items()}
+    held = {release: states[release].held_entries(entries) for release, entries in selected.items()}
     blobs = {release: {blob for _, blob in pairs} for release, pairs in held.items()}
     users = Counter(blob for of_release in blobs.values() for blob in of_release)
     here = {blob for blob in users if not store.lowers or store.owns(blob)}
@@ -213,6 +222,7 @@ def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
             own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),
             shared=sum(blob.size for blob in blobs[release] & here if users[blob] > 1),
             below=sum(blob.size for blob in blobs[release] - here),
+            adopted=sum(states[release].records[str(entry.identifier)].is_adopted for entry, _ in held[release]),
             home=store.layout.view(release),
         )
         for release, entries in selected.items()

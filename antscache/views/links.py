@@ -18,6 +18,7 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from stat import S_ISVTX
 from typing import TYPE_CHECKING
 
 from antscache import disk
@@ -269,12 +270,47 @@ def _is_ours(path: Path, blob: Path | None) -> bool:
 
 
 def _may_remove(path: Path) -> bool:
-    """Return True if you may remove `path` from a directory in which only the owners of it and of the file may."""
+    """Return True if you may remove `path` from a directory, in which only the owners of it and of the file may.
+
+    Other directories than those of a shared root have no sticky bit: there the disk says no.
+    """
     try:
+        if not path.parent.stat().st_mode & S_ISVTX:
+            return True
         owners = (path.lstat().st_uid, path.parent.stat().st_uid, 0)
     except FileNotFoundError:
         return True
     return os.geteuid() in owners
+
+
+def unlink_blobs(
+    directory: Path, names: Iterable[str], is_blob: Callable[[Path], bool], *, dry_run: bool = False
+) -> Unlinked:
+    """Remove those of `names` in a view's `directory` that lead to a blob, whichever it is; keep what others made.
+
+    Args:
+        directory: it need not be there.
+        names: of files.
+        is_blob: returns True if a path leads to a blob of this root or a lower cache.
+        dry_run: change nothing.
+
+    Raises:
+        ViewError: the disk refused.
+    """
+    gone, kept = list[str](), list[str]()
+    try:
+        for name in names:
+            path = directory / name
+            if os.path.lexists(path) and is_blob(path):
+                (gone if _may_remove(path) else kept).append(name)
+        if gone and not dry_run:
+            for name in gone:
+                (directory / name).unlink(missing_ok=True)
+            disk.sync_directory(directory)
+    except OSError as error:
+        hint = "check that you may write there, then run the command again"
+        raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
+    return Unlinked(tuple(sorted(gone)), tuple(sorted(kept)))
 
 
 def drop_dangling(directory: Path, names: Iterable[str]) -> None:

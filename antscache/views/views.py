@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from antscache.core import Descriptor, Entry, Kind, Plan, Release
     from antscache.root import Root
     from antscache.store import Store
-    from antscache.views.links import Linked
+    from antscache.views.links import Linked, Unlinked
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def make_view(
 ) -> Linked:
     """Link the selected files of `release` that are held into its view, and bring the index up to date.
 
-    Names in the view that lead to a blob that is gone are removed. Copies of blobs are replaced by links.
+    Names in the view that lead to a blob that is gone are removed, and names whose bytes nobody vouches for. Copies of
+    blobs are replaced by links.
 
     Args:
         root: of the view.
@@ -132,18 +134,60 @@ def make_view(
     store, entries = root.store, frozenset(entries)
     selected = merge_selections(store.refs.selections(release))
     unread = [entry for entry in selected if state is None or entry not in entries]
-    held = (state or PresentState()).merged_with(store.present_state(unread)).held_entries(selected)
+    known = (state or PresentState()).merged_with(store.present_state(unread))
+    held = known.held_entries(selected)
     directory = root.layout.directory_in_view(release)
     here, below = files_of(store, held)
     mode = root.settings.link_mode
     modes: tuple[LinkMode, ...] = links.VIEW_LINK_MODES if mode == "auto" else (mode,)
     shared = root.layout.shared_root
     linked = links.link_view(directory, here, modes, below=below, shared=shared, renew_clones=renew_clones)
+    unlink_unvouched(store, release, (entry for entry in selected if entry.identifier not in known.records))
     links.drop_dangling(directory, {entry.file for entry in selected} - here.keys() - below.keys())
     linked.lost += sorted({entry.file for entry in entries} - here.keys() - below.keys())
     if not store.index.is_current(release, held):
         store.index.update()
     return linked
+
+
+def renew_other_views(root: Root, done: Release) -> None:
+    """Link the views of other releases again in which a name has other bytes than are recorded now.
+
+    So it is after a user's word was replaced by an origin's, or turned out to be about another identifier's bytes.
+
+    Raises:
+        StoreError: a selection cannot be read, or the disk refused to write the index.
+        ViewError: the disk refused to link.
+    """
+    for release in set(root.store.refs.releases()) - {done}:
+        if _has_wrong_names(root.store, release):
+            make_view(root, release)
+
+
+def _has_wrong_names(store: Store, release: Release) -> bool:
+    """Return True if a name in the view of `release` does not lead to the blob that its record names, or has none."""
+    entries, directory = merge_selections(store.refs.selections(release)), store.layout.directory_in_view(release)
+    state = store.present_state(entries)
+    here, below = files_of(store, state.held_entries(entries))
+    unvouched = [entry.file for entry in entries if entry.identifier not in state.records]
+    return any(os.path.lexists(directory / name) for name in (*links.missing(directory, here | below), *unvouched))
+
+
+def unlink_unvouched(store: Store, release: Release, entries: Iterable[Entry], *, dry_run: bool = False) -> Unlinked:
+    """Remove from a release's view the names of `entries`, whose records do not count, if they lead to a blob.
+
+    A name stays if its record is there and cannot be read: it may be all that tells which bytes the file has.
+
+    Raises:
+        ViewError: the disk refused.
+    """
+
+    def is_readable(entry: Entry) -> bool:
+        path = store.layout.record(str(entry.identifier))
+        return not os.path.lexists(path) or store.record(str(entry.identifier)) is not None
+
+    names = sorted({entry.file for entry in entries if is_readable(entry)})
+    return links.unlink_blobs(store.layout.directory_in_view(release), names, store.is_blob, dry_run=dry_run)
 
 
 def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:

@@ -15,9 +15,9 @@ from antscache.core.manifest import (
     Entry,
     Manifest,
     Release,
-    contents_by_file,
     fetchable,
     find_changes,
+    identifiers_by_file,
     make_entry,
     parse_release,
 )
@@ -137,11 +137,11 @@ def test_shipped_manifests_have_the_counted_sizes() -> None:
 
 
 def test_seventeen_networks_changed_content_under_one_name() -> None:
-    contents = contents_by_file(map(shipped, VERSIONS.split()))
+    contents = identifiers_by_file(map(shipped, VERSIONS.split()))
     assert len([file for file, identifiers in contents.items() if len(identifiers) > 1]) == 17
     file = "DeepAtroposHcpT1Weights.h5"
-    assert contents["antspynet", file] == {f"figshare:{number}" for number in (49946070, 51906071)}
-    assert contents["antspynet", "allen_sr_weights.h5"] == frozenset()  # no release has a URL for it
+    assert contents[file] == {f"figshare:{number}" for number in (49946070, 51906071)}
+    assert "allen_sr_weights.h5" not in contents  # no release has a URL for it
 
 
 def test_six_networks_changed_between_two_releases() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 EARLIER = REPOSITORY / "tests/earlier"
 LISTINGS: dict[str, Any] = json.loads((EARLIER / "full.json").read_text())
 PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"  # in place of the earlier host's paths
+NEWER_FACTS = {"trust", "adopted"}  # in listings, and unknown to the earlier version
 OWN = next(usage["release"] for usage in LISTINGS["list"] if "+" in usage["release"])  # an installation's own release
 DEEP, CUT, CONDEMNED = "DeepAtroposHcpT1Weights", "ixi", "kirby"
 CUT_NUMBER, LUNG_NUMBER, TEMPLATE_NUMBER, BRAIN_NUMBER = "25516358", "41965818", "22597175", "34821874"
@@ -93,11 +94,15 @@ def keys_of(earlier: Any, now: Any) -> Any:
 
 
 def listed(ran: Ran, place: Path) -> Any:
-    """Return the printed JSON in the form of `LISTINGS`: without this host's paths and free space."""
-    facts = json.loads(ran.succeeded().out.replace(str(place), PLACE))
+    """Return the printed JSON in the form of `LISTINGS`: without this host's paths and free space, and newer facts."""
+    facts = json.loads(ran.succeeded().out.replace(str(place), PLACE), object_hook=_without_newer_facts)
     if isinstance(facts, dict):
         facts.pop("free", None)
     return facts
+
+
+def _without_newer_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key not in NEWER_FACTS}
 
 
 def by_digest(garbage: list[Any]) -> list[Any]:

@@ -20,8 +20,8 @@ from antscache.core.manifest import parse_release
 from antscache.core.plan import Wanted
 from antscache.disk.space import free_space
 from antscache.fetch.pacer import Pacer
-from antscache.fetch.protocol import Refusal, read_size
-from antscache.fetch.sizes import RESERVE_BYTES, ask_sizes, count_need
+from antscache.fetch.protocol import FileFacts, Refusal, read_facts
+from antscache.fetch.sizes import RESERVE_BYTES, ask_origins, count_need
 from antscache.root import Root
 from antscache.testing import Misbehaviour, StandIn
 
@@ -147,13 +147,26 @@ def test_missing_directory_has_the_disk_of_its_parent(tmp_path: Path) -> None:
 )
 def test_size_comes_only_from_answers_with_the_file(status: int, headers: Mapping[str, str], size: int | None) -> None:
     try:
-        assert read_size(status, headers) == size
+        assert read_facts(status, headers) == FileFacts(size or 0, None)
     except Refusal:
         assert size is None
 
 
+@pytest.mark.parametrize(
+    ("etag", "md5"),
+    [(f'"{"A1" * 16}"', "a1" * 16), (f'"{"a1" * 16}-2"', None), (f'W/"{"a1" * 16}"', None), ("", None)],
+)
+def test_md5_comes_with_the_size(etag: str, md5: str | None) -> None:
+    assert read_facts(206, {"Content-Range": "bytes 0-0/7", "ETag": etag}) == FileFacts(7, md5)
+
+
+def asked(root: Root) -> dict[str, int]:
+    told = ask_origins(root, [wanted(int(number)) for number in SIZES])
+    return {identifier: answer.facts.size for identifier, answer in told.items()}
+
+
 def test_sizes_are_asked_for_with_one_byte_each(sized: StandIn, tmp_path: Path) -> None:
-    sizes = ask_sizes(root_of(tmp_path, *sized.origins.split()), [wanted(int(number)) for number in SIZES])
+    sizes = asked(root_of(tmp_path, *sized.origins.split()))
     assert sizes == {f"figshare:{number}": size for number, size in SIZES.items()}
     ranges = [request.range for request in sized.requests if request.route == "storage"]
     assert ranges == ["bytes=0-0"] * 3
@@ -164,13 +177,13 @@ def test_next_origin_is_asked_for_unknown_sizes(sized: StandIn, tmp_path: Path) 
         sized.misbehave(number, how)
     with StandIn(FEW, size=4444) as second:
         root = root_of(tmp_path, sized.origins.split()[0], second.origins.split()[0])
-        sizes = ask_sizes(root, [wanted(int(number)) for number in SIZES])
+        sizes = asked(root)
     assert sizes == {"figshare:34821874": 5 * MEGABYTE, "figshare:41965818": 4444, "figshare:22597175": 4444}
 
 
 def test_unreachable_origin_leaves_sizes_unknown(tmp_path: Path) -> None:
     """It is set aside soon: 199 files do not cost 199 timeouts."""
-    assert ask_sizes(root_of(tmp_path, "http://127.0.0.1:9/{id}"), [wanted(number) for number in range(1, 200)]) == {}
+    assert ask_origins(root_of(tmp_path, "http://127.0.0.1:9/{id}"), [wanted(number) for number in range(1, 200)]) == {}
 
 
 def test_requests_for_sizes_keep_the_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +198,7 @@ def test_requests_for_sizes_keep_the_pace(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # so that nothing leaves this host
     root = root_of(tmp_path, "https://api.figshare.com/v2/file/download/{id}", timeout=0.01, pace=100.0)
     root.layout.locks.mkdir()
-    ask_sizes(root, [wanted(number) for number in range(1, 9)])
+    ask_origins(root, [wanted(number) for number in range(1, 9)])
     turns.sort()
     assert len(turns) > 1
     assert all(later > earlier + 50 for earlier, later in itertools.pairwise(turns))

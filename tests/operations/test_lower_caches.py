@@ -14,8 +14,10 @@ import pytest
 from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
 
 from antscache.cache import Cache
-from antscache.config import Settings, load
+from antscache.config import load
+from antscache.core.digest import descriptor_of
 from antscache.core.manifest import parse_release
+from antscache.store.store import Store
 from antscache.testing import Misbehaviour
 
 if TYPE_CHECKING:
@@ -545,14 +547,88 @@ def test_manifests_of_lower_caches_are_found(layered: AntsCache, lower: Path) ->
 # Records
 
 
-def test_the_more_trusted_record_counts_wherever_it_is(
+def say_otherwise(root: Path, number: str, content: bytes, trust: str) -> tuple[str, str]:
+    """Let the record of `number` in `root` name other bytes, which are there; return the digests before and now."""
+    path = root / f"identifiers/figshare/{number}.json"
+    record = json.loads(path.read_text())
+    with Store(root).ingest() as ingest:
+        ingest.write(content)
+        blob = ingest.publish()
+    path.unlink()
+    path.write_text(json.dumps({**record, "digest": blob.digest, "size": blob.size, "trust": trust}))
+    return record["digest"], blob.digest
+
+
+@pytest.mark.parametrize("own", ["mirror", "origin", "lockfile"])
+@pytest.mark.parametrize("other", ["mirror", "origin", "lockfile", "sigstore"])
+def test_a_lower_cache_displaces_no_verified_bytes(
+    antscache: AntsCache, figshare: StandIn, lower: Path, own: str, other: str
+) -> None:
+    """It is an error that names both digests; nothing is changed, and `verify` and the doctor name it too."""
+    number = NUMBERS[BRAIN]
+    root = made(figshare, antscache.root, BRAIN)
+    path = root / f"identifiers/figshare/{number}.json"
+    record = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**record, "trust": own}))
+    ours, theirs = say_otherwise(lower, number, figshare.content(NUMBERS[LUNG]), other)
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(lower)
+    before = listing(root / "views")
+    ran = antscache("prefetch", "0.3.2", *name(BRAIN))
+    assert (ran.code, ours in ran.err, theirs in ran.err, str(lower) in ran.err) == (5, True, True, True)
+    assert f"antscache forget figshare:{number}" in ran.err
+    assert listing(root / "views") == before
+    assert antscache("path", "0.3.2").succeeded().out.strip() == str(root / "views/antspynet-0.3.2")
+    ran = antscache("verify")
+    assert (ran.code, ours in ran.out, theirs in ran.out) == (5, True, True)
+    findings = json.loads(antscache("doctor", "--json", "--offline").out)
+    assert [one["level"] for one in findings if one["check"] == "records" and theirs in one["what"]] == ["error"]
+    for verb in (["list"], ["status"], ["gc"], ["rm", "0.3.2"]):
+        antscache(*verb).succeeded()
+
+
+def test_forget_gives_way_to_the_lower_cache(antscache: AntsCache, figshare: StandIn, lower: Path) -> None:
+    made(figshare, antscache.root, BRAIN)
+    say_otherwise(antscache.root, NUMBERS[BRAIN], figshare.content(NUMBERS[LUNG]), "mirror")
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(lower)
+    assert antscache("prefetch", "0.3.2", *name(BRAIN)).code == 5
+    antscache("forget", f"figshare:{NUMBERS[BRAIN]}").succeeded()
+    view = antsxnet(antscache("prefetch", "0.3.2", *name(BRAIN), "--offline").succeeded().out)
+    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+
+
+def test_trust_read_below_is_a_mirrors_at_most(
     layered: AntsCache, figshare: StandIn, lower: Path, tmp_path: Path
 ) -> None:
+    """Also in the record that `adopt --move` copies from below."""
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / f"{BRAIN}.h5").write_bytes(figshare.content(NUMBERS[BRAIN]))
+    assert {row["trust"] for row in layered("show", BRAIN, "--json").json} == {"mirror", None}
+    layered("adopt", files, "--as", "0.3.2", "--move", "--offline").succeeded()
+    path = f"identifiers/figshare/{NUMBERS[BRAIN]}.json"
+    assert json.loads((lower / path).read_text())["trust"] == "origin"
+    assert json.loads((layered.root / path).read_text())["trust"] == "mirror"
+
+
+def test_a_lower_cache_displaces_a_users_word_aloud(layered: AntsCache, figshare: StandIn, tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
     (files / f"{BRAIN}.h5").write_bytes(figshare.content(NUMBERS[LUNG]))
-    layered("adopt", files, "--as", "0.3.2", ANTSCACHE_SITE_DIRS="").succeeded()
-    cache = Cache(Settings(root=str(layered.root), site_dirs=(str(lower),), offline=True))
-    cache.prefetch(cache.plan("0.3.2", names=[BRAIN]))
-    view = cache.view(RELEASE).home / ".keras/ANTsXNet"
-    assert (view / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    layered(
+        "adopt",
+        files,
+        "--as",
+        "0.3.2",
+        "--offline",
+        "--identifier",
+        f"{BRAIN}.h5={NUMBERS[BRAIN]}",
+        "--site-dir",
+        tmp_path,
+    ).succeeded()
+    ran = layered("prefetch", "0.3.2", *name(BRAIN), "--offline").succeeded()
+    assert (antsxnet(ran.out) / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    for content in (figshare.content(NUMBERS[LUNG]), figshare.content(NUMBERS[BRAIN])):
+        assert descriptor_of(content).digest in ran.err
+    layered("forget", f"figshare:{NUMBERS[BRAIN]}").succeeded()
+    assert layered("prefetch", "0.3.2", *name(BRAIN), "--offline").succeeded().err.count("sha256:") == 0

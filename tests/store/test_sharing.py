@@ -259,6 +259,29 @@ def test_error_names_the_owner_of_a_wrong_record(lab: Lab) -> None:
     lab.bob("verify").succeeded()
 
 
+def test_another_members_record_counts_as_a_mirrors(lab: Lab) -> None:
+    """Nor does it give way to other bytes, or to anybody but its owner's `forget`."""
+    lab.shared()
+    lab.alice("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    trusts = {row["trust"] for row in lab.bob("list", "0.3.2", "--json").json}
+    assert trusts == {"mirror", None}
+    assert {row["trust"] for row in lab.alice("list", "0.3.2", "--json").json} == {"origin", None}
+    other = Record("figshare:34821874", "sha256:" + "0" * 64, 5, "lockfile", "x", "2026-01-01T00:00:00+00:00")
+    ran = lab.bob.run(
+        "from pathlib import Path; from antscache.store import Store; from antscache.core import Record\n"
+        "from antscache.errors import IntegrityError\n"
+        f"store = Store(Path({str(lab.root)!r})); store.check()\n"
+        f"try: store.records.remember({other!r})\n"
+        "except IntegrityError as error: print(error)"
+    ).succeeded()
+    assert ran.out.count("sha256:") == 2
+    ran = lab.bob("forget", "figshare:34821874")
+    assert (ran.code, f"user {ALICE}'s, and not yours to forget" in ran.err) == (6, True)
+    lab.alice("forget", "figshare:34821874").succeeded()
+    lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
+    lab.alice("verify").succeeded()
+
+
 def test_next_command_opens_a_directory_left_closed(lab: Lab) -> None:
     """A member who was killed had made it, and had not opened it to the group."""
     lab.shared()

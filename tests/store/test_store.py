@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -220,6 +221,27 @@ def test_damaged_record_counts_as_none_and_is_replaced(store: Store, content: st
     assert store.record("figshare:1") is None
     store.records.remember(record(b"a"))
     assert store.record("figshare:1") == record(b"a")
+
+
+@pytest.mark.parametrize("new", ["mirror", "origin", "lockfile"])
+def test_a_record_of_unknown_trust_stays(store: Store, new: Trust) -> None:
+    """A newer antscache wrote it: neither the same bytes nor others replace it."""
+    path = store.layout.record("figshare:1")
+    newer = msgspec.json.encode(msgspec.structs.replace(record(b"a"), trust="sigstore", checks=("signature",)))
+    path.write_bytes(newer)
+    store.records.remember(record(b"a", new))
+    with pytest.raises(IntegrityError):
+        store.records.remember(record(b"b", new))
+    assert path.read_bytes() == newer
+    assert store.record("figshare:1") == msgspec.json.decode(newer, type=Record)
+
+
+@pytest.mark.parametrize("trust", ["", "a b", "Origin\n", "x" * 40, "<b>"])
+def test_a_trust_that_is_no_word_is_damage(store: Store, trust: str) -> None:
+    store.layout.record("figshare:1").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(record(b"a"), trust=trust))
+    )
+    assert store.record("figshare:1") is None
 
 
 def test_record_under_another_identifiers_name_counts_as_none(store: Store) -> None:

@@ -22,6 +22,7 @@ VERBS = {
     "diff": "diff.diff",
     "doctor": "doctor.doctor",
     "export": "export.export",
+    "forget": "forget.forget",
     "gc": "gc.gc",
     "hook": "hook.group",
     "init": "init.init",

@@ -35,7 +35,8 @@ def list_(
     """List the releases in use, or the entries of one release.
 
     With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
-    release has no URL for it), or unreadable (antscache cannot read its URL).
+    release has no URL for it), or unreadable (antscache cannot read its URL). It is "adopted" if only your word says
+    that it is this file.
     """
     cache = invocation.cache()
     if release is None and source is None and python is None:
@@ -48,9 +49,16 @@ def list_(
     wanted = {KINDS[kind] for kind in kinds or KINDS}
     chosen = manifest(cache, release, source, python)
     rows = [(entry, status) for entry, status in cache.statuses(chosen) if entry.kind in wanted]
+    trusts = cache.trusts(entry for entry, status in rows if status == "present")
     if json:
         keys = ("kind", "name", "file", "identifier")
-        render.print_json([{key: getattr(entry, key) for key in keys} | {"status": status} for entry, status in rows])
+        render.print_json(
+            [
+                {key: getattr(entry, key) for key in keys}
+                | {"status": status, "trust": trusts.get(str(entry.identifier)) if status == "present" else None}
+                for entry, status in rows
+            ]
+        )
         _say_unread(invocation, chosen, wanted)
         return
     render.print_table(
@@ -60,6 +68,7 @@ def list_(
             entry.file,
             entry.identifier or "-",
             f"{status}: {entry.reason or entry.problem}" if entry.reason or entry.problem else status,
+            "adopted" if trusts.get(str(entry.identifier)) == "adopted" else "",
         )
         for entry, status in rows
     )
@@ -82,6 +91,7 @@ def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:
         "own": usage.own,
         "shared": usage.shared,
         "below": usage.below,
+        "adopted": usage.adopted,
         "home": str(usage.home),
     }
 
@@ -96,6 +106,7 @@ def print_usages(usages: Iterable[ReleaseUsage]) -> None:
             f"{render.size(usage.own)} of its own",
             f"{render.size(usage.shared)} shared",
             f"{render.size(usage.below)} in lower caches" if usage.below else "",
+            f"{usage.adopted} adopted" if usage.adopted else "",
         )
         for usage in usages
     )

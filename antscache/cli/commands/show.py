@@ -19,21 +19,40 @@ if TYPE_CHECKING:
 @shared
 @click.pass_obj
 def show(invocation: Invocation, name: str, json: bool) -> None:
-    """Show the file and identifier of a name in each release."""
+    """Show the file and identifier of a name in each release.
+
+    Shows "adopted" where your word alone says that the file held is this one.
+    """
     from antscache.core import unknown_names
 
-    catalog = invocation.cache().catalog
+    cache = invocation.cache()
+    catalog = cache.catalog
     manifests = [manifest for manifest in map(catalog.find, catalog.releases()) if manifest]
     entries = [(manifest.release, entry) for manifest in manifests for entry in manifest.entries if entry.name == name]
     if not entries:
         known = {entry.name for manifest in manifests for entry in manifest.entries}
         raise unknown_names([name], known, "any known release", "RELEASE")
+    trusts = cache.trusts(entry for _, entry in entries)
     if json:
         keys = ("kind", "name", "file", "identifier", "reason", "problem")
-        render.print_json([{"release": str(r)} | {key: getattr(entry, key) for key in keys} for r, entry in entries])
+        render.print_json(
+            [
+                {"release": str(release)}
+                | {key: getattr(entry, key) for key in keys}
+                | {"trust": trusts.get(str(entry.identifier))}
+                for release, entry in entries
+            ]
+        )
         return
     render.print_table(
-        (str(release), entry.kind, entry.file, entry.identifier or _why_none(entry)) for release, entry in entries
+        (
+            str(release),
+            entry.kind,
+            entry.file,
+            entry.identifier or _why_none(entry),
+            "adopted" if trusts.get(str(entry.identifier)) == "adopted" else "",
+        )
+        for release, entry in entries
     )
 
 

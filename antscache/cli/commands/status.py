@@ -16,8 +16,8 @@ from antscache.cli.options import Invocation, as_json, shared
 def status(invocation: Invocation, json: bool) -> None:
     """Show the root, its lower caches and the releases in use.
 
-    Shows for each release the bytes of its own, and the bytes that it shares with others; and whether the names in
-    views share the space of blobs.
+    Shows for each release the bytes of its own, the bytes that it shares with others, and how many files are adopted:
+    your word alone says what they are. Shows whether the names in views share the space of blobs.
     """
     from antscache.disk import free_space
 
@@ -33,6 +33,7 @@ def status(invocation: Invocation, json: bool) -> None:
                 "shared": u.shared,
                 "below": u.below,
                 "missing": u.entries - u.present,
+                "adopted": u.adopted,
             }
             for u in usages
         ]

@@ -64,7 +64,9 @@ def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityErro
     """Make the error that counts the findings that are not repaired, with a hint."""
     count = len(verified.findings)
     summary = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
-    if not repair:
+    if all(finding.remedy == "forget" for finding in verified.findings):
+        hint = "forget a record that is wrong: the next prefetch learns the bytes anew"
+    elif not repair:
         hint = "run `antscache verify --repair`"
     elif cache.settings.offline:
         hint = "run `antscache verify --repair` where there is network access"
