@@ -23,6 +23,7 @@ from antscache.core import (
     Layout,
     Record,
     Selection,
+    as_told,
     descriptor_of,
     needed_layout,
     unknown_names,
@@ -80,8 +81,8 @@ class Contents:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """The records of all exported files, each identifier once, sorted."""
-        records = {record.identifier: record for part in self.parts for _, record in part.files}
+        """The records of all exported files, each identifier once, sorted, as they count for readers."""
+        records = {record.identifier: as_told(record) for part in self.parts for _, record in part.files}
         return tuple(records[identifier] for identifier in sorted(records))
 
     @property
