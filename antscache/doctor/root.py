@@ -60,7 +60,7 @@ def is_shared(layout: Layout) -> bool:
 def check_records(host: Host) -> Iterator[Finding]:
     """Check for files that are held on a user's word alone, for bytes under two names, and for caches that disagree."""
     root = Root.open(host.settings)
-    records = root.store.all_records()
+    records = root.store.layers.all()
     best = {record.identifier: choice for record in records if (choice := root.store.record(record.identifier))}
     adopted = sorted(identifier for identifier, record in best.items() if record.is_adopted)
     if adopted:
@@ -71,7 +71,7 @@ def check_records(host: Host) -> Iterator[Finding]:
             what = f"{identifier} was adopted, and has the same bytes as {describe_twin(other)}"
             yield warning(what, f"if its file had a wrong name: antscache forget {identifier}")
     for identifier in sorted(best):
-        for conflict in root.store.conflicts(identifier):
+        for conflict in root.store.layers.conflicts(identifier):
             remedy = f"leave that cache out, or run antscache forget {identifier}"
             yield error(f"{conflict}: one of the two is wrong", remedy)
     if not adopted:

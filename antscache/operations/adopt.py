@@ -117,7 +117,7 @@ def _evidence(root: Root, manifest: Manifest, named: Mapping[str, Identifier]) -
     """Gather the records here and in lower caches, and the names of all known releases of the package."""
     package = manifest.release.package
     manifests = root.catalog.manifests(package)
-    return Evidence(tuple(root.store.all_records()), identifiers_by_file([*manifests, manifest]), named)
+    return Evidence(tuple(root.store.layers.all()), identifiers_by_file([*manifests, manifest]), named)
 
 
 def _check_named(named: Mapping[str, Identifier], manifest: Manifest, paths: Iterable[Path]) -> None:

@@ -117,7 +117,7 @@ def _weigh(
     """
     records, known, findings = dict(own), [*own.values()], []
     if store.lowers:
-        state, known = store.present_state(entries), store.all_records()
+        state, known = store.present_state(entries), store.layers.all()
         records |= state.records
         findings = [(one.own.identifier, _record_finding(store, one.own, str(one))) for one in state.conflicts]
     for identifier, other in find_twins(known).items():

@@ -31,14 +31,8 @@ from antscache.core import (
     Layout,
     PresentState,
     Record,
-    RecordBelow,
-    RecordConflict,
-    as_told,
-    choose_record,
     descriptor_of,
     digest_from_hex,
-    find_conflicts,
-    find_doubted,
     hexadecimal,
     merge_selections,
 )
@@ -54,6 +48,7 @@ from antscache.store.oci import (
     artifact_manifest,
     index_document,
 )
+from antscache.store.record_layers import RecordLayers
 from antscache.store.records import Records
 from antscache.store.refs import Refs
 from antscache.store.trash import Trash
@@ -92,6 +87,7 @@ class Store:
         self.records = Records(self.layout)
         self.index = Index(self)
         self.lowers = tuple(lowers)
+        self.layers = RecordLayers(self.records, self.lowers)
         self._disregarded: set[Digest] = set()
 
     def check(self) -> None:
@@ -282,60 +278,14 @@ class Store:
     # What is known and held
 
     def record(self, identifier: Identifier) -> Record | None:
-        """Return the record of `identifier` that counts, here or in a lower cache; None if there is none.
-
-        That of this root counts, unless it is adopted and a lower cache has a better one; those of lower caches count
-        as a mirror's at most. A damaged record counts as none. With lower caches, so does one that cannot be read.
-        """
-        own = self._own_record(identifier)
-        return own if own and not own.is_adopted else choose_record(own, self._records_below(identifier))
-
-    def _own_record(self, identifier: Identifier) -> Record | None:
-        try:
-            return self.records.read(identifier)
-        except msgspec.DecodeError:
-            return None
-        except StoreError:
-            if not self.lowers:
-                raise
-            return None
-
-    def _records_below(self, identifier: Identifier) -> list[RecordBelow]:
-        records = []
-        for lower in self.lowers:
-            with suppress(StoreError):  # a lower cache that cannot be read counts as empty
-                if record := lower.record(identifier):
-                    records.append(RecordBelow(as_told(record), str(lower.layout.root)))
-        return records
-
-    def all_records(self) -> list[Record]:
-        """Return all records that can be read, of lower caches too; those of this root come last."""
-        records = list[Record]()
-        for lower in reversed(self.lowers):
-            with suppress(StoreError):
-                records += map(as_told, lower.records.readable())
-        return [*records, *self.records.readable()]
-
-    def conflicts(self, identifier: Identifier) -> list[RecordConflict]:
-        """Return the records of lower caches that name other bytes than that of this root."""
-        return find_conflicts(self._own_record(identifier), self._records_below(identifier))
+        """Return the record of `identifier` that counts, here or in a lower cache; None if there is none."""
+        return self.layers.record(identifier)
 
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
-        """Read the records of `entries`, each once, and look which of their blobs are held now.
-
-        An adopted record whose bytes are known to be another identifier's is left out, and its identifier is doubted.
-        """
-        records, conflicts = dict[Identifier, Record](), list[RecordConflict]()
-        for identifier in dict.fromkeys(entry.identifier for entry in entries if entry.identifier):
-            own, below = self._own_record(identifier), self._records_below(identifier)
-            if record := choose_record(own, below):
-                records[identifier] = record
-            conflicts += find_conflicts(own, below)
-        adopted = {identifier for identifier, record in records.items() if record.is_adopted}
-        doubted = adopted & find_doubted(self.all_records()) if adopted else frozenset[Identifier]()
-        records = {identifier: record for identifier, record in records.items() if identifier not in doubted}
-        held = self.held({record.descriptor for record in records.values()})
-        return PresentState(records, held, frozenset(doubted), tuple(conflicts))
+        """Read the records of `entries`, each once, and look which of their blobs are held now."""
+        read = self.layers.read(dict.fromkeys(entry.identifier for entry in entries if entry.identifier))
+        held = self.held({record.descriptor for record in read.records.values()})
+        return PresentState(read.records, held, read.doubted, read.conflicts)
 
     def held(self, blobs: Iterable[Descriptor]) -> frozenset[Descriptor]:
         """Return those of `blobs` that are here or in a lower cache."""

@@ -62,7 +62,7 @@ class World:
 
     def records(self, root: str, *, below: bool) -> list[Record]:
         store = self.cache(root).store
-        return store.all_records() if below else list(store.records.readable())
+        return store.layers.all() if below else list(store.records.readable())
 
     def check(self, root: str, release: Release, *, below: bool) -> None:
         """Check that no name of a release has bytes that are known to be another identifier's.
