@@ -428,7 +428,7 @@ def test_cut_file_in_the_home_is_called_cut(lab: Lab) -> None:
     assert f"{lab.home / FILE} is not used: a cut HDF5 file: {SIZE - 1} of {SIZE} bytes" in answer
 
 
-def test_home_file_is_put_where_the_program_wants_it(lab: Lab) -> None:
+def test_home_file_goes_where_the_program_wants_it(lab: Lab) -> None:
     lab.home.mkdir(parents=True)
     (lab.home / FILE).write_bytes(RIGHT)
     code = CODE + "print(json.dumps(ask(sys.argv[1], sys.argv[2])))"

@@ -113,7 +113,7 @@ def test_records_of_lower_caches_stay(used: AntsCache, tmp_path: Path) -> None:
     assert (snapshot(used.root), (tmp_path / "upper").exists()) == (before, False)
 
 
-def test_forget_is_the_way_out_of_a_wrong_record(antscache: AntsCache, figshare: StandIn) -> None:
+def test_forget_gets_rid_of_a_wrong_record(antscache: AntsCache, figshare: StandIn) -> None:
     """A record with a wrong digest does not blame the origin for ever."""
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     path = record_path(antscache.root, BRAIN_ID)

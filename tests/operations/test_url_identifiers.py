@@ -213,7 +213,7 @@ def test_unreadable_url_is_an_error_at_the_end(lab: Lab) -> None:
     assert [problem.split(":")[0] for problem in plan["problems"]] == ["elsewhere"]
 
 
-def test_unreadable_url_that_is_not_asked_for_is_none(lab: Lab) -> None:
+def test_unreadable_url_not_asked_for_is_no_error(lab: Lab) -> None:
     lab.write(UNREADABLE)
     for arguments in ["--kind", "data"], ["--name", "net"]:
         lab.antscache("prefetch", "--from", lab.source, *arguments).succeeded()
