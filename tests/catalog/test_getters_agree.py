@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import re
 import subprocess
 import sys
 import tarfile
@@ -23,6 +22,7 @@ import pytest
 from support import REPOSITORY, cannot
 
 from antscache.catalog.catalog import encode_manifest, read_artifact
+from antscache.core.identifiers import identify_url
 from antscache.core.manifest import parse_release
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ GETTERS = {
     "antspyx": (("data", "ants.utils.get_ants_data", "get_data"),),
 }
 DIRECTORY = {"antspynet": ".keras/ANTsXNet", "antspyx": ".antspy"}  # below the home
-FIGSHARE = re.compile(r"https://(?:ndownloader\.figshare\.com|figshare\.com/ndownloader)/files/(\d+)")
 
 
 class Index:
@@ -199,11 +198,11 @@ def test_list_agrees_with_the_releases_getters(
     does = {}
     for kind, name in says:
         file, url = call_getter(getters[kind], name, fetches)
-        figshare = FIGSHARE.fullmatch(url or "")
+        identifier = identify_url(url) if url else None
         does[kind, name] = (
             file or says[kind, name][0],  # a getter that refuses a name does not say what it would call the file
-            f"figshare:{figshare[1]}" if figshare else None,
-            "missing" if figshare else "unavailable",
+            identifier,
+            "missing" if identifier else "unavailable",
         )
     assert says == does
 

@@ -63,7 +63,7 @@ def test_interrupted_command_is_completed_by_the_next(scene: str, capsys: pytest
         pytest.param("written-in-place", "prefetch", "cannot be read", marks=pytest.mark.slow),
         pytest.param("record-first", "prefetch", "was never durable", marks=pytest.mark.slow),
         pytest.param("moved-too-early", "adopt --move", "are lost", marks=pytest.mark.slow),
-        pytest.param("nothing-reached", "gc", "is missing", marks=pytest.mark.slow),
+        pytest.param("nothing-reached", "gc", "not there", marks=pytest.mark.slow),
     ],
 )
 def test_harness_finds_planted_defects(plant: str, scene: str, finding: str) -> None:

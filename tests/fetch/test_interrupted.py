@@ -111,7 +111,8 @@ def assert_resumed(requests: list[Request], held: dict[str, int]) -> None:
 def test_fifty_kills_lose_no_byte_on_the_disk(antscache: AntsCache) -> None:
     chance = random.Random(20261121)  # noqa: S311  moments to kill at, the same in every run
     rate = 1_500_000
-    under_way = 3 * rate // 20  # the stand-in sends twenty times a second: one that is sent, one received, one counted
+    piece = rate // 20  # bytes: the stand-in sends twenty times a second
+    under_way = 3 * piece  # one that is sent, one received, one counted
     held, sent = dict.fromkeys(FILES, 0), dict.fromkeys(FILES, 0)
     killed = lost = 0
     with StandIn(FILES, size=SIZE, rate=rate) as standin:
@@ -139,7 +140,8 @@ def test_fifty_kills_lose_no_byte_on_the_disk(antscache: AntsCache) -> None:
         antscache("prefetch", "0.3.2", *NAMES, ANTSCACHE_ORIGINS=standin.origins).succeeded()
         assert_resumed(standin.requests[before:], held)
         for number in FILES:
-            assert standin.sent(number) - sent[number] >= SIZE - held[number]
+            # The stand-in may take back a piece that the last kill left unsent after its bytes were counted here.
+            assert standin.sent(number) - sent[number] >= SIZE - held[number] - piece
         # A process that is killed cannot remove a small file, or note an ingest.
         assert_right(antscache, standin, left=RECORD_BYTES)
 

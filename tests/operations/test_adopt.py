@@ -30,6 +30,7 @@ from antscache.formats.hdf5_subprocess import Hdf5Scanner
 from antscache.operations import adoptable
 from antscache.operations.adopt import take_over
 from antscache.operations.adoptable import Evidence, SeenFile, escape_path, judge
+from antscache.operations.confirm import compare
 from antscache.testing import Misbehaviour, content
 
 if TYPE_CHECKING:
@@ -213,9 +214,9 @@ def test_the_last_record_of_an_identifier_counts() -> None:
     ),
 )
 def test_no_file_is_taken_against_the_evidence(found: list[SeenFile], records: list[Record]) -> None:
-    """A file is taken only if its records, its form and its name allow it."""
+    """A file is taken only if its records, its form and its name allow it, and no origin is asked."""
     known = {record.identifier: record.descriptor for record in records}
-    for each in judge(found, SMALL, Evidence(tuple(records))):
+    for each in (compare(judged, None, "") for judged in judge(found, SMALL, Evidence(tuple(records)))):
         identifiers = {one.identifier for one in each.entries}
         assert bool(identifiers) == (each.fate != "left") == (not each.why)
         if each.fate == "taken":
@@ -1088,7 +1089,7 @@ def test_a_filesystem_that_clones_has_the_bytes_once(
             (directory / name).write_bytes(content(number, name, size))
         free = settled(disk)
         arguments: list[str | Path] = ["adopt", directory, "--as", "0.3.2", *(["--move"] if move else []), "--json"]
-        ran = antscache(*arguments, "--root", disk / "root").succeeded()
+        ran = antscache(*arguments, "--offline", "--root", disk / "root").succeeded()
         assert {each["way"] for each in ran.json["files"]} == {"hardlink" if move else "reflink"}
         assert free - settled(disk) < size // 4
         found = view(disk / "root")

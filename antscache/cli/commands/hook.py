@@ -112,11 +112,11 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
     cache = invocation.cache()
     with _way_out():
         manifest = _manifest_of(cache, package, directory)
-        never = [entry for entry in manifest.entries if entry.reason]
-        located = [*cache.locate(manifest), *(EntryLocation.of(manifest.release, entry) for entry in never)]
+        located = cache.locate(manifest)
         if not located:
             raise ManifestError(f"no name of {manifest.release} has a URL", hint=f"check the package in {directory}")
-    _print(located)
+    never = [entry for entry in manifest.entries if entry.reason]
+    _print([*located, *(EntryLocation.of(manifest.release, entry) for entry in never)])
 
 
 @group.command(hidden=True)
