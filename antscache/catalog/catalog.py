@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.catalog.getters import identify
 from antscache.core import Artifact, Entry, Manifest, Package, Release, digest_of, hexadecimal
 from antscache.errors import ManifestError, Offline
 
@@ -196,6 +195,8 @@ def _understood_today(entry: Entry) -> Entry:
     """Return `entry` as it is read today, if an earlier antscache did not understand its URL."""
     if not (entry.reason or "").startswith(EARLIER_URL_REASON):
         return entry
+    from antscache.catalog.getters import identify  # with ast, which most commands never need
+
     identifier, problem = identify(str(entry.reason).removeprefix(EARLIER_URL_REASON))
     return Entry(entry.kind, entry.name, entry.file, identifier, problem=problem)
 
