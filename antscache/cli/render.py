@@ -87,6 +87,6 @@ def names(found: Names) -> str:
         copied = size(sum(name.size for name in found.copies))
         return f"{text}, {len(found.copies)} of them copies of blobs ({copied}): `antscache verify --repair` links them"
     if found.clones:
-        clones = f"{text}, {found.clones} of them clones, which share the space of blobs"
+        clones = f"{text}, {found.clones} of them clones, sharing the space of blobs"
         return f"{clones}; in a copied root they are copies until `antscache verify --repair`"
-    return f"{text}, which share the space of blobs" if found.count else text
+    return f"{text}, sharing the space of blobs" if found.count else text

@@ -138,7 +138,7 @@ def check_views(host: Host) -> Iterator[Finding]:
         what = f"{count_files(names.clones)} in views share the space of blobs, unless the root was copied"
         yield note(what, "after you have copied the root: antscache verify --repair")
     if not names.apart:
-        yield ok(f"{count_files(names.count)} in views, which share the space of blobs")
+        yield ok(f"{count_files(names.count)} in views, sharing the space of blobs")
 
 
 def check_space(host: Host) -> Iterator[Finding]:
