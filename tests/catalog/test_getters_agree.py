@@ -198,7 +198,7 @@ def test_list_agrees_with_the_releases_getters(
     does = {}
     for kind, name in says:
         file, url = call_getter(getters[kind], name, fetches)
-        identifier = identify_url(url) if (url or "").startswith("http") else None  # else "Invalid argument."
+        identifier = identify_url(url) if url and url.startswith("http") else None  # else "Invalid argument."
         does[kind, name] = (
             file or says[kind, name][0],  # a getter that refuses a name does not say what it would call the file
             identifier,
