@@ -19,7 +19,6 @@ from antscache.disk.files import (
     SAFE_OPEN_FLAGS,
     SHARED_DIRECTORY_MODE,
     SHARED_FILE_MODE,
-    SHARED_LOCKS_MODE,
     UNSUPPORTED_ERRNOS,
     WRITABLE_MODE,
     can_rename,
@@ -37,6 +36,7 @@ from antscache.disk.files import (
     replace,
     sync_directory,
     temporary_path,
+    write_all,
 )
 from antscache.disk.hashing import hash_file, open_regular
 from antscache.disk.mounts import is_mounted, is_persistent
@@ -55,7 +55,6 @@ __all__ = [
     "SAFE_OPEN_FLAGS",
     "SHARED_DIRECTORY_MODE",
     "SHARED_FILE_MODE",
-    "SHARED_LOCKS_MODE",
     "UNSUPPORTED_ERRNOS",
     "WRITABLE_MODE",
     "Locks",
@@ -87,6 +86,7 @@ __all__ = [
     "sync_directory",
     "temporary_path",
     "user_name",
+    "write_all",
 ]
 
 __getattr__ = lazily(

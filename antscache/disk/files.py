@@ -8,7 +8,6 @@ Modes follow the umask, because the temporary file is created with the final mod
 are independent of the umask:
 
     3775    a directory: new files inherit its group, and only the owner of a file or of the directory deletes the file
-    2775    the directory of locks: the same without the sticky bit, because of which filelock refuses others' files
     0444    a file that is never written to again
     0664    a file that any member writes to: the index, files in the directory of locks, manifests that were read
 """
@@ -20,7 +19,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG, S_ISVTX
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,11 +40,13 @@ SAFE_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | g
 READ_ONLY_MODE = 0o444  # a file that is never written to again
 WRITABLE_MODE = 0o666
 SHARED_DIRECTORY_MODE = 0o3775
-SHARED_LOCKS_MODE = SHARED_DIRECTORY_MODE & ~S_ISVTX  # the directory of locks
 SHARED_FILE_MODE = 0o664  # a file that members write to
+READ_SIZE_BYTES = 1 << 16  # read at a time; most metadata is smaller
 
 # The errors of decoding a damaged file. UnicodeDecodeError, and RecursionError for deep nesting, are no DecodeError.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+LINK_ERRNOS = frozenset({errno.ELOOP, errno.EMLINK})  # of open(2) that follows no link; FreeBSD says EMLINK
 
 # The errors of link(2) on a filesystem without hard links (exFAT, some FUSE), or that refuses this one.
 NO_HARD_LINK_ERRNOS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL})
@@ -88,13 +89,29 @@ def read(path: Path | str) -> bytes:
     try:
         descriptor = open_regular(path, follow=False)
     except OSError as error:
-        if error.errno in {errno.ELOOP, errno.EMLINK}:  # FreeBSD says EMLINK
+        if error.errno in LINK_ERRNOS:
             raise msgspec.DecodeError("a link, and antscache follows no links here") from None
         if error.errno == errno.EINVAL:
             raise msgspec.DecodeError("not a file") from None
         raise
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        return file.readall()
+    try:  # without a file object: that would cost five more calls of the system for each of hundreds of records
+        chunks = []
+        while chunk := os.read(descriptor, READ_SIZE_BYTES):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write all of `content` to the open file `descriptor`.
+
+    Raises:
+        OSError: the disk refused; some of it may be written.
+    """
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def replace(path: Path, content: bytes, staging: Staging, *, mode: int = WRITABLE_MODE) -> None:
@@ -137,11 +154,19 @@ def open_in_place(path: Path) -> int:
     Raises:
         OSError: `path` is no regular file with one name, or the disk refused.
     """
-    descriptor = os.open(path, os.O_RDWR | SAFE_OPEN_FLAGS)
+    try:
+        descriptor = os.open(path, os.O_RDWR | SAFE_OPEN_FLAGS)
+    except OSError as error:
+        if error.errno in {*LINK_ERRNOS, errno.EISDIR}:
+            raise OSError(errno.EPERM, f"{path.name} is not a file", str(path)) from None
+        raise
     status = os.fstat(descriptor)
-    if not S_ISREG(status.st_mode) or status.st_nlink != 1:  # somebody's own file under a second name
+    problem = "" if S_ISREG(status.st_mode) else "is not a file"
+    if not problem and status.st_nlink != 1:  # somebody's own file under a second name
+        problem = "has a second name"
+    if problem:
         os.close(descriptor)
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        raise OSError(errno.EPERM, f"{path.name} {problem}", str(path))
     return descriptor
 
 
@@ -256,21 +281,20 @@ def may_clone(path: Path) -> bool:
     return True
 
 
-def make_directory(directory: Path, shared: Path | None = None, *, mode: int = SHARED_DIRECTORY_MODE) -> None:
+def make_directory(directory: Path, shared: Path | None = None) -> None:
     """Make `directory` and its parents, so that they survive a power cut.
 
     Args:
         directory: the directory to make; it may exist.
         shared: the root above it, if a group shares that root. Then no directory on the way may be a link, and those
             that belong to this user get the mode that members need.
-        mode: of `directory` itself in a shared root.
 
     Raises:
         OSError: the disk refused, or the name belongs to a file.
     """
     if shared is not None:
         for step in _between(shared, directory):
-            _make_shared(step, mode if step == directory else SHARED_DIRECTORY_MODE)
+            _make_shared(step)
         return
     try:
         directory.mkdir()
@@ -285,10 +309,8 @@ def make_directory(directory: Path, shared: Path | None = None, *, mode: int = S
         sync_directory(directory.parent)
 
 
-def _make_shared(directory: Path, mode: int) -> None:
-    """Make `directory`, whose parent exists, with `mode`; if it exists and belongs to this user, give it that mode.
-
-    A directory with the mode of other shared directories keeps it, as does the directory of locks in an older root.
+def _make_shared(directory: Path) -> None:
+    """Make `directory`, whose parent exists, with the mode that members need; give yours that mode if it exists.
 
     Raises:
         OSError: the disk refused, or the name belongs to a link or a file.
@@ -299,11 +321,11 @@ def _make_shared(directory: Path, mode: int) -> None:
         status = directory.lstat()
         if not S_ISDIR(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
-        has_mode = S_IMODE(status.st_mode) in {SHARED_DIRECTORY_MODE, mode}
+        has_mode = S_IMODE(status.st_mode) == SHARED_DIRECTORY_MODE
         if status.st_uid == os.geteuid() and not has_mode:  # a process was killed between mkdir and chmod
-            directory.chmod(mode)
+            directory.chmod(SHARED_DIRECTORY_MODE)
     else:
-        directory.chmod(mode)
+        directory.chmod(SHARED_DIRECTORY_MODE)
         sync_directory(directory.parent)
 
 
@@ -347,13 +369,13 @@ class _staged:  # noqa: N801  a context manager, read as a word
     def __enter__(self) -> Path:
         descriptor = create(self._path, self._mode, shared=self._shared)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self._content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_all(descriptor, self._content)
+            os.fsync(descriptor)
         except BaseException:
             self.__exit__()
             raise
+        finally:
+            os.close(descriptor)
         return self._path
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,6 @@ from antscache.disk import (
     SAFE_OPEN_FLAGS,
     SHARED_DIRECTORY_MODE,
     SHARED_FILE_MODE,
-    SHARED_LOCKS_MODE,
     store_errors,
 )
 from antscache.errors import ConfigError, StoreError
@@ -94,7 +93,7 @@ def share(layout: Layout) -> list[Path]:
     for directory, _, files, descriptor in os.fwalk(layout.root, onerror=_raise, follow_symlinks=False):
         place = Path(directory)
         is_locks = place == layout.locks
-        if not _open(descriptor, group, SHARED_LOCKS_MODE if is_locks else SHARED_DIRECTORY_MODE):
+        if not _open(descriptor, group, SHARED_DIRECTORY_MODE):
             others.append(place)
         for name in files:
             try:

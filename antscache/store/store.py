@@ -117,8 +117,7 @@ class Store:
         layout = self.layout
         with store_errors(f"cannot make a root of {layout.root}"):
             for directory in (*layout.directories, *(layout.optional_directories if layout.shared else ())):
-                mode = disk.SHARED_LOCKS_MODE if directory == layout.locks else disk.SHARED_DIRECTORY_MODE
-                disk.make_directory(directory, layout.shared_root if directory != layout.root else None, mode=mode)
+                disk.make_directory(directory, layout.shared_root if directory != layout.root else None)
             if not self.exists():  # a process may have made some directories, and been killed before it synced them
                 for directory in dict.fromkeys(directory.parent for directory in layout.directories):
                     disk.sync_directory(directory)

@@ -71,6 +71,22 @@ with Locks(Path(sys.argv[1]), shared=False).attempt(sys.argv[2]) as ours:
 """
 
 
+# Forks under the lock, and lets the lock go; the child lives until its input ends.
+FORKER = """
+import os, sys
+from pathlib import Path
+from antscache.disk import Locks
+
+with Locks(Path(sys.argv[1]), shared=False).attempt(sys.argv[2]) as ours:
+    child = os.fork()
+    if not child:
+        sys.stdin.read()
+        os._exit(0)
+print(ours, flush=True)
+os.waitpid(child, 0)
+"""
+
+
 def start(code: str, *arguments: str | Path | int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -204,6 +220,13 @@ def test_child_processes_hold_no_lock(directory: Path, locks: Locks) -> None:
         lasting = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     assert is_free(directory)
     lasting.communicate(b"\n")
+
+
+def test_forked_processes_hold_no_lock(directory: Path) -> None:
+    """A lock ends with its block, even if a process that was forked in it has the descriptor of its file too."""
+    with start(FORKER, directory, NAME) as process:
+        assert pipe_of(process.stdout).readline() == "True\n"
+        assert is_free(directory)
 
 
 # The lock file
