@@ -172,6 +172,7 @@ class Body:
             if announced is not None and received > announced:
                 raise Refusal(f"longer than the {announced} bytes announced", discard_partial=True)
             yield memoryview(chunk)
+            del chunk  # before the next one is read, which then gets its memory, still in the processor's cache
         if announced is not None and received < announced:
             raise Refusal(f"cut: {received} of {announced} bytes", transient=True)
 

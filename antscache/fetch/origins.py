@@ -6,6 +6,7 @@ url:https://host.org/atlas.nii.gz   the mirrors that need no Figshare number, th
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from dataclasses import dataclass
@@ -40,10 +41,7 @@ class Origin:
 
         Nothing else of the URL is ever shown: it may contain a token.
         """
-        split = urlsplit(self.template)
-        if split.scheme == "file":
-            return split.path.partition("{")[0].rpartition("/")[0] or "/"
-        return f"{split.hostname}:{split.port}" if split.port else str(split.hostname)
+        return _name_of(self.template)
 
     @property
     def is_local(self) -> bool:
@@ -68,6 +66,14 @@ class Origin:
         if "{" not in self.template:
             return url_of(identifier)
         return self.template.format(id=number, digest=hexadecimal(digest) if digest else "", file=file)
+
+
+@functools.cache  # each file asks for it several times
+def _name_of(template: str) -> str:
+    split = urlsplit(template)
+    if split.scheme == "file":
+        return split.path.partition("{")[0].rpartition("/")[0] or "/"
+    return f"{split.hostname}:{split.port}" if split.port else str(split.hostname)
 
 
 def parse_origins(mirrors: Sequence[str], routes: Sequence[str]) -> tuple[Origin, ...]:

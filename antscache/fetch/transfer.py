@@ -204,6 +204,7 @@ class Transfer:
             chunk, ended = self.ranges.allot(received)
             self.listen(Received(self.wanted.identifier, len(chunk)))
             draft.write(chunk)
+            del received, chunk  # the memory of the next ones: see `Body`
             if ended:
                 return
 
@@ -235,13 +236,12 @@ class Transfer:
             raise Refusal("its partial file was removed meanwhile", transient=True, discard_partial=True) from None
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
-        before = self.store.record(identifier)
-        self.store.records.remember(
+        replaced = self.store.records.remember(
             Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
         )
-        if before and before.descriptor != blob:
-            replaced = f"{file} {identifier} was recorded with other bytes from {before.source} ({before.trust})"
-            self.listen(Remarked(f"{replaced}; those from {origin.name} replace them"))
+        if replaced and replaced.descriptor != blob:
+            before = f"{file} {identifier} was recorded with other bytes from {replaced.source} ({replaced.trust})"
+            self.listen(Remarked(f"{before}; those from {origin.name} replace them"))
         for left in self.partials:
             left.remove()
         seconds = time.monotonic() - self._began

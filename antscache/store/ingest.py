@@ -106,10 +106,8 @@ class Ingest:
         """
         self._hash.update(chunk)
         self.size += len(chunk)
-        rest = memoryview(chunk)
         with store_errors(f"cannot write to {self._layout.ingest}"):
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            disk.write_all(self._file, chunk)
         if self.size - self._flushed >= FLUSH_INTERVAL_BYTES:
             self._flush(self._flushed - FLUSH_LAG_BYTES)
             self._flushed = self.size

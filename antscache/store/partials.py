@@ -50,6 +50,7 @@ class Notes:
     def __init__(self, layout: Layout) -> None:
         self._path = disk.temporary_path(layout.ingest).with_suffix(NOTES_SUFFIX)
         self._shared = layout.shared
+        self._writer = process_name(os.getpid(), os.geteuid())
         self._lock = Lock()
         self._file: int | None = None
 
@@ -59,7 +60,7 @@ class Notes:
         Raises:
             StoreError: the disk refused.
         """
-        line = msgspec.json.encode(Note(path.name, partial, process_name(os.getpid(), os.geteuid()))) + b"\n"
+        line = msgspec.json.encode(Note(path.name, partial, self._writer)) + b"\n"
         with store_errors(f"cannot write to {self._path.parent}"), self._lock:
             if self._file is None:
                 self._file = disk.create(self._path, disk.READ_ONLY_MODE, shared=self._shared)

@@ -76,8 +76,11 @@ class Records:
         except disk.DECODE_ERRORS as error:
             raise msgspec.DecodeError(str(error)) from None
 
-    def remember(self, record: Record) -> None:
+    def remember(self, record: Record) -> Record | None:
         """Write `record`, unless one is there that it may not replace (`may_replace`). Its blob must be durable.
+
+        Returns:
+            The record that it replaced, if it replaced one that can be read.
 
         Raises:
             IntegrityError: the identifier is recorded as other bytes, and that record stays.
@@ -90,7 +93,7 @@ class Records:
             if version > FIRST_LAYOUT_VERSION:
                 disk.make_directory(path.parent, self._layout.shared_root)
             if disk.publish(path, content, staging):
-                return
+                return None
             present = None
             with suppress(msgspec.DecodeError):
                 present = self.read(record.identifier)
@@ -100,6 +103,8 @@ class Records:
                 except PermissionError:  # the file of another member
                     if present is None or present.descriptor != record.descriptor:
                         raise _cannot_replace(path) from None
+                else:
+                    return present
             elif present.descriptor != record.descriptor:
                 raise IntegrityError(
                     f"{record.identifier} is recorded as {present.describe()}, "
@@ -107,6 +112,7 @@ class Records:
                     hint=f"an identifier's bytes never change: one of the two is wrong; "
                     f"if it is the record, run `antscache forget {record.identifier}`",
                 )
+        return None
 
     def forget(self, identifier: Identifier) -> None:
         """Remove the record of `identifier`, if there is one. Its blob stays.
