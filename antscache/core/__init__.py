@@ -89,6 +89,7 @@ from antscache.core.trust import (
     find_conflicts,
     find_doubted,
     find_twins,
+    find_wrong_one,
     may_replace,
 )
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
@@ -156,6 +157,7 @@ __all__ = [
     "find_conflicts",
     "find_doubted",
     "find_twins",
+    "find_wrong_one",
     "hexadecimal",
     "home_directory",
     "identifier_key",

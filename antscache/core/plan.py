@@ -53,7 +53,7 @@ class PresentState:
         records: by identifier, for each identifier that has a record that counts.
         held: the blobs of these records that are in the store or in a lower cache.
         doubted: the identifiers whose adopted records do not count, because their bytes are known to be others'.
-        conflicts: the records of the root of which a lower cache says otherwise.
+        conflicts: the records of which a lower cache says otherwise.
     """
 
     records: Mapping[Identifier, Record] = field(default_factory=dict)
@@ -164,11 +164,11 @@ class Plan:
             IntegrityError: an identifier is recorded with other bytes than expected, or a lower cache says otherwise.
         """
         for conflict in state.conflicts:
-            if not conflict.own.is_adopted:
+            if conflict.is_serious:
                 raise IntegrityError(
                     str(conflict),
                     hint="an identifier's bytes never change: one of the two is wrong; leave that cache out, or run "
-                    f"`antscache forget {conflict.own.identifier}` to use its file",
+                    f"`antscache forget {conflict.record.identifier}` to use its file",
                 )
         for identifier, blob in self.expected.items():
             record = state.records.get(identifier)

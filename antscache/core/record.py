@@ -66,6 +66,11 @@ class Record(msgspec.Struct, frozen=True):
         """True if this antscache knows the word for the trust."""
         return self.trust in TRUST_RANKS
 
+    @property
+    def is_confirmed(self) -> bool:
+        """True if an origin, and not a mirror, confirmed the bytes by their MD5."""
+        return self.trust == "origin" and "md5" in self.checks
+
     def describe(self) -> str:
         """Return the digest and its reason: "sha256:... (from HOST, origin)"."""
         return f"{self.digest} (from {self.source}, {self.trust})"

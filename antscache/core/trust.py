@@ -6,7 +6,7 @@ other record, and does not count where its bytes are known to be another identif
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -27,14 +27,27 @@ class RecordBelow(NamedTuple):
 
 
 class RecordConflict(NamedTuple):
-    """A record of this root, and one of a lower cache that names other bytes of the same identifier."""
+    """A record, and one of a lower cache that names other bytes of the same identifier.
 
-    own: Record
+    Attributes:
+        record: of the root; if that has none, the one of its lower caches that counts.
+        other: that of another lower cache.
+        root: the lower cache that has `record`; empty if the root itself has it.
+    """
+
+    record: Record
     other: RecordBelow
+    root: str = ""
+
+    @property
+    def is_serious(self) -> bool:
+        """True if the root itself has verified what the lower cache denies."""
+        return not self.root and not self.record.is_adopted
 
     def __str__(self) -> str:
+        place = f"in the lower cache {self.root}" if self.root else "here"
         return (
-            f"{self.own.identifier} is recorded here as {self.own.describe()}, "
+            f"{self.record.identifier} is recorded {place} as {self.record.describe()}, "
             f"and in the lower cache {self.other.root} as {self.other.record.describe()}"
         )
 
@@ -49,16 +62,40 @@ def choose_record(own: Record | None, below: Sequence[RecordBelow]) -> Record | 
 
     Of those of lower caches the most trusted one counts, and of equal ones the first.
     """
-    other = max((one.record for one in below), key=lambda record: record.rank, default=None)
+    first = _most_trusted(below)
+    other = first.record if first else None
     return own if own and not (own.is_adopted and other and not other.is_adopted) else other
 
 
+def _most_trusted(below: Sequence[RecordBelow]) -> RecordBelow | None:
+    return max(below, key=lambda one: one.record.rank, default=None)
+
+
 def find_conflicts(own: Record | None, below: Sequence[RecordBelow]) -> list[RecordConflict]:
-    """Return the records of lower caches that name other bytes than `own`, and not on a user's word alone."""
-    if own is None:
+    """Return the records of lower caches that name other bytes than `own`, and not on a user's word alone.
+
+    Without `own`, the record of a lower cache that counts takes its place.
+    """
+    if not below:
         return []
-    others = (one for one in below if one.record.descriptor != own.descriptor and not one.record.is_adopted)
-    return [RecordConflict(own, other) for other in others]
+    first = RecordBelow(own, "") if own else _most_trusted(below)
+    return [
+        RecordConflict(first.record, one, first.root)
+        for one in below
+        if first and one.record.descriptor != first.record.descriptor and not one.record.is_adopted
+    ]
+
+
+def find_wrong_one(record: Record, *, confirmed: bool) -> Literal["record", "answer", "one of them"]:
+    """Say what is wrong if an origin answered with other bytes than `record` names: an identifier's bytes never change.
+
+    Args:
+        record: of the identifier.
+        confirmed: True if the origin, and not a mirror, confirmed its answer by an MD5.
+    """
+    if confirmed == record.is_confirmed:
+        return "one of them"
+    return "record" if confirmed else "answer"
 
 
 def may_replace(new: Record, present: Record, *, own: bool) -> bool:

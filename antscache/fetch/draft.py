@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from antscache.disk import hash_file, store_errors
 from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
 
@@ -27,7 +28,13 @@ class WrongBytes(Refusal):
 
 
 class Mismatch(WrongBytes):
-    """The bytes are not those that are recorded for the identifier."""
+    """The bytes are not those that are recorded for the identifier.
+
+    Attributes:
+        confirmed: True if they have the MD5 that their origin, and not a mirror, says.
+    """
+
+    confirmed = False
 
 
 class Malformed(WrongBytes):
@@ -56,8 +63,8 @@ class Draft:
         self.answers = 0
         self.noted = False
         self._wanted = wanted
-        self._expected_md5 = None if wanted.known else md5_of(etag)
-        self._md5 = hashlib.md5(usedforsecurity=False) if self._expected_md5 else None
+        self._expected_md5 = md5_of(etag)
+        self._md5 = hashlib.md5(usedforsecurity=False) if self._expected_md5 and not wanted.known else None
         self._form = None if wanted.known else form_of(wanted.file)
         self._accepted = ""
 
@@ -101,18 +108,35 @@ class Draft:
         known, blob = self._wanted.known, self.ingest.descriptor
         if known:
             if blob != known:
-                raise Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
+                raise self._mismatch(blob, known)
             return ("digest",), ""
         if self.partial and blob.size != self.partial.size:
             raise WrongBytes(f"{blob.size} of {self.partial.size} bytes")
         checks: list[Check] = ["length"] if self.partial else []
         if self._md5:
-            md5 = self._md5.hexdigest()
-            if md5 != self._expected_md5:
-                raise WrongBytes(f"damaged: the MD5 is {md5}, but the origin says {self._expected_md5}")
+            if (md5 := self._md5.hexdigest()) != self._expected_md5:
+                raise self._damaged(md5)
             checks.append("md5")
         checks += self._check_form(scan)
         return tuple(checks), self._accepted
+
+    def _mismatch(self, blob: Descriptor, known: Descriptor) -> WrongBytes:
+        """Return the reason why the bytes are `blob` and not `known`: damage on the way, or other bytes at the origin.
+
+        The MD5 that tells is computed now, and not for each file whose digest is known.
+        """
+        if self._expected_md5:
+            md5 = hashlib.md5(usedforsecurity=False)
+            with store_errors(f"cannot read {self.ingest.path}"):
+                hash_file(self.ingest.path, md5.update)
+            if md5.hexdigest() != self._expected_md5:
+                return self._damaged(md5.hexdigest())
+        mismatch = Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
+        mismatch.confirmed = self._expected_md5 is not None
+        return mismatch
+
+    def _damaged(self, md5: str) -> WrongBytes:
+        return WrongBytes(f"damaged: the MD5 is {md5}, but the origin says {self._expected_md5}")
 
     def _check_form(self, scan: Hdf5Scan) -> Iterator[Check]:
         """Check the format and, of an HDF5 file, the structure; yield each check that was made."""

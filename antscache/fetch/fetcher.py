@@ -239,8 +239,10 @@ class _Run:
         attempts = tuple(attempt for attempt, _ in question.attempts)
         failure = Failure(wanted.identifier, wanted.file, str(wanted.release), attempts)
         self._result.failures.append(failure)
-        if any(isinstance(refusal, Mismatch) for refusal in refusals):
+        if mismatches := [refusal for refusal in refusals if isinstance(refusal, Mismatch)]:
             self._result.mismatched.append(failure)
+            if any(mismatch.confirmed for mismatch in mismatches):
+                self._result.confirmed.add(wanted.identifier)
         if any(isinstance(refusal, Malformed) for refusal in refusals):
             self._result.malformed.append(failure)
         self._events.put(Failed(wanted.identifier, wanted.file))

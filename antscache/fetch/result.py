@@ -19,6 +19,7 @@ class FetchResult:
         elsewhere: the files that another process fetched meanwhile.
         failures: the files that no origin delivered, with every attempt.
         mismatched: the failures in which an origin answered with other bytes than are recorded.
+        confirmed: the identifiers of those whose origin, and not a mirror, confirmed its bytes by their MD5.
         malformed: the failures in which an origin's bytes have another format than the file's name says.
         sizes: the sizes in bytes that origins reported.
         disk_full: the error that ended the fetch early because the disk was full; else None.
@@ -28,6 +29,7 @@ class FetchResult:
     elsewhere: list[Present] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     mismatched: list[Failure] = field(default_factory=list)
+    confirmed: set[str] = field(default_factory=set)
     malformed: list[Failure] = field(default_factory=list)
     sizes: dict[Identifier, int] = field(default_factory=dict)
     disk_full: StoreError | None = None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from antscache.core import Event, Fetched, Partial, Received, Record, Remarked, Started
 from antscache.fetch.attempts import open_at, url_at
-from antscache.fetch.draft import Draft, WrongBytes, resume_request
+from antscache.fetch.draft import Draft, Mismatch, WrongBytes, resume_request
 from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal
 from antscache.fetch.segments import FileRanges
 from antscache.store import IngestVanished
@@ -96,6 +96,8 @@ class Transfer:
             self._join_segments(draft)
             self._finish(draft, origin)
         except Refusal as refusal:
+            if isinstance(refusal, Mismatch) and origin.trust != "origin":
+                refusal.confirmed = False
             self._restart_unless_usable(refusal)
             raise
 

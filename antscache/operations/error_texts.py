@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from antscache.core import find_wrong_one
 from antscache.errors import MAX_LISTED_ITEMS, FetchError, IntegrityError, Offline, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from antscache.core import Plan, Record, RecordBelow
-    from antscache.errors import AntsCacheError, Failure
+    from antscache.core import Plan, Record, RecordConflict
+    from antscache.errors import AntsCacheError
     from antscache.fetch import FetchResult, Need
 
 
@@ -76,8 +77,11 @@ def disk_full(plan: Plan, rest: Plan, need: Need, error: StoreError) -> StoreErr
     return StoreError(message, hint=error.hint)
 
 
-def displaced(own: Record, other: RecordBelow) -> str:
-    """Say that the record of a lower cache counts, because a user alone vouches for `own`."""
+def displaced(conflict: RecordConflict) -> str:
+    """Say which bytes count: those of the lower cache where only a user vouches for the root's, else the first."""
+    if conflict.root:
+        return f"{conflict}: the first is used; leave out the lower cache that is wrong"
+    own, other = conflict.record, conflict.other
     return (
         f"{own.identifier} is recorded here as {own.describe()}; the lower cache {other.root} has other bytes "
         f"({other.record.digest}), which are used; `antscache forget {own.identifier}` ends this note"
@@ -90,7 +94,7 @@ def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
         return None
     kept = f"the fetched files are kept: run `{prefetch_command(plan)}` to fetch the rest"
     if result.mismatched:
-        return _mismatched(result.mismatched, plan, kept)
+        return _mismatched(result, plan, kept)
     if result.malformed:
         accept = " ".join(f"--accept {failure.identifier}" for failure in result.malformed[:MAX_LISTED_ITEMS])
         hint = f"an origin's bytes do not look like the file: if you trust them all the same, add {accept}; {kept}"
@@ -101,15 +105,31 @@ def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
     )
 
 
-def _mismatched(failures: Sequence[Failure], plan: Plan, kept: str) -> IntegrityError:
-    """Make the error for origins that answered with other bytes than are recorded: one of the two is wrong."""
-    identifiers = list(dict.fromkeys(failure.identifier for failure in failures))
-    records = [record for identifier in identifiers if (record := plan.state.records.get(identifier))]
-    recorded = [f"  recorded {record.recorded}: {record.identifier} as {record.describe()}" for record in records]
-    forget = "; ".join(f"antscache forget {record.identifier}" for record in records[:MAX_LISTED_ITEMS])
-    remedy = f"if you trust the origin, run `{forget}` and prefetch again; " if forget else ""
+def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
+    """Make the error for origins that answered with other bytes than are recorded, and say which is wrong."""
+    records = plan.state.records
+    recorded = [records[each] for each in dict.fromkeys(one.identifier for one in result.mismatched) if each in records]
+    lines = [f"  recorded {record.recorded}: {record.identifier} as {record.describe()}" for record in recorded]
+    wrong: dict[str, list[Record]] = {"record": [], "answer": [], "one of them": []}
+    for record in recorded:
+        wrong[find_wrong_one(record, confirmed=record.identifier in result.confirmed)].append(record)
+    hints = []
+    if wrong["record"]:
+        why = "the record cannot be right, because the origin confirms other bytes by their MD5"
+        hints.append(f"{why}: {_forget(wrong['record'])}")
+    if wrong["answer"]:
+        why = "the answer cannot be right, because the origin confirmed the recorded bytes by their MD5"
+        hints.append(f"{why}: do not use what answered")
+    if wrong["one of them"] or not recorded:
+        why = "the bytes of an identifier never change, so either the record or the origin is wrong"
+        trust = f"if you trust the origin, {_forget(wrong['one of them'])}; " if recorded else ""
+        hints.append(f"{why}: {trust}if not, do not use that origin")
     return IntegrityError(
-        "\n".join(["origins answered with other bytes than are recorded", *map(str, failures), *recorded]),
-        hint=f"the bytes of an identifier never change, so either the record or the origin is wrong: {remedy}"
-        f"if not, do not trust that origin; {kept}",
+        "\n".join(["origins answered with other bytes than are recorded", *map(str, result.mismatched), *lines]),
+        hint="; ".join([*hints, kept]),
     )
+
+
+def _forget(records: Sequence[Record]) -> str:
+    commands = "; ".join(f"antscache forget {record.identifier}" for record in records[:MAX_LISTED_ITEMS])
+    return f"run `{commands}` and prefetch again"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antscache.core.digest import descriptor_of
-from antscache.core.record import TRUST_RANKS, Record, Trust
+from antscache.core.record import TRUST_RANKS, Check, Record, Trust
 from antscache.core.trust import (
     RecordBelow,
     as_told,
@@ -17,6 +18,7 @@ from antscache.core.trust import (
     find_conflicts,
     find_doubted,
     find_twins,
+    find_wrong_one,
     may_replace,
 )
 
@@ -60,7 +62,16 @@ def test_the_first_of_the_most_trusted_counts(others: list[RecordBelow]) -> None
     assert (chosen is None) == (not others)
     if chosen:
         assert chosen == next(one.record for one in others if one.record.rank == max(o.record.rank for o in others))
-    assert find_conflicts(None, others) == []
+
+
+@given(below)
+def test_disagreeing_lower_caches_are_conflicts(others: list[RecordBelow]) -> None:
+    """None of them is serious: the root itself has verified nothing."""
+    conflicts, chosen = find_conflicts(None, others), choose_record(None, others)
+    expected = [one for one in others if chosen and one.record.digest != chosen.digest and not one.record.is_adopted]
+    assert [conflict.other for conflict in conflicts] == expected
+    assert all(conflict.record == chosen and conflict.root == "/lower" for conflict in conflicts)
+    assert not any(conflict.is_serious for conflict in conflicts)
 
 
 @given(records, records, st.booleans())
@@ -69,6 +80,21 @@ def test_other_bytes_replace_only_what_is_less(new: Record, present: Record, own
         assert present.is_known
         assert new.rank > present.rank
         assert own or present.is_adopted or new.digest == present.digest
+
+
+@pytest.mark.parametrize(
+    ("trust", "checks", "confirmed", "wrong"),
+    [
+        ("origin", ("length", "md5"), True, "one of them"),  # both confirmed
+        ("origin", ("length", "md5"), False, "answer"),
+        ("origin", ("length",), True, "record"),
+        ("mirror", ("length", "md5"), True, "record"),
+        ("mirror", ("length", "md5"), False, "one of them"),  # neither confirmed
+    ],
+)
+def test_confirmed_bytes_are_right(trust: str, checks: tuple[Check, ...], confirmed: bool, wrong: str) -> None:
+    recorded = msgspec.structs.replace(record(b"a", trust), checks=checks)
+    assert find_wrong_one(recorded, confirmed=confirmed) == wrong
 
 
 def test_an_adopted_record_with_anothers_bytes_is_doubted() -> None:

@@ -112,6 +112,29 @@ def test_bytes_other_than_recorded_are_refused(standin: StandIn, store: Store) -
     assert snapshot(store.layout.root) == before
 
 
+@pytest.mark.parametrize(
+    ("how", "as_mirror", "confirmed"),
+    [(None, False, True), (None, True, False), (Misbehaviour.NO_ETAG, False, False)],
+    ids=["by the origin", "by a mirror", "by nobody"],
+)
+def test_only_an_origin_confirms_other_bytes(
+    standin: StandIn, store: Store, how: Misbehaviour | None, as_mirror: bool, confirmed: bool
+) -> None:
+    route = (standin.misbehaving_origins(how) if how else standin.origins).split()[:1]
+    origins = parse_origins(route, []) if as_mirror else parse_origins([], route)
+    result, _ = run(fetcher(store, origins), wanted(known=bytes(20_000)))
+    assert [failure.file for failure in result.mismatched] == [FEW[NUMBER]]
+    assert result.confirmed == ({f"figshare:{NUMBER}"} if confirmed else set())
+
+
+def test_damage_on_the_way_is_no_mismatch(standin: StandIn, store: Store) -> None:
+    result, _ = fetch(
+        store, standin.misbehaving_origins(Misbehaviour.CORRUPT).split()[0], known=standin.content(NUMBER)
+    )
+    assert "damaged: the MD5 is " in str(result.failures[0])
+    assert (result.mismatched, result.confirmed) == ([], set())
+
+
 def test_no_more_is_received_than_is_recorded(store: Store) -> None:
     """Of 50 MB that an origin sends, one read is taken."""
     with StandIn({NUMBER: f"{BRAIN}.h5"}, size=50_000_000) as endless:

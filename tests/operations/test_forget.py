@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support import BRAIN, LUNG, AntsCache, snapshot
 
+from antscache.testing import Misbehaviour
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -125,12 +127,39 @@ def test_forget_gets_rid_of_a_wrong_record(antscache: AntsCache, figshare: Stand
     assert ran.code == 5
     assert right["digest"] in ran.err
     assert f"{BRAIN_ID} as {wrong} (from elsewhere, mirror)" in ran.err
-    assert "either the record or the origin is wrong" in ran.err
+    assert "the record cannot be right, because the origin confirms other bytes by their MD5" in ran.err
     assert f"antscache forget {BRAIN_ID}" in ran.err
     antscache("forget", BRAIN_ID).succeeded()
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     assert json.loads(path.read_text())["digest"] == right["digest"]
     assert (antsxnet(antscache.root) / f"{BRAIN}.h5").read_bytes() == figshare.content("34821874")
+
+
+@pytest.mark.parametrize(
+    ("checks", "text"),
+    [
+        (["length", "md5"], "either the record or the origin is wrong: if you trust the origin, run `antscache forget"),
+        (["length"], "the record cannot be right, because the origin confirms other bytes by their MD5: run `"),
+    ],
+)
+def test_the_error_says_which_is_wrong(
+    antscache: AntsCache, figshare: StandIn, tmp_path: Path, checks: list[str], text: str
+) -> None:
+    """A mirror that answers with other bytes than an origin has confirmed is wrong, and the origin is asked then."""
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    path = record_path(antscache.root, BRAIN_ID)
+    record = json.loads(path.read_text())
+    (antscache.root / "blobs/sha256" / record["digest"].removeprefix("sha256:")).unlink()
+    (tmp_path / "34821874").write_bytes(bytes(reversed(figshare.content("34821874"))))
+    mirror, gone = f"file://{tmp_path}/{{id}}", figshare.misbehaving_origins(Misbehaviour.MISSING)
+    ran = antscache("prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_MIRRORS=mirror, ANTSCACHE_ORIGINS=gone)
+    assert ran.code == 5
+    assert "the answer cannot be right, because the origin confirmed the recorded bytes by their MD5" in ran.err
+    antscache("prefetch", "0.3.2", "--name", BRAIN, ANTSCACHE_MIRRORS=mirror).succeeded()
+    path.unlink()
+    path.write_text(json.dumps({**record, "digest": f"sha256:{'0' * 64}", "checks": checks}))
+    ran = antscache("prefetch", "0.3.2", "--name", BRAIN)
+    assert (ran.code, text in ran.err) == (5, True)
 
 
 @pytest.mark.parametrize("change", [{"trust": "sigstore"}, {"checks": ["digest", "signature"]}, {"more": [1]}])
