@@ -72,8 +72,8 @@ def check_records(host: Host) -> Iterator[Finding]:
             yield warning(what, f"if its file had a wrong name: antscache forget {identifier}")
     for identifier in sorted(best):
         for conflict in root.store.layers.conflicts(identifier):
-            remedy = f"leave that cache out, or run antscache forget {identifier}"
-            yield error(f"{conflict}: one of the two is wrong", remedy)
+            other_way = "" if conflict.root else f", or run antscache forget {identifier}"
+            yield error(f"{conflict}: one of the two is wrong", f"leave out the lower cache that is wrong{other_way}")
     if not adopted:
         yield ok(f"{len(best)} identifiers are recorded, none on a user's word alone")
 

@@ -87,8 +87,8 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
         ViewError: the disk refused to link; the fetched files are kept.
         ManifestError: some of what `plan` asks for cannot be read in the source; all other files are there.
     """
-    for own, other in plan.state.conflicts:  # of adopted records only: another one is an error by now
-        listen(Remarked(error_texts.displaced(own, other)))
+    for conflict in plan.state.conflicts:  # a serious one is an error by now
+        listen(Remarked(error_texts.displaced(conflict)))
     if not plan.entries:
         plan.check_readable()
     prefetched = _prefetch(root, plan, listen, sizes)

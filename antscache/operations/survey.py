@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from antscache.core import describe_twin, find_doubted, find_twins, hexadecimal
+from antscache.core import Layout, describe_twin, find_doubted, find_twins, hexadecimal
 from antscache.store import EMPTY_BLOB
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from antscache.core import Descriptor, Digest, Entry, Identifier, Record, Release
+    from antscache.core import Descriptor, Digest, Entry, Identifier, Record, RecordConflict, Release
     from antscache.store import Store
 
 RootPart = Literal["blob", "record", "selection", "view", "index"]
@@ -119,7 +119,7 @@ def _weigh(
     if store.lowers:
         state, known = store.present_state(entries), store.layers.all()
         records |= state.records
-        findings = [(one.own.identifier, _record_finding(store, one.own, str(one))) for one in state.conflicts]
+        findings = [(one.record.identifier, _conflict_finding(store, one)) for one in state.conflicts]
     for identifier, other in find_twins(known).items():
         if identifier in own and own[identifier].is_adopted:
             problem = f"adopted, and the same bytes as {describe_twin(other)}"
@@ -127,6 +127,14 @@ def _weigh(
     doubted = find_doubted(known)
     counting = {i: record for i, record in records.items() if not (record.is_adopted and i in doubted)}
     return counting, findings
+
+
+def _conflict_finding(store: Store, conflict: RecordConflict) -> Discrepancy:
+    """Return a finding about a record of which a lower cache says otherwise."""
+    if not conflict.root:
+        return _record_finding(store, conflict.record, str(conflict))
+    path = Layout(Path(conflict.root)).record(conflict.record.identifier)
+    return Discrepancy("record", str(path), f"{conflict}; leave out the lower cache that is wrong", "forget")
 
 
 def _record_finding(store: Store, record: Record, problem: str) -> Discrepancy:

@@ -28,7 +28,7 @@ class CountingRecords(NamedTuple):
     Attributes:
         records: by identifier.
         doubted: the identifiers whose adopted bytes are known to be another identifier's; they have no record here.
-        conflicts: the records of lower caches that name other bytes than that of the root.
+        conflicts: the records of which a lower cache says otherwise.
     """
 
     records: Mapping[Identifier, Record]
@@ -71,7 +71,7 @@ class RecordLayers:
         return [*records, *self._records.readable()]
 
     def conflicts(self, identifier: Identifier) -> list[RecordConflict]:
-        """Return the records of lower caches that name other bytes of `identifier` than that of the root."""
+        """Return the records of lower caches that name other bytes of `identifier` than the record that counts."""
         return find_conflicts(self._own(identifier), self._below(identifier))
 
     def _own(self, identifier: Identifier) -> Record | None:

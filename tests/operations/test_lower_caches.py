@@ -587,6 +587,24 @@ def test_a_lower_cache_displaces_no_verified_bytes(
         antscache(*verb).succeeded()
 
 
+def test_disagreeing_lower_caches_are_named(
+    antscache: AntsCache, figshare: StandIn, lower: Path, tmp_path: Path
+) -> None:
+    """The first one counts; `prefetch` says so, `verify` and the doctor too, until the wrong one is left out."""
+    other = made(figshare, tmp_path / "other", BRAIN)
+    digests = say_otherwise(other, NUMBERS[BRAIN], figshare.content(NUMBERS[LUNG]), "origin")
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = f"{lower}:{other}"
+    ran = antscache("prefetch", "0.3.2", *name(BRAIN), "--offline").succeeded()
+    assert (antsxnet(ran.out) / f"{BRAIN}.h5").read_bytes() == figshare.content(NUMBERS[BRAIN])
+    verified, doctor = antscache("verify"), json.loads(antscache("doctor", "--json", "--offline").out)
+    assert verified.code == 5
+    [found] = [one["what"] for one in doctor if one["check"] == "records" and one["level"] == "error"]
+    for text in ran.err, verified.out, found:
+        assert all(word in text for word in (*digests, str(lower), str(other)))
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(lower)
+    antscache("verify").succeeded()
+
+
 def test_forget_gives_way_to_the_lower_cache(antscache: AntsCache, figshare: StandIn, lower: Path) -> None:
     made(figshare, antscache.root, BRAIN)
     say_otherwise(antscache.root, NUMBERS[BRAIN], figshare.content(NUMBERS[LUNG]), "mirror")
