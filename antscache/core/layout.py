@@ -13,6 +13,7 @@
   trash/                            blobs that gc has condemned and not deleted yet
   catalog/                          manifests read on this host that are not shipped
   locks/<key>.lock                  <id> or <sha256 of the URL>: locked by the process that fetches that identifier
+  locks/antscache.json.lock         locked by the process that changes the root's description
   locks/pace, pace.lock             the time of the next free start at a paced origin; the lock for reserving it
 """
 

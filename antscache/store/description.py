@@ -2,22 +2,27 @@
 
 A root has the lowest layout that its identifiers need, so that earlier versions of antscache can use it. It is raised,
 durably, before an identifier is written that needs a higher one; those versions then refuse the root, and name the way
-out. It is never lowered.
+out. It is never lowered. A process that changes the description holds a lock meanwhile, so that no change is lost.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from antscache import disk
-from antscache.core import LAYOUT_VERSION, Description
+from antscache.core import FIRST_LAYOUT_VERSION, LAYOUT_VERSION, Description
 from antscache.disk import store_errors
 from antscache.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from antscache.core import Layout
+
+LOCK_WAIT_SECONDS = 10.0  # for another process that writes the description; then it is taken to have hung
 
 
 def encode(description: Description) -> bytes:
@@ -50,7 +55,25 @@ def read(layout: Layout) -> Description | None:
     return description
 
 
-def write(layout: Layout, description: Description) -> None:
+def share(layout: Layout) -> None:
+    """Note, durably, that a group shares the root.
+
+    Raises:
+        StoreError: the disk refused; the description is unchanged.
+    """
+    with _alone(layout), store_errors(f"cannot write {layout.description}"):
+        present = read(layout) or Description(FIRST_LAYOUT_VERSION)
+        _write(layout, msgspec.structs.replace(present, shared=True))
+
+
+@contextmanager
+def _alone(layout: Layout) -> Iterator[None]:
+    """Let no other process change the description meanwhile, where locks work."""
+    with disk.Locks(layout.locks, shared=layout.shared).attempt(layout.description.name, LOCK_WAIT_SECONDS):
+        yield
+
+
+def _write(layout: Layout, description: Description) -> None:
     """Replace the description of a root; it is durable afterwards.
 
     Raises:
@@ -68,11 +91,11 @@ def require(layout: Layout, version: int) -> None:
     """
     if version <= layout.durable_version:
         return
-    description = read(layout) or Description(version, layout.shared)
-    with store_errors(f"cannot write {layout.description}"):
+    with _alone(layout), store_errors(f"cannot write {layout.description}"):
+        description = read(layout) or Description(version, layout.shared)
         if description.layout < version:
             try:
-                write(layout, msgspec.structs.replace(description, layout=version))
+                _write(layout, msgspec.structs.replace(description, layout=version))
             except PermissionError as error:
                 owner = disk.owner_of(layout.description)
                 raise StoreError(

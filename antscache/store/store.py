@@ -165,9 +165,7 @@ class Store:
         layout.shared = True
         self.create()
         if not layout.shared:  # its description is that of a root that was not shared before
-            with store_errors(f"cannot write {layout.description}"):
-                present = description.read(layout) or Description(FIRST_LAYOUT_VERSION)
-                description.write(layout, msgspec.structs.replace(present, shared=True))
+            description.share(layout)
             self.create()
         with store_errors(f"cannot share {layout.root}"):
             return sharing.share(layout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,15 @@ from support.members import User
 from antscache.core.digest import descriptor_of
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
+from antscache.store import description
 from antscache.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.members import Forks
+
+    from antscache.core.layout import Description
 
 URL = "url:https://host.org/a.h5"
 RELEASE = Release("antspynet", "0.3.2")
@@ -131,6 +136,43 @@ def test_url_records_are_listed_and_checked(store: Store) -> None:
     assert str(found[damaged]).startswith("damaged: ")
     assert len(found) == 4
     assert store.record("url:https://host.org/b.h5") is None
+
+
+# Raises the layout, and says when it asks for the lock of the description.
+RAISER = f"""
+import sys
+from pathlib import Path
+from antscache.core import Record
+from antscache.disk import Locks
+from antscache.store import Store
+attempt = Locks.attempt
+def told_attempt(self, *arguments):
+    print("asks", flush=True)
+    return attempt(self, *arguments)
+Locks.attempt = told_attempt
+Store(Path(sys.argv[1])).records.remember(Record({URL!r}, {BLOB.digest!r}, {BLOB.size}, "origin", "host.org", "2026"))
+"""
+
+
+def test_no_change_of_the_description_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process shares the root; another one raises the layout after the first has read the description."""
+    processes: list[subprocess.Popen[str]] = []
+    encode = description.encode
+
+    def encode_beside_another(described: Description) -> bytes:
+        if described.shared and not processes:
+            command = [sys.executable, "-c", RAISER, str(store.layout.root)]
+            processes.append(process := subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            assert process.stdout is not None
+            assert process.stdout.readline() == "asks\n"
+        return encode(described)
+
+    monkeypatch.setattr(description, "encode", encode_beside_another)
+    store.share()
+    [raising] = processes
+    raising.communicate()
+    assert raising.returncode == 0
+    assert json.loads(store.layout.description.read_text()) == {"layout": 2, "shared": True}
 
 
 def test_a_member_cannot_raise_an_owners_layout(forked: Forks, tmp_path: Path) -> None:
