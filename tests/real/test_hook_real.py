@@ -10,12 +10,9 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +20,15 @@ import msgspec
 import pytest
 from hooked.parent import WAIT_TIMEOUT_SECONDS, Answer, Crowd, Group, children, until
 from hooked.table import CASES, HEAD, READ_ONLY, SIZE, Case, Side, is_right, measure, row
-from support import BRAIN, REPOSITORY, TEMPLATE, AntsCache, Ran, require, snapshot
-from upstream import HERE, RELEASE, cut_off, python
+from support import BRAIN, REPOSITORY, TEMPLATE, AntsCache, Ran, snapshot
+from upstream import HERE, RELEASE, cut_off, humble, numbers, packages, python, redirected
 
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["cut_off", "python"]  # fixtures
+__all__ = ["cut_off", "humble", "python", "redirected"]  # fixtures
 
 # One process for all of them; the first test of all installs 2.7 GB.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real"), pytest.mark.timeout(1800)]
@@ -41,16 +38,6 @@ QUIET = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 NETWORK, DATA = f"network/{BRAIN}", f"data/{TEMPLATE}"
 NUMBER = "34821874"  # of BRAIN
 FILE = f"{BRAIN}.h5"
-
-
-def numbers() -> dict[str, str]:
-    """Return the networks of 0.3.2, each with its Figshare number."""
-    entries = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
-    return {
-        entry["name"]: entry["identifier"].removeprefix("figshare:")
-        for entry in entries
-        if entry["kind"] == "network" and entry["identifier"]
-    }
 
 
 def sha256(content: bytes) -> str:
@@ -64,11 +51,6 @@ def view(antscache: AntsCache) -> Path:
 def plain(home: Path, **more: str | Path) -> dict[str, str]:
     """Return the environment variables of a user without antscache."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), **QUIET, **{key: str(value) for key, value in more.items()}}
-
-
-def packages(python: Path) -> Path:
-    """Return the site-packages of an environment that was made by the Python of these tests."""
-    return python.parent.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
 def ran(command: Sequence[str | Path], environ: Mapping[str, str]) -> Ran:
@@ -345,29 +327,6 @@ def antscache_of(asking: int) -> int:
 
 
 DOCUMENT = REPOSITORY / "docs/before-and-after.md"
-
-
-@pytest.fixture(scope="module")
-def humble() -> tuple[str, ...]:
-    """A command that runs another one without root's right to write to read-only directories."""
-    if os.geteuid() != 0:
-        return ()
-    dropped = "-dac_override,-dac_read_search"
-    return (require("setpriv"), "--inh-caps=-all", f"--bounding-set={dropped}")
-
-
-@pytest.fixture(scope="module")
-def redirected(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, StandIn]]:
-    """A directory with the real ANTsPyNet, changed only to ask a stand-in instead of Figshare."""
-    place = tmp_path_factory.mktemp("redirected")
-    shutil.copytree(packages(python) / "antspynet", place / "antspynet", ignore=shutil.ignore_patterns("__pycache__"))
-    with StandIn({number: f"{name}.h5" for name, number in numbers().items()}, size=SIZE) as standin:
-        for getter in "get_antsxnet_data", "get_pretrained_network":
-            path = place / f"antspynet/utilities/{getter}.py"
-            source = path.read_text("utf-8").replace("https://ndownloader.figshare.com/", f"{standin.url}/")
-            assert "https://" not in source
-            path.write_text(source, "utf-8")
-        yield place, standin
 
 
 @pytest.fixture(scope="module")

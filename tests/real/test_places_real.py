@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -16,21 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, LUNG, TEMPLATE, AntsCache
-from upstream import HERE, RUN_TIMEOUT_SECONDS, TENSORFLOW, cut_off, python, unpacked
+from support import BRAIN, LUNG, REPOSITORY, TEMPLATE, AntsCache
+from upstream import HERE, RUN_TIMEOUT_SECONDS, TENSORFLOW, cut_off, humble, python, redirected, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from antscache.testing import StandIn
 
-__all__ = ["cut_off", "python"]  # fixtures
+__all__ = ["cut_off", "humble", "python", "redirected"]  # fixtures
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real"), pytest.mark.timeout(1800)]
 
 NUMBERS = {BRAIN: "34821874", LUNG: "41965818", TEMPLATE: "22597175"}
 FILES = {BRAIN: f"{BRAIN}.h5", LUNG: f"{LUNG}.h5", TEMPLATE: f"{TEMPLATE}.nii.gz"}
 HOME = ".keras/ANTsXNet"
+DOCUMENT = REPOSITORY / "docs/hook.md"
 
 Call = tuple[str, str, Path | None, str | None]  # kind, name, directory, file
 
@@ -142,6 +144,76 @@ def test_places_get_right_bytes_from_one_download(
         NUMBERS, 1
     )
     assert port.connections == 0
+
+
+def words_for(path: Path, before: bytes | None, right: bytes) -> str:
+    """Return what the table calls a file at `path` that has been returned, and had the bytes `before`, if any."""
+    if path.is_dir():
+        return "**that file**"
+    content = path.read_bytes()
+    if path.is_symlink():
+        return "**writes through the link**" if content == right else "follows the link"
+    if content == right:
+        return "the right bytes" if before == right else "downloads it, unverified"
+    assert content == before
+    return {
+        b"": "**an empty file**",
+        right[:1000]: "**part of the file**",
+        WEB_PAGE: "**a web page**",
+        OTHER: "your file",
+    }.get(content, "**that file**")
+
+
+WEB_PAGE, TEXT, OTHER = b"<!DOCTYPE html><html></html>", b"text", b"\x89HDF\r\n\x1a\nanother network"
+
+
+def test_document_has_upstreams_own_answers(
+    python: Path, redirected: tuple[Path, StandIn], humble: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The column on ANTsPyNet alone: the real 0.3.2, which asks a stand-in in place of Figshare."""
+    source, standin = redirected
+    right = standin.content(NUMBERS[LUNG])
+    there = {
+        "nothing": None,
+        "an empty file": b"",
+        "a part of the file": right[:1000],
+        "a web page": WEB_PAGE,
+        "the file itself": right,
+        "a whole file with other bytes of your own": OTHER,
+        "a file of another kind, a directory": TEXT,
+    }
+    places = {state: tmp_path / f"{number}" for number, state in enumerate([*there, "a directory", "link", "closed"])}
+    for state, place in places.items():
+        place.mkdir()
+        path, content = place / FILES[LUNG], there.get(state)
+        if content is not None:
+            path.write_bytes(content)
+        if state == "a directory":
+            path.mkdir()
+        if state == "link":
+            path.symlink_to(tmp_path / "target")
+    places["closed"].chmod(0o555)
+    calls = json.dumps([["network", LUNG, str(place), None] for place in places.values()])
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [*humble, python, HERE / "hooked/places.py", calls], capture_output=True, text=True, check=True, cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW, "PYTHONPATH": str(source), "no_proxy": "*"},
+        timeout=RUN_TIMEOUT_SECONDS,
+    )  # fmt: skip
+    answers = dict(zip(places, json.loads(done.stdout.splitlines()[-1]), strict=True))
+    assert answers.pop("closed") == [
+        f"PermissionError: [Errno 13] Permission denied: '{places['closed'] / FILES[LUNG]}'"
+    ]
+    assert {state: path for state, (path, _) in answers.items()} == {
+        state: str(places[state] / FILES[LUNG]) for state in answers
+    }
+    measured = {state: words_for(places[state] / FILES[LUNG], there.get(state), right) for state in answers}
+    assert measured.pop("a directory") == measured["a file of another kind, a directory"]
+    measured |= {"a link to nothing": measured.pop("link"), "you may not write there": "error: Permission denied"}
+    table = DOCUMENT.read_text("utf-8").partition("| at that place | ANTsPyNet alone |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines()[2:]]
+    assert measured == {row[1]: row[2] for row in rows}
 
 
 def test_offline_places_get_right_bytes_or_an_error(

@@ -9,11 +9,13 @@ Fixtures are for test modules beside this one, which import them by name.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +104,21 @@ def unpacked(version: str, python: Path) -> Path:
     return directory
 
 
+def numbers() -> dict[str, str]:
+    """Return the networks of 0.3.2, each with its Figshare number."""
+    entries = json.loads(files("antscache").joinpath("catalog/manifests/antspynet-0.3.2.json").read_bytes())["entries"]
+    return {
+        entry["name"]: entry["identifier"].removeprefix("figshare:")
+        for entry in entries
+        if entry["kind"] == "network" and entry["identifier"]
+    }
+
+
+def packages(python: Path) -> Path:
+    """Return the site-packages of an environment that was made by the Python of these tests."""
+    return python.parent.parent / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
 @pytest.fixture(scope="session")
 def python() -> Path:
     """The interpreter of `VENV`, made from `REQUIREMENTS` if necessary."""
@@ -116,6 +133,29 @@ def cut_off() -> tuple[str, ...]:
     if done.returncode != 0:
         cannot(f"no network namespace can be made here: {done.stderr}")
     return command
+
+
+@pytest.fixture(scope="session")
+def humble() -> tuple[str, ...]:
+    """A command that runs another one without root's right to write to read-only directories."""
+    if os.geteuid() != 0:
+        return ()
+    dropped = "-dac_override,-dac_read_search"
+    return (require("setpriv"), "--inh-caps=-all", f"--bounding-set={dropped}")
+
+
+@pytest.fixture(scope="session")
+def redirected(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, StandIn]]:
+    """A directory with the real ANTsPyNet, changed only to ask a stand-in instead of Figshare."""
+    place = tmp_path_factory.mktemp("redirected")
+    shutil.copytree(packages(python) / "antspynet", place / "antspynet", ignore=shutil.ignore_patterns("__pycache__"))
+    with StandIn({number: f"{name}.h5" for name, number in numbers().items()}, size=200_000) as standin:
+        for getter in "get_antsxnet_data", "get_pretrained_network":
+            path = place / f"antspynet/utilities/{getter}.py"
+            source = path.read_text("utf-8").replace("https://ndownloader.figshare.com/", f"{standin.url}/")
+            assert "https://" not in source
+            path.write_text(source, "utf-8")
+        yield place, standin
 
 
 @pytest.fixture(scope="session")

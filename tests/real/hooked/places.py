@@ -1,7 +1,7 @@
 """Ask the real ANTsPyNet for files in places of one's own: `python places.py CALLS`, run by a Python that has it.
 
 CALLS is a JSON list of [KIND, NAME, DIRECTORY or null, FILE or null]. The last line of stdout is a JSON list of the
-answers: [PATH, SHA256], or [ERROR].
+answers: [PATH, SHA256], with an empty SHA256 for a directory, or [ERROR].
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def ask(kind: str, name: str, directory: str | None, file: str | None) -> list[s
         named["antsxnet_cache_directory"] = directory
     try:
         path = GETTERS[kind](name, **named)
-        return [path, hashlib.sha256(Path(path).read_bytes()).hexdigest()]
+        return [path, "" if Path(path).is_dir() else hashlib.sha256(Path(path).read_bytes()).hexdigest()]
     except Exception as error:  # noqa: BLE001  any error is an answer
         return [f"{type(error).__name__}: {error}"]
 
