@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,7 @@ class _Run:
         self._fetcher, self._store, self._notes, self._result = fetcher, fetcher.store, notes, result
         self._stopped = threading.Event()
         self._events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-        self._partials: Mapping[Identifier, Sequence[PartialFile]] = partial_files(self._store.layout)
+        self._partials = _find_partials(self._store)
         self._attempts = fetcher.attempts(fetcher.origins, fetcher.pacer, self._stopped)
         self._others = OtherProcesses(self._store.layout, fetcher.timeout, self._events.put)
         self._extra = ExtraConnections(self._store.layout.root, self._attempts, self._stopped, self._events.put)
@@ -197,7 +197,8 @@ class _Run:
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
             elif ours or (left and self._others.has_stalled(left)):
                 known = record.descriptor if record and not record.is_adopted else None
-                self._fetch(replace(wanted, known=known or wanted.known), client)
+                alone = ours and self._others.locks_work
+                self._fetch(replace(wanted, known=known or wanted.known), client, alone=alone)
             else:
                 with self._changed:
                     self._others.leave(wanted, left)
@@ -206,15 +207,20 @@ class _Run:
             self._open -= 1
             self._changed.notify_all()
 
-    def _fetch(self, wanted: Wanted, client: Client) -> None:
+    def _fetch(self, wanted: Wanted, client: Client, *, alone: bool) -> None:
         """Fetch one file from the first origin that delivers it, or report that none did.
+
+        Args:
+            wanted: the file.
+            client: of this thread.
+            alone: True if no other process fetches the file meanwhile.
 
         Raises:
             StoreError: the disk refused. The run is stopped.
         """
         partials = self._partials.get(wanted.identifier, ())
         transfer = Transfer(
-            wanted, self._store, self._notes, partials, self._scan, self._extra.hear, self._stopped.is_set
+            wanted, self._store, self._notes, partials, self._scan, self._extra.hear, self._stopped.is_set, alone
         )
         question = Question(
             wanted, lambda origin: transfer.take_from(origin, client), lambda: transfer.received, self._events.put
@@ -264,3 +270,15 @@ class _Run:
             if first:
                 self._events.put(Remarked(f"HDF5 files are not scanned: {error}"))
             return None
+
+
+def _find_partials(store: Store) -> Mapping[Identifier, Sequence[PartialFile]]:
+    """Return the partial files by identifier; remove those of files that are there: a process was killed at its end."""
+    partials = partial_files(store.layout)
+    for identifier in list(partials):
+        with suppress(StoreError):
+            record = store.record(identifier)
+            if record and store.owns(record.descriptor):
+                for partial in partials.pop(identifier):
+                    partial.remove()
+    return partials

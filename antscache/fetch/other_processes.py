@@ -64,6 +64,11 @@ class OtherProcesses:
         """Hold the lock of `wanted` during a `with` block, which gets False if another process has it."""
         return self._locks.attempt(identifier_key(wanted.identifier))
 
+    @property
+    def locks_work(self) -> bool:
+        """True if locks keep other processes out, as far as this one has noticed."""
+        return not self._locks.refusal
+
     def remark_on_locks(self) -> None:
         """Report once that locks do not work, if they do not."""
         if self._locks.refusal and not self._remarked:

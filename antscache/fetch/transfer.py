@@ -45,6 +45,7 @@ class Transfer:
         scan: scans an HDF5 file for hazards.
         listen: called with each event.
         stopped: returns True once the run is interrupted.
+        alone: True if no other process fetches the file meanwhile, so that nobody writes to `partials` any more.
         origin: the origin that answered last.
         ranges: the byte ranges of the file, each received over one connection.
     """
@@ -56,6 +57,7 @@ class Transfer:
     scan: Hdf5Scan
     listen: Callable[[Event], None]
     stopped: Callable[[], bool]
+    alone: bool = False
     origin: Origin | None = None
     ranges: FileRanges = field(init=False)
     _tried: set[Path] = field(default_factory=set)
@@ -135,7 +137,8 @@ class Transfer:
     def _copy_partial(self, origin: Origin) -> RangeRequest | None:
         """Copy the longest partial file that can be continued, and return the request for its rest; None if none can.
 
-        Each partial file is tried once. The copy is the draft afterwards.
+        Each partial file is tried once. The copy is the draft afterwards, and takes the place of those that are not
+        longer: otherwise a file that is interrupted ten times would take ten times its room.
         """
         for left in self.partials:
             partial, same_boot = left.partial, left.partial.boot == boot_id() != ""
@@ -152,6 +155,8 @@ class Transfer:
                 self._restart()  # it never was the beginning of this file
                 continue
             if draft.ingest.size == request.start:
+                if self.alone and draft.noted:
+                    self._remove_partials(left.held)
                 return request
             self._restart()
         return None
@@ -244,10 +249,15 @@ class Transfer:
         if replaced and replaced.descriptor != blob:
             before = f"{file} {identifier} was recorded with other bytes from {replaced.source} ({replaced.trust})"
             self.listen(Remarked(f"{before}; those from {origin.name} replace them"))
-        for left in self.partials:
-            left.remove()
+        self._remove_partials()
         seconds = time.monotonic() - self._began
         self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted))
+
+    def _remove_partials(self, longest: int | None = None) -> None:
+        """Remove the partial files of other processes, or those of up to `longest` bytes."""
+        for left in self.partials:
+            if longest is None or left.held <= longest:
+                left.remove()
 
 
 @cache

@@ -100,6 +100,17 @@ class Server(TCPServer):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)  # ssl's own would drop the encryption at once
             thread.join()
 
+    def wait_for_clients(self) -> None:
+        """Wait until each connection that a client has made so far has ended."""
+        with socket.create_connection(self.socket.getsockname()) as last:  # accepted after all of them
+            last.shutdown(socket.SHUT_WR)
+            while last.recv(1024):
+                pass
+        with self._lock:
+            threads = list(self._threads.values())
+        for thread in threads:
+            thread.join()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread. Only the accepting thread calls this, so none is added after its end."""
         if self._tls is not None:

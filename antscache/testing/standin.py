@@ -71,6 +71,7 @@ class StandIn:
             self._directory = directory
             self._figshare = Figshare(directory, server.url, signed_for)
             server.serve(self._figshare)
+            self._server = server
             self._open = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -158,6 +159,10 @@ class StandIn:
     def sent(self, number: str) -> int:
         """Count the bytes of `number` handed to the network: never fewer than clients have received."""
         return self._figshare.ledger.sent(number)
+
+    def wait_for_clients(self) -> None:
+        """Wait until every client has gone, or closed its connections: the bytes `sent` are final then."""
+        self._server.wait_for_clients()
 
     def _templates(self, prefix: str) -> str:
         return " ".join(f"{self.url}{prefix}{path}{{id}}" for path in ROUTES.values())

@@ -857,6 +857,17 @@ class TestCounters:
             standin.close()
             assert len(received.partition(b"\r\n\r\n")[2]) <= standin.sent(NUMBER) < size
 
+    def test_bytes_are_final_after_a_wait_for_clients(self) -> None:
+        with StandIn({NUMBER: NETWORK}, size=16_000_000, rate=2_000_000) as standin:
+            url = urlsplit(storage_url(standin))
+            with socket.create_connection((str(url.hostname), url.port or 0), TIMEOUT_SECONDS) as client:
+                client.sendall(f"GET {url.path}?{url.query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.recv(1000)
+            standin.wait_for_clients()
+            sent = standin.sent(NUMBER)
+            standin.close()
+            assert 0 < sent == standin.sent(NUMBER)
+
 
 class TestPace:
     def test_a_rate_is_not_exceeded_on_a_connection(self) -> None:
