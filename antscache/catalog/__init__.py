@@ -16,7 +16,13 @@ from antscache.catalog.catalog import SHIPPED_DIRECTORY, Catalog, encode_manifes
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.catalog.installations import Installation, current_python, find_installation
+    from antscache.catalog.installations import (
+        Installation,
+        ask_python,
+        current_python,
+        find_installation,
+        python_command,
+    )
     from antscache.catalog.package_index import download
     from antscache.catalog.sources import read_source
 
@@ -24,10 +30,12 @@ __all__ = [
     "SHIPPED_DIRECTORY",
     "Catalog",
     "Installation",
+    "ask_python",
     "current_python",
     "download",
     "encode_manifest",
     "find_installation",
+    "python_command",
     "read_artifact",
     "read_source",
     "shipped_manifest",
@@ -36,7 +44,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "installations": ("Installation", "current_python", "find_installation"),
+        "installations": ("Installation", "ask_python", "current_python", "find_installation", "python_command"),
         "package_index": ("download",),
         "sources": ("read_source",),
     },

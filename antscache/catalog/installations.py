@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 IMPORT_NAMES: dict[Package, str] = {"antspynet": "antspynet", "antspyx": "ants"}
 PYTHON_TIMEOUT_SECONDS = 60  # an interpreter on a slow network filesystem takes long to start
 
-# Runs in any Python from 3.8 on. It takes the working directory off the path: a directory `antspynet` in there is no
-# installation.
+# Comes first: a module in the working directory, such as a `json.py`, is not imported, nor is an `antspynet` there an
+# installation. Python puts an empty entry for that directory before all others.
+OFF_THE_PATH = "import sys; sys.path[:] = [entry for entry in sys.path if entry]"
+
+# Runs in any Python from 3.8 on.
 PROBE = """
-import sys
-sys.path[:] = [entry for entry in sys.path if entry]
 import importlib.metadata, importlib.util, json
 spec = importlib.util.find_spec(sys.argv[1])
 locations = list(spec.submodule_search_locations or []) if spec else []
@@ -112,11 +113,25 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(sys.executable)
 
 
-def _ask(python: Path, package: Package) -> Installation | None:
-    command = [str(python), "-c", PROBE, IMPORT_NAMES[package], package]
+def python_command(python: str | Path, code: str, *arguments: str) -> list[str]:
+    """Return the command that runs `code` in an interpreter, with no module from the working directory."""
+    return [str(python), "-c", f"{OFF_THE_PATH}\n{code}", *arguments]
+
+
+def ask_python(python: Path, code: str, *arguments: str) -> bytes:
+    """Run `code` in an interpreter, with no module from the working directory, and return the last line it prints.
+
+    Raises:
+        OSError: there is no such program.
+        SubprocessError: it ended with an error, or did not end.
+    """
+    command = python_command(python, code, *arguments)
     done = subprocess.run(
         command, capture_output=True, check=True, timeout=PYTHON_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL
     )
-    last_line = done.stdout.strip().rpartition(b"\n")[2]  # sitecustomize may have printed something before
-    answer = msgspec.json.decode(last_line, type=_Answer)
+    return done.stdout.strip().rpartition(b"\n")[2]  # sitecustomize may have printed something before
+
+
+def _ask(python: Path, package: Package) -> Installation | None:
+    answer = msgspec.json.decode(ask_python(python, PROBE, IMPORT_NAMES[package], package), type=_Answer)
     return Installation(python, Path(answer.directory).parent, answer.version) if answer.directory else None

@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from antscache.catalog.installations import python_command
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from antscache.core import Release
+
+RUN_PIP = "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"  # as `python -m pip` does
 
 
 @contextmanager
@@ -51,7 +54,7 @@ def download(release: Release, *options: str) -> Iterator[Path]:
 
 def _pip() -> list[str]:
     if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
+        return python_command(sys.executable, RUN_PIP)
     for name in "pip", "pip3":  # antscache's own environment has none under uv and pipx
         if path := shutil.which(name):
             return [path]

@@ -15,11 +15,11 @@ from typing import Annotated
 
 import msgspec
 
+from antscache.catalog import ask_python
 from antscache.errors import AntsCacheError, ManifestError
 from antscache.hook.hook import HOOK_MODULE, INJECT_DIRECTORY, command
 
 PTH_NAME = f"{HOOK_MODULE}.pth"
-PROBE_TIMEOUT_SECONDS = 60  # an interpreter on a network filesystem starts slowly
 # Python executes this when it starts. If antscache has been removed, it does nothing and says nothing. Paths are bytes:
 # as text they could not be decoded in a locale without their letters.
 STARTUP_CODE = """\
@@ -130,14 +130,7 @@ def _find_site_packages(python: Path) -> Path:
         ManifestError: `python` does not run, or is too old.
     """
     try:
-        done = subprocess.run(
-            [str(python), "-c", PROBE_CODE],
-            capture_output=True,
-            check=True,
-            timeout=PROBE_TIMEOUT_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-        version, directory = msgspec.json.decode(done.stdout.strip().rpartition(b"\n")[2], type=tuple[list[int], str])
+        version, directory = msgspec.json.decode(ask_python(python, PROBE_CODE), type=tuple[list[int], str])
     except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
         hint = "give --python the interpreter of your environment"
         raise ManifestError(f"{python} does not run as a Python: {error}", hint=hint) from None

@@ -28,12 +28,15 @@ COMMAND_VARIABLE = "ANTSCACHE_COMMAND"
 RELEASE_VARIABLE = "ANTSCACHE_RELEASE"
 RECORD_VARIABLE = "ANTSCACHE_RECORD"
 HOOK_MODULE = "antscache_hook"
+RUN_ANTSCACHE = "from antscache.cli import main; main()"
 
 
 def command() -> tuple[str, ...]:
     """Return the words that call this antscache from any working directory."""
+    from antscache.catalog import python_command
+
     script = Path(sys.executable).with_name("antscache")
-    return (str(script),) if script.is_file() else (sys.executable, "-m", "antscache")
+    return (str(script),) if script.is_file() else tuple(python_command(sys.executable, RUN_ANTSCACHE))
 
 
 def environment(
