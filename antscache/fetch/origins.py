@@ -7,7 +7,6 @@ url:https://host.org/atlas.nii.gz   the mirrors that need no Figshare number, th
 from __future__ import annotations
 
 import functools
-import re
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -83,8 +82,8 @@ def parse_origins(mirrors: Sequence[str], routes: Sequence[str]) -> tuple[Origin
         ConfigError: a template is not a URL (http, https; of a mirror also file) with the right fields in braces.
     """
     return tuple(
-        [_parsed(template, "mirror", TEMPLATE_FIELDS) for template in mirrors]
-        + [_parsed(template, "origin", {"id"}) for template in routes]
+        [_parsed(template, "mirror", number, TEMPLATE_FIELDS) for number, template in enumerate(mirrors, 1)]
+        + [_parsed(template, "origin", number, {"id"}) for number, template in enumerate(routes, 1)]
     )
 
 
@@ -98,8 +97,8 @@ def origins_of(identifier: Identifier, origins: Sequence[Origin]) -> tuple[Origi
     return (*mirrors, Origin(f"{split.scheme}://{split.netloc}", "origin"))
 
 
-def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]) -> Origin:
-    """Return the origin of `template`.
+def _parsed(template: str, trust: Literal["origin", "mirror"], number: int, allowed: set[str]) -> Origin:
+    """Return the origin of `template`, the one with this `number` in the settings.
 
     Raises:
         ConfigError: it is not a URL with at least one of the `allowed` fields in braces, and no other.
@@ -113,12 +112,16 @@ def _parsed(template: str, trust: Literal["origin", "mirror"], allowed: set[str]
         usable = split.scheme in {"http", "https"} and split.hostname and split.port != 0 and "{" not in split.netloc
         local = split.scheme == "file" and split.hostname in {None, "localhost"} and split.path.startswith("/")
     except ValueError:
-        raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint) from None
+        raise ConfigError(f"{trust} {number}{_place_of(template)} is not a URL template", hint=hint) from None
     if not (usable or (local and trust == "mirror")) or not fields or not fields <= allowed:
-        raise ConfigError(f"not a URL template ({trust}): {_shown(template)}", hint=hint)
+        raise ConfigError(f"{trust} {number}{_place_of(template)} is not a URL template", hint=hint)
     return Origin(template, trust)
 
 
-def _shown(template: str) -> str:
-    """Return `template` without the parts that may be secret: user, password and query."""
-    return re.sub(r"//[^/]*@", "//...@", template).partition("?")[0]
+def _place_of(template: str) -> str:
+    """Name the host of `template`, if it has one, and nothing else: any other part may be secret."""
+    try:
+        host = urlsplit(template).hostname
+    except ValueError:
+        return ""
+    return f" at {host}" if host else ""

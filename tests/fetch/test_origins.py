@@ -52,11 +52,23 @@ def test_invalid_template_is_an_error_with_a_hint(template: str) -> None:
 
 
 def test_error_about_a_template_hides_secrets() -> None:
-    for template in "https://user:secret@host/path?token=secret", "https://user:secret@host:port/{id}?token=secret":
+    for template in (
+        "https://user:secret@host/path?token=secret",
+        "https://user:secret@host:port/{id}?token=secret",
+        "https://host/secret/path",
+        "https://host/secret/{id",
+        "https://host/{secret}#secret",
+    ):
         with pytest.raises(ConfigError) as caught:
             parse_origins([template], [])
         assert "host" in str(caught.value)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("template", ["https//host/secret/{id}", "/secret/{id}", "secret", "https://[secret/{id}"])
+def test_a_template_without_a_host_is_counted(template: str) -> None:
+    with pytest.raises(ConfigError, match=r"^mirror 2 is not a URL template$"):
+        parse_origins(["https://host/{id}", template], [])
 
 
 def test_routes_may_contain_only_the_identifier() -> None:
