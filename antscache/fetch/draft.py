@@ -7,9 +7,10 @@ the whole file is compared in the end, with a known digest or with an ETag that 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from antscache.disk import hash_file, store_errors
+from antscache.disk import hash_file
 from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
 
@@ -125,14 +126,12 @@ class Draft:
 
         The MD5 that tells is computed now, and not for each file whose digest is known.
         """
-        if self._expected_md5:
-            md5 = hashlib.md5(usedforsecurity=False)
-            with store_errors(f"cannot read {self.ingest.path}"):
-                hash_file(self.ingest.path, md5.update)
-            if md5.hexdigest() != self._expected_md5:
-                return self._damaged(md5.hexdigest())
         mismatch = Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
-        mismatch.confirmed = self._expected_md5 is not None
+        md5 = hashlib.md5(usedforsecurity=False)
+        with suppress(OSError):  # another process may have removed the file
+            if self._expected_md5 and hash_file(self.ingest.path, md5.update) == blob:
+                mismatch.confirmed = md5.hexdigest() == self._expected_md5
+                return mismatch if mismatch.confirmed else self._damaged(md5.hexdigest())
         return mismatch
 
     def _damaged(self, md5: str) -> WrongBytes:
