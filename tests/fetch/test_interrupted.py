@@ -133,9 +133,10 @@ def test_fifty_kills_lose_no_byte_on_the_disk(antscache: AntsCache) -> None:
                 held, sent = dict.fromkeys(FILES, 0), {number: standin.sent(number) for number in FILES}
                 continue
             partials = partial_files(Layout(antscache.root))
-            assert max(map(len, partials.values()), default=0) <= 2  # one being copied, and its copy
             for number, now in on_disk(antscache).items():
-                assert now >= held[number]
+                assert now >= min(held[number], SIZE - 1)  # the last byte is asked for again
+                if held[number] < now < SIZE:  # a run that received bytes has removed what it copied before
+                    assert len(partials[f"figshare:{number}"]) == 1
                 lost += standin.sent(number) - sent[number] - (now - held[number])
                 held[number], sent[number] = now, standin.sent(number)
         assert lost <= killed * len(FILES) * under_way
