@@ -10,7 +10,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from antscache import config, export, fetch, operations, views
-from antscache.core import Manifest, check_usage, ignore_events, parse_release, select, unread_getters
+from antscache.core import (
+    Manifest,
+    check_usage,
+    ignore_events,
+    parse_release,
+    select,
+    unread_getters,
+    with_optional,
+)
 from antscache.errors import StoreError
 from antscache.root import Root
 
@@ -143,7 +151,8 @@ class Cache:
         Args:
             release: its manifest or its name; without it, the release that is installed in the environment.
             names: only entries of these names; without any, of all names.
-            kinds: only entries of these kinds; without any, of all kinds.
+            kinds: only entries of these kinds; without any, of all kinds. Keras's own weights, of kind `keras`, need a
+                name or their kind.
             accepted: identifiers whose bytes you accept although they do not have the form that the file's name says.
 
         Raises:
@@ -152,9 +161,8 @@ class Cache:
             StoreError: the root cannot be read.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        return self.plan_entries(manifest, select(manifest, names, kinds), accepted).with_unread(
-            unread_getters(manifest, names, kinds)
-        )
+        entries = select(with_optional(manifest) if names or kinds else manifest, names, kinds)
+        return self.plan_entries(manifest, entries, accepted).with_unread(unread_getters(manifest, names, kinds))
 
     def plan_entries(
         self,
@@ -190,7 +198,7 @@ class Cache:
     def _plan_usage(self, release: Release, records: Collection[UsageRecord]) -> Plan:
         entries = tuple(sorted({record.entry for record in records}))
         manifest = self.catalog.find(release) or Manifest(release, entries)
-        check_usage(records, manifest.entries, release)
+        check_usage(records, with_optional(manifest).entries, release)
         return self.plan_entries(manifest, entries, expected={record.identifier: record.blob for record in records})
 
     def prefetch(self, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:
@@ -310,7 +318,14 @@ class Cache:
         """Return the user's own `~/.keras/ANTsXNet`, and the names of missing files of `plan` that it has."""
         return operations.files_in_user_home(plan)
 
-    def link(self, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
+    def link(
+        self,
+        entries: Collection[Entry],
+        directory: Path,
+        mode: LinkMode = "auto",
+        *,
+        home_of: Package | None = None,
+    ) -> Linked:
         """Put the files of `entries` into `directory`, so that nothing there points out of it.
 
         Other files in `directory` stay as they are, and files that have the right bytes already are kept.
@@ -319,13 +334,14 @@ class Cache:
             entries: held in the root or in a lower cache.
             directory: made if it is not there.
             mode: how to link; "auto" clones, else hard-links, else copies. With "symlink" the files do point out.
+            home_of: the package whose home `directory` is: each file gets its place in there.
 
         Raises:
             ViewError: a file is not held, or a name in `directory` is taken by other bytes, and nothing was changed; or
                 the disk refused.
             StoreError: the root cannot be read.
         """
-        return views.materialise(self.root, entries, directory, mode)
+        return views.materialise(self.root, entries, directory, mode, home_of=home_of)
 
     # Upkeep
 

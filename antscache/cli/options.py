@@ -23,6 +23,7 @@ KINDS: dict[str, Kind] = {
     "data": "data",
     "network": "network",
     "model": "network",
+    "keras": "keras",
 }  # --kind -> its kind; upstream says model
 
 

@@ -6,6 +6,7 @@ figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
+keras_weights.py  Keras's own weights: optional entries, with their MD5s
 layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
@@ -40,16 +41,20 @@ from antscache.core.identifiers import (
     parse_identifier,
     url_of,
 )
+from antscache.core.keras_weights import KERAS_WEIGHTS, known_md5, with_optional
 from antscache.core.layout import (
     CACHEDIR_TAG,
     FIRST_LAYOUT_VERSION,
+    KERAS_DIRECTORY,
     LAYOUT_VERSION,
     TOP_LEVEL_NAMES,
     Description,
     Layout,
     Staging,
+    home_directories,
     home_directory,
     needed_layout,
+    place_in_home,
 )
 from antscache.core.manifest import (
     PACKAGES,
@@ -98,6 +103,8 @@ __all__ = [
     "CACHEDIR_TAG",
     "FIGSHARE_ROUTES",
     "FIRST_LAYOUT_VERSION",
+    "KERAS_DIRECTORY",
+    "KERAS_WEIGHTS",
     "LAYOUT_VERSION",
     "PACED_ROUTES",
     "PACKAGES",
@@ -159,22 +166,26 @@ __all__ = [
     "find_twins",
     "find_wrong_one",
     "hexadecimal",
+    "home_directories",
     "home_directory",
     "identifier_key",
     "identifiers_by_file",
     "identify_url",
     "ignore_events",
     "is_misdated",
+    "known_md5",
     "make_entry",
     "may_replace",
     "merge_selections",
     "needed_layout",
     "parse_identifier",
     "parse_release",
+    "place_in_home",
     "plan_entries",
     "read_usage_log",
     "select",
     "unknown_names",
     "unread_getters",
     "url_of",
+    "with_optional",
 ]

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.core.identifiers import Identifier
-    from antscache.core.manifest import Package, Release
+    from antscache.core.manifest import Entry, Package, Release
 
 FIRST_LAYOUT_VERSION = 1  # of a root whose identifiers are all Figshare numbers; every antscache can read it
 LAYOUT_VERSION = 2  # of a root with URLs as identifiers too; a newer antscache made a root with a higher one
+KERAS_DIRECTORY = PurePosixPath(".keras/models")  # where Keras looks for weights of its own
 CACHEDIR_TAG = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n"  # fixed by https://bford.info/cachedir/
     b"# This directory holds what antscache can fetch again.\n"
@@ -68,6 +69,16 @@ def needed_layout(identifiers: Iterable[Identifier | None]) -> int:
 def home_directory(package: Package) -> PurePosixPath:
     """Return the directory in the home where `package` looks for its files (field notes: "Where it looks")."""
     return PurePosixPath(".antspy") if package == "antspyx" else PurePosixPath(".keras/ANTsXNet")
+
+
+def home_directories(package: Package) -> tuple[PurePosixPath, ...]:
+    """Return all directories in a home that a view of `package` may have files in, its own one first."""
+    return (home_directory(package), *([KERAS_DIRECTORY] if package == "antspynet" else []))
+
+
+def place_in_home(package: Package, entry: Entry) -> str:
+    """Return the path in a home at which a view of `package` has the file of `entry`."""
+    return f"{KERAS_DIRECTORY if entry.kind == 'keras' else home_directory(package)}/{entry.file}"
 
 
 class Layout:
@@ -133,9 +144,9 @@ class Layout:
         """Return the path of the view of `release`: a directory in the shape of a home."""
         return self.views / release.slug
 
-    def directory_in_view(self, release: Release) -> Path:
-        """Return the directory in the view of `release` in which its package looks for files."""
-        return self.view(release) / home_directory(release.package)
+    def place_in_view(self, release: Release, entry: Entry) -> Path:
+        """Return the path of the file of `entry` in the view of `release`."""
+        return self.view(release) / place_in_home(release.package, entry)
 
 
 TOP_LEVEL_NAMES = frozenset(

@@ -19,7 +19,7 @@ from antscache.errors import ManifestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["data", "network"]
+Kind = Literal["data", "network", "keras"]
 Package = Literal["antspynet", "antspyx"]
 Version = Annotated[str, msgspec.Meta(pattern=r"\A[0-9][0-9a-z.+]*\Z", max_length=64)]
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", max_length=200)]

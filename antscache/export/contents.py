@@ -25,8 +25,10 @@ from antscache.core import (
     Selection,
     as_told,
     descriptor_of,
+    fetchable,
     needed_layout,
     unknown_names,
+    with_optional,
 )
 from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, ManifestError, ViewError
 from antscache.store import EMPTY_BLOB, OCI_LAYOUT, artifact_manifest, index_document
@@ -198,7 +200,7 @@ def _refuse_unselected(selected: Selected, manifests: Catalog, names: Collection
     selected_names = {entry.name for entries in selected.values() for entry in entries}
     for release in selected:
         manifest = manifests.find(release)
-        available = {entry.name for entry in manifest.entries if entry.identifier} if manifest else set()
+        available = {e.name for e in fetchable(with_optional(manifest).entries)} if manifest else set()
         if unselected := [name for name in dict.fromkeys(names) if name in available - selected_names]:
             message = f"not selected in {release}: {', '.join(unselected)}"
             raise ViewError(message, hint=_prefetch_hint(release, unselected))
@@ -288,9 +290,9 @@ def _line(value: object) -> bytes:
 
 def _links(layout: Layout, part: ExportedRelease) -> Iterable[tuple[Path, int]]:
     """Yield the path of each link in a release's view, and the length of its target in bytes."""
-    directory = layout.directory_in_view(part.release)
-    size = len("../") * len(directory.parts) + len(str(layout.blob(EMPTY_BLOB.digest)))
-    return ((directory / entry.file, size) for entry, _ in part.files)
+    target = len(str(layout.blob(EMPTY_BLOB.digest)))
+    places = (layout.place_in_view(part.release, entry) for entry, _ in part.files)
+    return ((place, len("../") * (len(place.parts) - 1) + target) for place in places)
 
 
 def layer_of(name: str, layers: int) -> int:

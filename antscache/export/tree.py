@@ -6,6 +6,7 @@ Every blob is read and hashed while it is taken. The finished tree has no direct
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,8 +64,8 @@ def make(root: Root, contents: Contents, place: Path, *, image: int | None, list
             raise
         hint = "export to a filesystem that supports links, then copy an image or a tar archive of the export"
         raise StoreError(str(error), hint=hint) from None
-    for directory in (made.layout.ingest, made.layout.locks):
-        directory.rmdir()
+    made.layout.ingest.rmdir()
+    shutil.rmtree(made.layout.locks)  # it has the lock of the description, if an identifier is a URL
 
 
 def _select(made: Store, part: ExportedRelease) -> None:

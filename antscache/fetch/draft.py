@@ -1,7 +1,7 @@
 """The bytes of a file so far, and their checks.
 
 Bytes of two answers make one file only if both belong to the same state of the same file. Its ETag shows that. Where
-the whole file is compared in the end, with a known digest or with an ETag that is an MD5, that shows it as well.
+the whole file is compared in the end, with a known digest or MD5 or with an ETag that is an MD5, that shows it as well.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from antscache.core import known_md5
 from antscache.disk import hash_file
 from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
@@ -64,8 +65,9 @@ class Draft:
         self.answers = 0
         self.noted = False
         self._wanted = wanted
-        self._expected_md5 = md5_of(etag)
-        self._md5 = hashlib.md5(usedforsecurity=False) if self._expected_md5 and not wanted.known else None
+        self._expected_md5, self._known_md5 = md5_of(etag), known_md5(wanted.identifier)
+        compared = self._known_md5 or (self._expected_md5 and not wanted.known)
+        self._md5 = hashlib.md5(usedforsecurity=False) if compared else None
         self._form = None if wanted.known else form_of(wanted.file)
         self._accepted = ""
 
@@ -107,6 +109,11 @@ class Draft:
             WrongBytes: they are not those of the file.
         """
         known, blob = self._wanted.known, self.ingest.descriptor
+        md5 = self._md5.hexdigest() if self._md5 else None
+        if md5 and self._known_md5 and md5 != self._known_md5:
+            if self._expected_md5 == self._known_md5:  # the origin has the right bytes
+                raise self._damaged(md5)
+            raise Mismatch(f"other bytes: the MD5 is {md5}, but {self._known_md5} is known")
         if known:
             if blob != known:
                 raise self._mismatch(blob, known)
@@ -114,8 +121,8 @@ class Draft:
         if self.partial and blob.size != self.partial.size:
             raise WrongBytes(f"{blob.size} of {self.partial.size} bytes")
         checks: list[Check] = ["length"] if self.partial else []
-        if self._md5:
-            if (md5 := self._md5.hexdigest()) != self._expected_md5:
+        if md5:
+            if md5 != (self._known_md5 or self._expected_md5):
                 raise self._damaged(md5)
             checks.append("md5")
         checks += self._check_form(scan)

@@ -9,6 +9,9 @@ Written for Python 3.8, with the standard library alone: see `antscache_hook`. A
                                              antscache is called to fetch and verify it, or to say why it cannot
 
 A place is a directory (set_antsxnet_cache_directory(), or an argument), a file name (target_file_name), or both.
+
+The functions that need weights of Keras's own give Keras the word "imagenet" for them. They are called with the path of
+the file in the view in its place, which Keras documents as equivalent: it loads that file, and looks for no other.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ RECORD_VARIABLE, RELEASE_VARIABLE = "ANTSCACHE_RECORD", "ANTSCACHE_RELEASE"
 NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if the caller named no directory
 RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
 ENTRY_KEYS = (*RECORDED_KEYS, "path")
+IMAGENET = "imagenet"  # `weights=` of Keras's applications: this word, or the path of a file
 ANY_NAME = ""  # the name of the entry that stands for a getter whose names antscache cannot read
 
 _views: dict[tuple[str, str], ViewClient] = {}
@@ -75,7 +79,7 @@ class ViewClient:
             if release.startswith(f"{self._package}==") and name != "show":
                 raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
-        place = find_place(self._package, arguments, entry["file"])
+        place = None if kind == "keras" else find_place(self._package, arguments, entry["file"])
         if place is None:
             entry = self._in_view(entry)
         else:
@@ -196,10 +200,7 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
     Raises:
         TypeError: it is not a function whose code can be exchanged.
     """
-    directory = os.path.abspath(module.__file__ or "")
-    for _ in module.__name__.split("."):
-        directory = os.path.dirname(directory)
-    view = _views.setdefault((package, directory), ViewClient(package, directory, command))
+    view = _view_of(module, package, command)
 
     def answer(original: Any, values: Any, named: Any) -> Any:
         arguments = bind_arguments(original, values, named)
@@ -212,6 +213,14 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
         _default[0] = current if current in (None, usual) else object()  # the user set another one before
 
 
+def _view_of(module: ModuleType, package: str, command: Sequence[str]) -> ViewClient:
+    """Return the view of the installation of `package` that has `module`."""
+    directory = os.path.abspath(module.__file__ or "")
+    for _ in module.__name__.split("."):
+        directory = os.path.dirname(directory)
+    return _views.setdefault((package, directory), ViewClient(package, directory, command))
+
+
 def bind_arguments(function: Any, values: Any, named: Any) -> dict[str, Any]:
     """Return the arguments of a call by name; none, if `function` does not take them."""
     parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
@@ -221,24 +230,38 @@ def bind_arguments(function: Any, values: Any, named: Any) -> dict[str, Any]:
     return {**arguments, **named}
 
 
-def announce(module: ModuleType, name: str, file: str) -> None:
-    """Make the function `name` of `module` say that Keras is about to download `file`; offline, make it fail.
+def redirect_weights(module: ModuleType, name: str, weights: str, command: Sequence[str]) -> None:
+    """Make the function `name` of `module` have Keras load its own `weights` from the view.
 
     Leave it alone if it is not the function that was expected.
     """
+    view = _view_of(module, "antspynet", command)
 
     def answer(original: Any, values: Any, named: Any) -> Any:
-        home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")  # as Keras
-        path = os.path.join(home, "models", file)
-        if not os.path.exists(path):
-            message = f"{name}() needs {file}, which is Keras's own, in {os.path.dirname(path)}"
-            if os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-                raise AntsCacheError(f"{message}; antscache does not keep it\nhint: copy it there from another host")
-            say(f"{message}: Keras downloads it, and checks its MD5")
-        return original(*values, **named)
+        path = view.path("keras", weights, {})
+        return (original if path is None else replace_imagenet(original, path))(*values, **named)
 
     with suppress(TypeError):
+        check(module, name)
+        replace_imagenet(getattr(module, name), "")
         exchange(module, name, answer)
+
+
+def replace_imagenet(function: Any, path: str) -> Any:
+    """Return a copy of `function` that says `path` where it says "imagenet".
+
+    Raises:
+        TypeError: it says that nowhere.
+    """
+    code = function.__code__
+    constants = tuple(path if type(each) is str and each == IMAGENET else each for each in code.co_consts)
+    if constants == code.co_consts:
+        raise TypeError(f"{function.__name__} does not say {IMAGENET}")
+    copy: Any = FunctionType(
+        code.replace(co_consts=constants), function.__globals__, function.__name__, function.__defaults__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def check(module: ModuleType, name: str) -> None:

@@ -28,17 +28,14 @@ GETTERS = {
     "antspynet.utilities.get_pretrained_network": ("antspynet", "network", "get_pretrained_network"),
     "ants.utils.get_ants_data": ("antspyx", "data", "get_data"),
 }
-# Module: function, and the weights of Keras's own that Keras downloads for it (field notes, "Other downloads").
-KERAS_DOWNLOADS = {
-    "antspynet.utilities.chexnet": ("chexnet", "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-    "antspynet.utilities.neural_style_transfer": (
-        "neural_style_transfer",
-        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    ),
+# Module: function, and the weights of Keras's own that it needs, as `antscache/core/keras_weights.py` names them.
+KERAS_WEIGHTS = {
+    "antspynet.utilities.chexnet": ("chexnet", "densenet121_imagenet"),
+    "antspynet.utilities.neural_style_transfer": ("neural_style_transfer", "vgg19_imagenet"),
 }
 FUNCTIONS = {
     **{module: function for module, (_, _, function) in GETTERS.items()},
-    **{module: function for module, (function, _) in KERAS_DOWNLOADS.items()},
+    **{module: function for module, (function, _) in KERAS_WEIGHTS.items()},
 }
 
 
@@ -90,7 +87,7 @@ class Finder:
             raise _refusal(type(loader).__name__, error) from error
 
     def redirect(self, *modules: ModuleType) -> None:
-        """Make the getters of `modules` ask antscache, and the functions for which Keras downloads files say so.
+        """Make the getters of `modules` ask antscache, and the functions that need weights of Keras's own as well.
 
         Raises:
             ImportError: one of the getters cannot be redirected. None of them is then: half a hook would silently
@@ -105,7 +102,7 @@ class Finder:
                 if module.__name__ in GETTERS:
                     functions.redirect(module, *GETTERS[module.__name__], command=self.command)
                 else:
-                    functions.announce(module, *KERAS_DOWNLOADS[module.__name__])
+                    functions.redirect_weights(module, *KERAS_WEIGHTS[module.__name__], command=self.command)
         except Exception as error:
             raise _refusal(", ".join(module.__name__ for module in modules), error) from error
 

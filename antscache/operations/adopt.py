@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from antscache.core import Layout, Record, Selection, fetchable, identifiers_by_file, ignore_events
+from antscache.core import Layout, Record, Selection, fetchable, identifiers_by_file, ignore_events, with_optional
 from antscache.disk import hash_file
 from antscache.errors import IntegrityError, ManifestError, StoreError
 from antscache.formats import Hdf5Scanner, is_h5py_installed
@@ -126,7 +126,7 @@ def _check_named(named: Mapping[str, Identifier], manifest: Manifest, paths: Ite
     Raises:
         ManifestError: they are not.
     """
-    names, known = {path.name for path in paths}, {entry.identifier for entry in manifest.entries}
+    names, known = {path.name for path in paths}, {entry.identifier for entry in with_optional(manifest).entries}
     for file, identifier in named.items():
         if file not in names:
             raise ManifestError(f"no such file in the directory: {escape_path(file)}", hint="name a file that is there")
@@ -161,7 +161,7 @@ def take_over(
     """
     judged = tuple(judged)
     entries = {entry for file in judged for entry in file.entries}
-    order = tuple(entry for entry in fetchable(manifest.entries) if entry in entries)
+    order = tuple(entry for entry in fetchable(with_optional(manifest).entries) if entry in entries)
     if order:
         store.refs.select(Selection(manifest.release, order))
     return tuple(_take_over_file(store, file, move=move, listen=listen) if file.entries else file for file in judged)

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from antscache.core import Remarked, fetchable, find_doubted, home_directory, ignore_events
+from antscache.core import (
+    KERAS_DIRECTORY,
+    KERAS_WEIGHTS,
+    Remarked,
+    fetchable,
+    find_doubted,
+    home_directory,
+    ignore_events,
+    with_optional,
+)
 from antscache.errors import StoreError
 from antscache.formats import FormError, ScannerError, inspect
 
@@ -122,11 +131,16 @@ class Evidence:
 def files_to_adopt(directory: Path, package: Package) -> list[Path]:
     """List everything in the directory with the files of `package`, which is found from `directory` as by `place_of`.
 
+    If `directory` is a home or its `.keras`, Keras's own weights that antscache knows are listed too.
+
     Raises:
         StoreError: it cannot be read.
     """
     try:
-        return sorted(place_of(directory, package).iterdir())
+        place = place_of(directory, package)
+        known = KERAS_WEIGHTS if package == "antspynet" and place != directory else ()
+        weights = [place.with_name(KERAS_DIRECTORY.name) / each.entry.file for each in known]
+        return [*sorted(place.iterdir()), *(path for path in weights if path.exists())]
     except OSError as error:
         message = f"cannot read {escape_path(directory)}: {error.strerror}"
         raise StoreError(message, hint="name a directory that you may read") from error
@@ -194,7 +208,7 @@ def _unreadable(error: OSError) -> str:
 
 def judge(files: Iterable[SeenFile], manifest: Manifest, evidence: Evidence) -> tuple[Judged, ...]:
     """Decide the fate of each file: pure."""
-    entries, by_identifier = fetchable(manifest.entries), evidence.by_identifier()
+    entries, by_identifier = fetchable(with_optional(manifest).entries), evidence.by_identifier()
     doubted = find_doubted(by_identifier.values())
     by_bytes: dict[Descriptor, list[Record]] = {}
     for record in by_identifier.values():

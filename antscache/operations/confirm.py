@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from antscache.core import BytesRead, Remarked, Wanted
+from antscache.core import BytesRead, Remarked, Wanted, ignore_events, known_md5
 from antscache.disk import hash_file
 
 if TYPE_CHECKING:
@@ -50,15 +50,23 @@ def ask_about(root: Root, release: Release, judged: Iterable[Judged], listen: Li
 
 
 def confirm(judged: Iterable[Judged], told: Mapping[Identifier, Told], listen: Listener) -> Iterator[Judged]:
-    """Yield each file as it is after the answers of origins. Only files whose size fits are read again."""
+    """Yield each file as it is after the answers of origins, and left alone if its MD5 is known to be another.
+
+    Only files with a known MD5, and those whose size fits, are read again.
+    """
     for file in judged:
-        answer, md5 = told.get(_questioned(file)), ""
-        if answer and answer.facts.md5 and file.seen.blob and file.seen.blob.size == answer.facts.size:
-            blob, md5 = _md5(file.seen.path, listen)
+        identifier = _questioned(file)
+        answer, md5, known = told.get(identifier), "", known_md5(identifier)
+        fits = answer and answer.facts.md5 and file.seen.blob and file.seen.blob.size == answer.facts.size
+        if known or fits:
+            blob, md5 = read_md5(file.seen.path, listen)
             if blob != file.seen.blob:
                 yield file.left("it changed while it was read")
                 continue
-        yield compare(file, answer, md5)
+        if known and md5 != known:
+            yield file.left(f"its MD5 is {md5}, and that of {identifier} is {known}")
+        else:
+            yield compare(file, answer, md5)
 
 
 def compare(file: Judged, answer: Told | None, md5: str) -> Judged:
@@ -85,7 +93,7 @@ def _questioned(file: Judged) -> Identifier:
     return str(*identifiers) if file.trust == "adopted" and len(identifiers) == 1 else ""
 
 
-def _md5(path: Path, listen: Listener) -> tuple[Descriptor | None, str]:
+def read_md5(path: Path, listen: Listener = ignore_events) -> tuple[Descriptor | None, str]:
     """Return the descriptor and the MD5 of the file at `path`; None if it cannot be read."""
     md5 = hashlib.md5(usedforsecurity=False)
 

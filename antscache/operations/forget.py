@@ -62,11 +62,11 @@ def forget_identifier(root: Root, identifier: Identifier, *, dry_run: bool = Fal
     names, kept = list[str](), list[str]()
     for release in store.refs.releases():
         entries = [entry for entry in store.refs.entries(release) if entry.identifier == identifier]
-        directory = store.layout.directory_in_view(release)
+        home = store.layout.view(release)
         if is_there or store.record(identifier) is None:
             unlinked = unlink_unvouched(store, release, entries, dry_run=dry_run)
-            names += [str(directory / name) for name in unlinked.gone]
-            kept += [str(directory / name) for name in unlinked.kept]
+            names += [str(home / name) for name in unlinked.gone]
+            kept += [str(home / name) for name in unlinked.kept]
     if not is_there and not names:
         raise _nothing_to_forget(root, identifier)
     if not dry_run:

@@ -3,8 +3,9 @@
     the program names no place    the file in the view, fetched if it is missing
     it names a place              a whole file there, as it is; else the file in the view, which is put there unless the
                                   disk refuses or something else is there
-    nothing can be fetched        a whole file of the name in the user's own `~/.keras/ANTsXNet`, unless its bytes are
-                                  known to be others, or (but for containers) releases have several files of the name
+    nothing can be fetched        a whole file of the name in the user's own `~/.keras/ANTsXNet` (`~/.keras/models`, if
+                                  it is Keras's own), unless its bytes are known to be others, or (but for containers)
+                                  releases have several files of the name
 
 Every deviation from "the file in the view" is remarked.
 """
@@ -16,9 +17,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Remarked, home_directory, identifiers_by_file, ignore_events, select
+from antscache.core import (
+    Remarked,
+    home_directory,
+    identifiers_by_file,
+    ignore_events,
+    known_md5,
+    place_in_home,
+    select,
+    with_optional,
+)
 from antscache.errors import AntsCacheError, StoreError
 from antscache.formats import CutFile, NoFile, inspect
+from antscache.operations.confirm import read_md5
 from antscache.operations.prefetch import make_plan, prefetch_plan
 from antscache.views import EntryLocation, locate_entry, put_file
 
@@ -104,7 +115,7 @@ def look_at(path: Path, file: str) -> Found | None:
 def _present(root: Root, manifest: Manifest, entry: Entry, listen: Listener) -> EntryLocation:
     """Make `entry` present in the view and return it, or else the whole file of its name in the user's home."""
     try:
-        prefetch_plan(root, make_plan(root, manifest, select(manifest, [entry.name], [entry.kind])))
+        prefetch_plan(root, make_plan(root, manifest, select(with_optional(manifest), [entry.name], [entry.kind])))
     except AntsCacheError:
         if location := _in_user_home(root, manifest, entry, listen):
             return location
@@ -114,22 +125,28 @@ def _present(root: Root, manifest: Manifest, entry: Entry, listen: Listener) -> 
 
 def _in_user_home(root: Root, manifest: Manifest, entry: Entry, listen: Listener) -> EntryLocation | None:
     try:
-        directory = Path.home() / home_directory(manifest.release.package)
+        path = Path.home() / place_in_home(manifest.release.package, entry)
     except RuntimeError:  # there is no home
         return None
-    found = look_at(directory / entry.file, entry.file)
+    found = look_at(path, entry.file)
     if found is None:
         return None
     record, contents = _record(root, entry.identifier), _contents(root, manifest, entry)
     # In a container, the user has mounted that directory for this release: the note asks for a second thought.
-    why = reason_not_to_use(found, record, () if root.settings.mounted else contents)
+    why = reason_not_to_use(found, record, () if root.settings.mounted else contents) or _wrong_md5(path, entry)
     if why or not found.blob:
         listen(Remarked(f"{found.path} is not used: {why}"))
         return None
-    adopt = f"`antscache adopt {shlex.quote(str(directory))} --as {manifest.release}` takes such files over"
+    adopt = f"`antscache adopt {shlex.quote(str(path.parent))} --as {manifest.release}` takes such files over"
     doubt = ", and it may be another release's" if len(contents) > 1 and not record else ""
     listen(Remarked(f"{found.path} is used as it is: antscache has no such file{doubt}\nhint: {adopt}"))
     return EntryLocation.of(manifest.release, entry, found.blob, found.path)
+
+
+def _wrong_md5(path: Path, entry: Entry) -> str:
+    """Say that the file at `path` has another MD5 than the one known for `entry`; empty if it has not."""
+    known = known_md5(entry.identifier)
+    return "" if known is None or known == read_md5(path)[1] else f"its MD5 is not {known}"
 
 
 def reason_not_to_use(found: Found, record: Record | None, contents: Collection[Identifier]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import home_directory, merge_selections
+from antscache.core import home_directories, merge_selections, place_in_home
 from antscache.errors import StoreError, ViewError
 from antscache.store import Trash
 from antscache.views import unlink
@@ -72,26 +73,27 @@ def remove_release(root: Root, release: Release, *, force: bool = False, dry_run
     gone = set(merge_selections(ref.selection for ref in ours)) - set(others)
     blobs = dict(store.blobs_of(gone))
     own = set(blobs.values()) - _in_use(store, release, others)
-    files = {entry.file: blobs[entry] for entry in gone if entry in blobs}
+    names = {entry: place_in_home(release.package, entry) for entry in (*gone, *others)}
     condemned = {file.blob: file.path for file in Trash(store.layout).contents()}
     paths = {  # a damaged blob counts as not held, but its name in the view still leads to it
-        file: store.find(blob) or condemned.get(blob) or store.layout.blob(blob.digest) for file, blob in files.items()
+        names[entry]: store.find(blob) or condemned.get(blob) or store.layout.blob(blob.digest)
+        for entry, blob in blobs.items()
     }
     unlinked = unlink(
         home,
-        home_directory(release.package),
-        dict.fromkeys(entry.file for entry in gone) | paths,
+        home_directories(release.package),
+        dict.fromkeys(names[entry] for entry in gone) | paths,
         dry_run=dry_run,
         shared=store.layout.shared_root,
     )
-    within = home_directory(release.package)
-    kept = set(unlinked.kept) - {str(within / entry.file) for entry in others}
+    kept = set(unlinked.kept) - {names[entry] for entry in others}
     if not dry_run:
         for ref in ours:  # after the view: without its selections nobody knows which names in it are ours
             store.refs.deselect(ref)
         store.index.update()
     freed = sum(blob.size for blob in own if store.owns(blob))
-    return Removed(unlinked.gone, tuple(sorted(kept)), home, len(refs) - len(ours), freed)
+    files = tuple(sorted(PurePosixPath(name).name for name in unlinked.gone))
+    return Removed(files, tuple(sorted(kept)), home, len(refs) - len(ours), freed)
 
 
 def _in_use(store: Store, release: Release, others: Iterable[Entry]) -> set[Descriptor]:

@@ -20,6 +20,7 @@ from antscache.core import (
     Selection,
     fetchable,
     ignore_events,
+    with_optional,
 )
 from antscache.disk import READ_ONLY_MODE
 from antscache.errors import AntsCacheError, StoreError, ViewError
@@ -133,8 +134,8 @@ def _reconstruct_selection(root: Root, release: Release) -> Selection:
     manifest = root.catalog.find(release)
     if manifest is None or not any(root.store.refs.damaged([release])):
         return Selection(release, ())
-    layout, home = root.layout, root.layout.directory_in_view(release)
-    linked = [entry for entry in fetchable(manifest.entries) if os.path.lexists(home / entry.file)]
+    layout, entries = root.layout, fetchable(with_optional(manifest).entries)
+    linked = [entry for entry in entries if os.path.lexists(layout.place_in_view(release, entry))]
     recorded = [e for e in linked if e.identifier and os.path.lexists(layout.record(e.identifier))]
     return Selection(release, tuple(recorded))
 

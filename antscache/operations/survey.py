@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from antscache.core import Layout, describe_twin, find_doubted, find_twins, hexadecimal
+from antscache.core import Layout, describe_twin, find_doubted, find_twins, hexadecimal, place_in_home
 from antscache.store import EMPTY_BLOB
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def survey_store(store: Store, releases: Collection[Release]) -> Survey:
         Discrepancy("view", view, "no record of its bytes" if os.path.lexists(view) else "never fetched")
         for release, entries in selected.items()
         for view in (
-            f"{store.layout.directory_in_view(release)}/{entry.file}"
+            f"{store.layout.view(release)}/{place_in_home(release.package, entry)}"
             for entry in entries
             if entry.identifier not in records
         )
@@ -154,10 +154,10 @@ def expected_files(store: Store, survey: Survey, *, deep: bool, everything: bool
     """
     expected: dict[str, Expected] = {}
     for release, entries in survey.selected.items():
-        directory = store.layout.directory_in_view(release)
+        home = store.layout.view(release)
         for entry in entries:
             if entry.identifier and (record := survey.records.get(entry.identifier)):
-                place, view = _find_place(store, record.descriptor), f"{directory}/{entry.file}"
+                place, view = _find_place(store, record.descriptor), f"{home}/{place_in_home(release.package, entry)}"
                 file = entry.file if deep and not record.accepted else ""
                 expected[place] = Expected("blob", place, record.digest, file)
                 expected[view] = Expected("view", view, record.digest)

@@ -164,8 +164,7 @@ def locate_entry(root: Root, release: Release, entry: Entry) -> EntryLocation:
 def _locate(root: Root, release: Release, entry: Entry, record: Record | None) -> EntryLocation:
     if record is None:
         return EntryLocation.of(release, entry)
-    directories = (store.layout.directory_in_view(release) for store in (root.store, *root.store.lowers))
-    paths = (directory / entry.file for directory in directories)
+    paths = (store.layout.place_in_view(release, entry) for store in (root.store, *root.store.lowers))
     path = next((path for path in paths if _file_size(path) == record.size), None)
     return EntryLocation.of(release, entry, record.descriptor, path)
 
@@ -192,10 +191,10 @@ def names_in_views(store: Store, releases: Collection[Release] = ()) -> Names:
     count, apart = 0, list[NameApart]()
     for release in releases or store.refs.releases():
         entries = merge_selections(store.refs.selections(release))
-        here, below = files_of(store, store.present_state(entries).held_entries(entries))
-        directory, may_clone = store.layout.directory_in_view(release), None
-        for file, blob in (here | below).items():
-            kind = compare_name(path := directory / file, blob)
+        here, below = files_of(store, store.present_state(entries).held_entries(entries), release.package)
+        home, may_clone = store.layout.view(release), None
+        for name, blob in (here | below).items():
+            kind = compare_name(path := home / name, blob)
             count += kind != "other"
             with suppress(FileNotFoundError):
                 if kind == "apart":

@@ -2,6 +2,7 @@
 
     <home>/.keras/ANTsXNet/<file>     antspynet's data and networks
     <home>/.antspy/<file>             antspyx's example files
+    <home>/.keras/models/<file>       Keras's own weights, if they were asked for by name
 
 A view is derived and can be made again. A link is made under a random name and renamed into place, so that a reader
 sees the old file or the new one, never none, never a part, never a dangling link. In a view a link is a reflink where
@@ -22,7 +23,7 @@ from stat import S_ISVTX
 from typing import TYPE_CHECKING
 
 from antscache import disk
-from antscache.core import PACKAGES, home_directory
+from antscache.core import PACKAGES, home_directories
 from antscache.errors import ViewError
 from antscache.views.names import compare_name, leads_to
 
@@ -75,14 +76,14 @@ def link_view(  # noqa: PLR0913  each is a fact of its own
     shared: Path | None = None,
     renew_clones: bool = False,
 ) -> Linked:
-    """Make each name of `files` in a view's `directory` lead to its blob. These names are ours and may be replaced.
+    """Make each name of `files` in a view, `directory`, lead to its blob. These names are ours and may be replaced.
 
     Names whose blob or directory disappears meanwhile are returned as lost. A copy of its blob, as a copied root has
     them, is replaced by a link if the disk allows it; where it may be a clone, only with `renew_clones`.
 
     Args:
-        directory: made if it is not there.
-        files: the path of the blob for each file name.
+        directory: made if it is not there, with the directories of the names.
+        files: the path of the blob for each name, a path in `directory`.
         modes: the link modes, the best first; the first one that works is used.
         below: the same for more names, whose blobs are in a lower cache: they become absolute symlinks.
         shared: the root that `directory` is below, if a group shares it: then files and directories get the modes that
@@ -95,7 +96,8 @@ def link_view(  # noqa: PLR0913  each is a fact of its own
     linked = Linked()
     apart: list[tuple[Path, Callable[[], None]]] = []
     with _view_errors(directory):
-        disk.make_directory(directory, shared)
+        for each in _directories(directory, (*files, *below)):
+            disk.make_directory(each, shared)
         makers = {mode: LINK_MAKERS[mode] for mode in modes}
         for name, blob in (*files.items(), *below.items()):
             path = directory / name
@@ -136,8 +138,8 @@ def link_home(
     Files of other names stay as they are. A name that has the right bytes already is kept.
 
     Args:
-        directory: made if it is not there.
-        files: the path of the blob for each file name.
+        directory: made if it is not there, with the directories of the names.
+        files: the path of the blob for each name, a path in `directory`.
         modes: the link modes, the best first; the first one that works is used.
         below: the same for more names, whose blobs are in a lower cache: these are cloned or copied, because a hard
             link would change the lower cache, and be changed with it.
@@ -147,8 +149,9 @@ def link_home(
     """
     linked = Linked()
     with _view_errors(directory):
-        disk.make_directory(directory)
         named = {**files, **below}
+        for each in _directories(directory, named):
+            disk.make_directory(each)
         wanted = {name: blob for name, blob in named.items() if not leads_to(directory / name, blob, ours=False)}
         linked.intact = len(named) - len(wanted)
         _refuse_if_taken(directory, wanted)
@@ -160,6 +163,11 @@ def link_home(
                 linked, path, blob, partial(_link, path, blob, makers_below if name in below else makers, linked)
             )
     return linked
+
+
+def _directories(directory: Path, names: Iterable[str]) -> list[Path]:
+    """Return `directory` and the directories in it that have `names`, parents first."""
+    return sorted({directory, *((directory / name).parent for name in names)})
 
 
 def _try_to_make(linked: Linked, path: Path, blob: Path, make: Callable[[], None]) -> None:
@@ -194,7 +202,7 @@ class Unlinked:
     """The result of unlinking.
 
     Attributes:
-        gone: the names that were removed.
+        gone: the names that were removed, as paths in the home.
         kept: the files that stay, as paths in the home.
     """
 
@@ -204,48 +212,54 @@ class Unlinked:
 
 def unlink(
     home: Path,
-    within: PurePath,
+    directories: Sequence[PurePath],
     files: Mapping[str, Path | None],
     *,
     dry_run: bool = False,
     shared: Path | None = None,
 ) -> Unlinked:
-    """Remove those names of `files` that are ours from the directory `within` a view's `home`, and empty directories.
+    """Remove those names of `files` that are ours from a view's `home`, and those `directories` that are empty then.
 
     Everything else in the home stays: files of other names, names that lead to other bytes, and names that another
     member of a shared root made.
 
     Args:
         home: it need not be there.
-        within: the directory of the names, relative to `home`.
-        files: the path of the blob for each file name, which need not be there; None where the blob is unknown.
+        directories: of the names, as paths in `home`.
+        files: the path of the blob for each name, which need not be there; None where the blob is unknown.
         dry_run: change nothing.
         shared: as for `link_view`.
 
     Raises:
         ViewError: the disk refused.
     """
-    directory = home / within
     try:
         if shared:
-            disk.refuse_links(directory, shared)
-        gone = [name for name, blob in files.items() if _is_ours(directory / name, blob)]
+            for within in directories:
+                disk.refuse_links(home / within, shared)
+        gone = [name for name, blob in files.items() if _is_ours(home / name, blob)]
         if shared:
-            gone = [name for name in gone if _may_remove(directory / name)]
+            gone = [name for name in gone if _may_remove(home / name)]
         if not dry_run:
-            for name in gone:
-                (directory / name).unlink(missing_ok=True)
-            if gone:  # before its selections are gone: without them nobody knows that these names are ours
-                disk.sync_directory(directory)
-            for empty in (within, *within.parents):
+            _remove_names(home, gone)  # before its selections: without them nobody knows that these names are ours
+            above = {home / each for within in directories for each in (within, *within.parents)}
+            for empty in sorted(above, reverse=True):
                 with suppress(OSError):  # something is in it
-                    (home / empty).rmdir()
-        names = {str(within / name) for name in gone}
-        kept = [path for path in _files_in(home) if path not in names]
+                    empty.rmdir()
+        kept = set(_files_in(home)).difference(gone)
     except OSError as error:
         hint = "check that you may write there, then run the command again"
-        raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
+        raise ViewError(f"cannot remove links from {home}: {error.strerror or error}", hint=hint) from error
     return Unlinked(tuple(sorted(gone)), tuple(sorted(kept)))
+
+
+def _remove_names(directory: Path, names: Iterable[str]) -> None:
+    """Remove `names`, paths in `directory`, durably."""
+    paths = [directory / name for name in names]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for parent in {path.parent for path in paths}:
+        disk.sync_directory(parent)
 
 
 def _files_in(home: Path) -> Iterator[str]:
@@ -286,11 +300,11 @@ def _may_remove(path: Path) -> bool:
 def unlink_blobs(
     directory: Path, names: Iterable[str], is_blob: Callable[[Path], bool], *, dry_run: bool = False
 ) -> Unlinked:
-    """Remove those of `names` in a view's `directory` that lead to a blob, whichever it is; keep what others made.
+    """Remove those of `names` in a view, `directory`, that lead to a blob, whichever it is; keep what others made.
 
     Args:
         directory: it need not be there.
-        names: of files.
+        names: of files, as paths in it.
         is_blob: returns True if a path leads to a blob of this root or a lower cache.
         dry_run: change nothing.
 
@@ -303,10 +317,8 @@ def unlink_blobs(
             path = directory / name
             if os.path.lexists(path) and is_blob(path):
                 (gone if _may_remove(path) else kept).append(name)
-        if gone and not dry_run:
-            for name in gone:
-                (directory / name).unlink(missing_ok=True)
-            disk.sync_directory(directory)
+        if not dry_run:
+            _remove_names(directory, gone)
     except OSError as error:
         hint = "check that you may write there, then run the command again"
         raise ViewError(f"cannot remove links from {directory}: {error.strerror or error}", hint=hint) from error
@@ -345,8 +357,8 @@ def stale_links(views: Path, now: float) -> list[Path]:
     A time in the future, from a wrong clock, counts the same in that direction: names are made within a moment.
     """
     stale = []
-    for home in map(home_directory, PACKAGES):
-        for directory in views.glob(f"*/{home}"):
+    for within in (directory for package in PACKAGES for directory in home_directories(package)):
+        for directory in views.glob(f"*/{within}"):
             with suppress(FileNotFoundError, NotADirectoryError):
                 disk.refuse_links(directory, views)
                 with os.scandir(directory) as entries:
@@ -367,8 +379,9 @@ def _refuse_if_taken(directory: Path, names: Mapping[str, Path]) -> None:
     taken = [name for name in names if os.path.lexists(directory / name)]
     if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
+        path = directory / taken[0]
         raise ViewError(
-            f"{directory} already has other bytes under {taken[0]}{more}; nothing was changed",
+            f"{path.parent} already has other bytes under {path.name}{more}; nothing was changed",
             hint="link into an empty directory, or remove those files first",
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache.core import Manifest, PresentState, merge_selections, select
+from antscache.core import Manifest, PresentState, merge_selections, place_in_home, select
 from antscache.errors import StoreError, ViewError
 from antscache.views import links
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from antscache.config import LinkMode
-    from antscache.core import Descriptor, Entry, Kind, Plan, Release
+    from antscache.core import Descriptor, Entry, Kind, Package, Plan, Release
     from antscache.root import Root
     from antscache.store import Store
     from antscache.views.links import Linked, Unlinked
@@ -61,10 +61,10 @@ def view_in(store: Store, release: Release) -> View | None:
     if not held:
         return None
     home = store.layout.view(release)
-    here, below = files_of(store, held)
-    absent = links.missing(store.layout.directory_in_view(release), here | below)
+    here, below = files_of(store, held, release.package)
+    absent = links.missing(home, here | below)
     not_held = sorted({entry.file for entry in entries} - {entry.file for entry, _ in held})
-    return View(home, len(entries), tuple(not_held + absent))
+    return View(home, len(entries), (*not_held, *(Path(name).name for name in absent)))
 
 
 def home_below(root: Root, plan: Plan) -> Path | None:
@@ -136,15 +136,16 @@ def make_view(
     unread = [entry for entry in selected if state is None or entry not in entries]
     known = (state or PresentState()).merged_with(store.present_state(unread))
     held = known.held_entries(selected)
-    directory = root.layout.directory_in_view(release)
-    here, below = files_of(store, held)
+    home, package = root.layout.view(release), release.package
+    here, below = files_of(store, held, package)
     mode = root.settings.link_mode
     modes: tuple[LinkMode, ...] = links.VIEW_LINK_MODES if mode == "auto" else (mode,)
     shared = root.layout.shared_root
-    linked = links.link_view(directory, here, modes, below=below, shared=shared, renew_clones=renew_clones)
+    linked = links.link_view(home, here, modes, below=below, shared=shared, renew_clones=renew_clones)
     unlink_unvouched(store, release, (entry for entry in selected if entry.identifier not in known.records))
-    links.drop_dangling(directory, {entry.file for entry in selected} - here.keys() - below.keys())
-    linked.lost += sorted({entry.file for entry in entries} - here.keys() - below.keys())
+    not_linked = {entry for entry in (*selected, *entries) if place_in_home(package, entry) not in here | below}
+    links.drop_dangling(home, {place_in_home(package, entry) for entry in not_linked.intersection(selected)})
+    linked.lost += sorted({entry.file for entry in not_linked & entries})
     if not store.index.is_current(release, held):
         store.index.update()
     return linked
@@ -166,11 +167,11 @@ def renew_other_views(root: Root, done: Release) -> None:
 
 def _has_wrong_names(store: Store, release: Release) -> bool:
     """Return True if a name in the view of `release` does not lead to the blob that its record names, or has none."""
-    entries, directory = merge_selections(store.refs.selections(release)), store.layout.directory_in_view(release)
+    entries, home = merge_selections(store.refs.selections(release)), store.layout.view(release)
     state = store.present_state(entries)
-    here, below = files_of(store, state.held_entries(entries))
-    unvouched = [entry.file for entry in entries if entry.identifier not in state.records]
-    return any(os.path.lexists(directory / name) for name in (*links.missing(directory, here | below), *unvouched))
+    here, below = files_of(store, state.held_entries(entries), release.package)
+    unvouched = [place_in_home(release.package, entry) for entry in entries if entry.identifier not in state.records]
+    return any(os.path.lexists(home / name) for name in (*links.missing(home, here | below), *unvouched))
 
 
 def unlink_unvouched(store: Store, release: Release, entries: Iterable[Entry], *, dry_run: bool = False) -> Unlinked:
@@ -186,14 +187,22 @@ def unlink_unvouched(store: Store, release: Release, entries: Iterable[Entry], *
         path = store.layout.record(str(entry.identifier))
         return not os.path.lexists(path) or store.record(str(entry.identifier)) is not None
 
-    names = sorted({entry.file for entry in entries if is_readable(entry)})
-    return links.unlink_blobs(store.layout.directory_in_view(release), names, store.is_blob, dry_run=dry_run)
+    names = sorted({place_in_home(release.package, entry) for entry in entries if is_readable(entry)})
+    return links.unlink_blobs(store.layout.view(release), names, store.is_blob, dry_run=dry_run)
 
 
-def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: LinkMode = "auto") -> Linked:
+def materialise(
+    root: Root,
+    entries: Collection[Entry],
+    directory: Path,
+    mode: LinkMode = "auto",
+    *,
+    home_of: Package | None = None,
+) -> Linked:
     """Put the files of `entries` into `directory`, which is in somebody's home, so that nothing points out of it.
 
-    Other files in `directory` stay as they are.
+    Other files in `directory` stay as they are. If it is the home of a process that uses the package `home_of`, the
+    files get their places in it.
 
     Raises:
         ViewError: a file is not held, or a name in `directory` is taken by other bytes, and nothing was changed; or the
@@ -211,7 +220,7 @@ def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: L
             hint="run `antscache prefetch` again for the release, or link only some with --name or --kind",
         )
     modes: tuple[LinkMode, ...] = links.HOME_LINK_MODES if mode == "auto" else (mode,)
-    here, below = files_of(store, held)
+    here, below = files_of(store, held, home_of)
     linked = links.link_home(directory, here, modes, below=below)
     if linked.lost:
         lost = f"{linked.lost[0]} was deleted meanwhile"
@@ -219,12 +228,18 @@ def materialise(root: Root, entries: Collection[Entry], directory: Path, mode: L
     return linked
 
 
-def files_of(store: Store, held: Iterable[tuple[Entry, Descriptor]]) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the path of each file's blob, by file name: of those in `store` itself, and of those in lower caches."""
+def files_of(
+    store: Store, held: Iterable[tuple[Entry, Descriptor]], package: Package | None
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the path of each file's blob, by its place in a view of `package`; without a package, by its file name.
+
+    The first mapping has the blobs in `store` itself, the second those in lower caches.
+    """
     here, below = dict[str, Path](), dict[str, Path]()
     for entry, blob in held:
         if path := store.find(blob):
-            (here if path.parent == store.layout.blobs else below)[entry.file] = path
+            name = place_in_home(package, entry) if package else entry.file
+            (here if path.parent == store.layout.blobs else below)[name] = path
     return here, below
 
 

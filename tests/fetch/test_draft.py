@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from antscache.core import KERAS_WEIGHTS, Release, Wanted
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.record import Partial
-from antscache.fetch.draft import resume_request
+from antscache.fetch.draft import Draft, Mismatch, resume_request
 from antscache.fetch.protocol import RangeRequest, md5_of, strong_etag
+from antscache.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SIZE = 1000
 HERE, OTHER = "ndownloader.figshare.com", "mirror.org"
@@ -169,3 +176,20 @@ def test_no_origin_gets_an_etag_of_another(
     request = request_for(left, held, origin, known, same_boot)
     if request and left.origin != origin:
         assert not request.etag or md5_of(request.etag)
+
+
+# The MD5 that is known beforehand
+
+
+def test_known_md5_is_compared_whatever_is_recorded(tmp_path: Path) -> None:
+    """Keras's own weights have one; a record of other bytes does not weigh more."""
+    store = Store(tmp_path / "root")
+    store.create()
+    entry, data = KERAS_WEIGHTS[0].entry, b"other bytes"
+    for known in None, descriptor_of(data):
+        wanted = Wanted(str(entry.identifier), entry.file, Release("antspynet", "0.3.2"), known, accepted=True)
+        with store.ingest() as ingest:
+            draft = Draft(ingest, wanted, None, "")
+            draft.write(data)
+            with pytest.raises(Mismatch, match=f"the MD5 is .*, but {KERAS_WEIGHTS[0].md5} is known"):
+                draft.check(lambda _: None)

@@ -16,6 +16,7 @@ from support import BRAIN, FEW, REPOSITORY, SIZE, TEMPLATE, AntsCache, Ran, cann
 from support.upstreams import PYTHON, UNFETCHABLE, Upstream, older
 from support.users import ANN, everybodys, run_as
 
+from antscache.core import KERAS_WEIGHTS
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
@@ -382,7 +383,8 @@ def test_read_only_environment_is_an_error(held: AntsCache, tmp_path: Path, verb
 
 def test_entries_have_files_and_paths_of_the_installation(held: AntsCache, upstream: Upstream) -> None:
     entries = held("hook", "entries", "antspynet", upstream.directory).succeeded().json
-    assert {entry["name"]: entry["file"] for entry in entries if entry["identifier"]} == upstream.files
+    files = upstream.files | {weights.entry.name: weights.entry.file for weights in KERAS_WEIGHTS}
+    assert {entry["name"]: entry["file"] for entry in entries if entry["identifier"]} == files
     assert [entry["name"] for entry in entries if not entry["identifier"]] == [UNFETCHABLE]
     paths: dict[str, Any] = {entry["name"]: (entry["path"], entry["size"]) for entry in entries}
     assert paths.pop(BRAIN) == (view(held).strip(), SIZE)

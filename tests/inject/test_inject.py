@@ -330,31 +330,6 @@ def test_offline_missing_file_error_names_working_command(lab: Lab, release: str
     assert lab.answer(upstream, code, **offline).endswith(f"{HOME}/{BRAIN}.h5")
 
 
-KERAS_CODE = """
-from antspynet.utilities import chexnet
-file = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
-answers = [outcome(chexnet)]
-os.environ["ANTSCACHE_OFFLINE"] = "1"
-answers += [outcome(chexnet)]
-place = os.path.join(os.path.expanduser("~"), ".keras", "models")
-os.makedirs(place)
-open(os.path.join(place, file), "wb").close()
-print(json.dumps([*answers, outcome(chexnet)]))
-"""
-
-
-def test_downloads_of_keras_itself_are_announced(lab: Lab) -> None:
-    """Offline they are an error."""
-    ran = lab.hooked(lab.upstream(), IMPORTS + KERAS_CODE).succeeded()
-    online, offline, present = ran.json
-    assert online == present == "weights of Keras's own"
-    [message] = ran.err.splitlines()
-    for text in message, offline:
-        assert "chexnet() needs densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5" in text
-        assert str(lab.antscache.home / ".keras/models") in text
-    assert offline.startswith("AntsCacheError: ")
-
-
 # A broken antscache
 
 ENTRY = {

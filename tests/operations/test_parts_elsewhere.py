@@ -105,7 +105,7 @@ def assert_well(antscache: AntsCache, figshare: StandIn) -> None:
     """Assert that each command that writes does what it should."""
     cache = open_cache(antscache)
     cache.prefetch(cache.plan("0.3.2", names=[TEMPLATE]))
-    name = cache.store.layout.directory_in_view(RELEASE) / f"{BRAIN}.h5"
+    name = cache.store.layout.view(RELEASE) / f".keras/ANTsXNet/{BRAIN}.h5"
     name.unlink()
     name.write_bytes(b"other bytes")
     assert len(cache.verify().findings) == 1

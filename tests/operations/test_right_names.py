@@ -77,7 +77,7 @@ class World:
         }
         contents = identifiers_by_file(self.catalog.values())
         for entry in self.catalog[release].entries:
-            path = self.cache(root).store.layout.directory_in_view(release) / entry.file
+            path = self.cache(root).store.layout.place_in_view(release, entry)
             if not path.exists():
                 continue
             identifier, digest = str(entry.identifier), descriptor_of(path.read_bytes()).digest

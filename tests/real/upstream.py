@@ -26,7 +26,7 @@ from support import REPOSITORY, Ran, cannot, require
 from antscache.testing import StandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"
@@ -52,8 +52,8 @@ class ANTsPyNet:
         return run(*self.cut_off, self.python, HERE / "extract.py", organ, output, home=home)
 
 
-def run(*command: str | Path, home: Path) -> Ran:
-    environ = {"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW}
+def run(*command: str | Path, home: Path, environ: Mapping[str, str] | None = None) -> Ran:
+    environ = environ or {"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW}
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=RUN_TIMEOUT_SECONDS
     )

@@ -103,6 +103,7 @@ def make(place: Path, version: str, *, more: str = "") -> Upstream:
     write(utilities / "brain_extraction.py", _brain_extraction(upstream))
     write(utilities / "lung_extraction.py", _LUNG_EXTRACTION)
     write(utilities / "chexnet.py", _CHEXNET)
+    write(utilities / "neural_style_transfer.py", _NEURAL_STYLE_TRANSFER)
     metadata(upstream.directory, "antspynet", version)
     _beside(upstream.beside)
     return upstream
@@ -286,6 +287,7 @@ from .get_antsxnet_data import get_antsxnet_data
 from .brain_extraction import brain_extraction
 from .lung_extraction import lung_extraction
 from .chexnet import chexnet
+from .neural_style_transfer import neural_style_transfer
 """
 _SETTING = "from .get_antsxnet_data import get_antsxnet_cache_directory, set_antsxnet_cache_directory\n"
 
@@ -313,14 +315,28 @@ def lung_extraction():
 """
 
 _CHEXNET = """
-def chexnet(image=None):
-    return("weights of Keras's own")
+import tensorflow as tf
+
+def chexnet(image=None, *, pooling="avg"):
+    model = tf.keras.applications.DenseNet121(include_top=False,
+                                            weights="imagenet",
+                                            pooling=pooling)
+    return(model)
 """
 
-# Of Keras' own, what matters: the directory is made, a file that is there is returned.
+_NEURAL_STYLE_TRANSFER = """
+from tensorflow.keras.applications import vgg19
+
+def neural_style_transfer(content_image=None, style_images=None):
+    model = vgg19.VGG19(weights="imagenet", include_top=False)
+    return(model)
+"""
+
+# Of Keras' own, what matters: the directory is made, a file that is there is returned. A model is the path of its
+# weights.
 _TENSORFLOW = """
-import os
-from types import SimpleNamespace
+import os, sys
+from types import ModuleType, SimpleNamespace
 
 def get_file(fname=None, origin=None, cache_subdir="datasets", cache_dir=None):
     if cache_dir is None:
@@ -332,7 +348,23 @@ def get_file(fname=None, origin=None, cache_subdir="datasets", cache_dir=None):
         return(path)
     raise RuntimeError("would download " + repr(origin) + " to " + path)
 
-keras = SimpleNamespace(utils=SimpleNamespace(get_file=get_file))
+def application(name):
+    def make(include_top=True, weights="imagenet", pooling=None):
+        if weights == "imagenet":
+            fname = name + "_weights_tf_dim_ordering_tf_kernels" + ("" if include_top else "_notop") + ".h5"
+            weights = get_file(fname, "https://keras.org/" + fname, cache_subdir="models")
+        elif not os.path.exists(weights):
+            raise ValueError("The `weights` argument should be the path to the weights file to be loaded.")
+        return(weights)
+    return(make)
+
+vgg19 = ModuleType("tensorflow.keras.applications.vgg19")
+vgg19.VGG19 = application("vgg19")
+applications = ModuleType("tensorflow.keras.applications")
+applications.vgg19, applications.DenseNet121 = vgg19, application("densenet121")
+keras = ModuleType("tensorflow.keras")
+keras.utils, keras.applications = SimpleNamespace(get_file=get_file), applications
+sys.modules.update({module.__name__: module for module in (vgg19, applications, keras)})
 """
 
 _REQUESTS = """

@@ -14,7 +14,7 @@ import click
 from antscache.cli import render
 from antscache.cli.lazy_group import HintingGroup
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.core import PACKAGES, Remarked, parse_release, select
+from antscache.core import PACKAGES, Manifest, Remarked, parse_release, select, with_optional
 from antscache.errors import ConfigError, ManifestError, Offline
 from antscache.views import EntryLocation
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from antscache.cache import Cache
-    from antscache.core import Event, Manifest, Package, Release
+    from antscache.core import Event, Package, Release
     from antscache.hook import HookStatus
 
 
@@ -116,13 +116,15 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
         if not located:
             raise ManifestError(f"no name of {manifest.release} has a URL", hint=f"check the package in {directory}")
     never = [entry for entry in manifest.entries if entry.reason]
+    optional = tuple(entry for entry in with_optional(manifest).entries if entry not in manifest.entries)
+    located += cache.locate(Manifest(manifest.release, optional))
     _print([*located, *(EntryLocation.of(manifest.release, entry) for entry in never)])
 
 
 @group.command(hidden=True)
 @click.argument("package", type=click.Choice(PACKAGES))
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.argument("kind", type=click.Choice(["data", "network"]))
+@click.argument("kind", type=click.Choice(["data", "network", "keras"]))
 @click.argument("name")
 @click.option("--to", "place", type=click.Path(path_type=Path), help="Use a whole file there, or put the file there.")
 @fetching
@@ -140,9 +142,10 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
 
     with _way_out():
         manifest = _manifest_of(cache, package, directory)
-        entry = next((entry for entry in manifest.entries if (entry.kind, entry.name) == (kind, name)), None)
+        offered = with_optional(manifest)
+        entry = next((entry for entry in offered.entries if (entry.kind, entry.name) == (kind, name)), None)
         if entry is None:
-            (entry,) = select(manifest, [name], [kind])  # raises the error for such a name
+            (entry,) = select(offered, [name], [kind])  # raises the error for such a name
         try:
             location = cache.provide(manifest, entry, place=place, listen=listen)
         except Offline as error:

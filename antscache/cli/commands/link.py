@@ -9,7 +9,6 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import KINDS, Invocation, as_json, one_release, release_of, shared
-from antscache.core import home_directory
 
 
 @click.command()
@@ -53,7 +52,7 @@ def link(
     named = release_of(cache, release, source, python)
     target = target.absolute()
     entries = cache.selected(named, names=names, kinds=[KINDS[kind] for kind in kinds])
-    linked = cache.link(entries, target / home_directory(named.package) if home else target, mode)
+    linked = cache.link(entries, target, mode, home_of=named.package if home else None)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")
     render.say_how_linked(invocation, linked)

@@ -36,8 +36,10 @@ def list_(
 
     With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
     release has no URL for it), or unreadable (antscache cannot read its URL). It is "adopted" if only your word says
-    that it is this file.
+    that it is this file. Keras's own weights, which two functions need, are listed by --kind keras alone.
     """
+    from antscache.core import with_optional
+
     cache = invocation.cache()
     if release is None and source is None and python is None:
         usages = cache.usages()
@@ -48,7 +50,8 @@ def list_(
         return
     wanted = {KINDS[kind] for kind in kinds or KINDS}
     chosen = manifest(cache, release, source, python)
-    rows = [(entry, status) for entry, status in cache.statuses(chosen) if entry.kind in wanted]
+    offered = with_optional(chosen) if kinds else chosen
+    rows = [(entry, status) for entry, status in cache.statuses(offered) if entry.kind in wanted]
     trusts = cache.trusts(entry for entry, status in rows if status == "present")
     if json:
         keys = ("kind", "name", "file", "identifier")

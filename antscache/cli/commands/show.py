@@ -23,11 +23,11 @@ def show(invocation: Invocation, name: str, json: bool) -> None:
 
     Shows "adopted" where your word alone says that the file held is this one.
     """
-    from antscache.core import unknown_names
+    from antscache.core import unknown_names, with_optional
 
     cache = invocation.cache()
     catalog = cache.catalog
-    manifests = [manifest for manifest in map(catalog.find, catalog.releases()) if manifest]
+    manifests = [with_optional(manifest) for manifest in map(catalog.find, catalog.releases()) if manifest]
     entries = [(manifest.release, entry) for manifest in manifests for entry in manifest.entries if entry.name == name]
     if not entries:
         known = {entry.name for manifest in manifests for entry in manifest.entries}
