@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Artifact, Entry, Manifest, Package, Release, digest_of, hexadecimal
+from antscache.core import Artifact, Entry, Manifest, Package, Release, digest_of, hexadecimal, parse_release
 from antscache.errors import ManifestError, Offline
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ class Catalog:
         published = self.find(reading.release)
         if published and _is_same(published, manifest):
             return published
-        version = reading.release.version
-        separator = "." if "+" in version else "+"
-        own = Release(reading.release.package, f"{version}{separator}{hexadecimal(manifest.identity)[:8]}")
+        separator = "." if "+" in reading.release.version else "+"
+        # Read like the name that you write: of digits alone, PEP 440 takes leading zeros away.
+        own = parse_release(f"{reading.release}{separator}{hexadecimal(manifest.identity)[:8]}")
         kept = self.find(own) or self._kept_by_earlier(manifest, f"{reading.release.slug}{separator}*.json")
         return msgspec.structs.replace(manifest, release=kept.release if kept else own)
 

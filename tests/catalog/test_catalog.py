@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tarfile
 from contextlib import suppress
@@ -17,8 +18,8 @@ from support.sources import DATA, ENTRIES, NETWORKS, fake_python, getter, sdist,
 from antscache.catalog.catalog import Catalog, encode_manifest
 from antscache.catalog.getters import GETTERS
 from antscache.catalog.installations import find_installation
-from antscache.catalog.sources import read_source
-from antscache.core.manifest import Entry, Manifest, Release
+from antscache.catalog.sources import Reading, read_source
+from antscache.core.manifest import Entry, Manifest, Release, parse_release
 from antscache.errors import ManifestError, Offline
 
 if TYPE_CHECKING:
@@ -146,6 +147,17 @@ def test_a_changed_installation_gets_its_own_version(tmp_path: Path) -> None:
     manifest = catalog(tmp_path).source(tree(tmp_path / "tree", "0.3.2"))
     identity = Manifest(Release("antspynet", "0.3.2"), ENTRIES).identity
     assert str(manifest.release) == f"antspynet==0.3.2+{identity.removeprefix('sha256:')[:8]}"
+
+
+def test_an_own_version_is_found_by_its_name(tmp_path: Path) -> None:
+    """Also if the eight digits of the identity are decimal ones and begin with 0, which PEP 440 takes for a number."""
+    release = Release("antspynet", "0.9.9")
+    numbers = (Entry("data", "a", "a.nii.gz", f"figshare:{number}") for number in range(1, 100_000))
+    entry = next(
+        each for each in numbers if re.match("sha256:0[0-9]{7}", Manifest(release, (each,)).identity) is not None
+    )
+    own = catalog(tmp_path).identified(Reading(release, (entry,))).release
+    assert own == parse_release(str(own))
 
 
 def test_an_unknown_version_is_no_published_release(tmp_path: Path) -> None:
