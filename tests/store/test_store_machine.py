@@ -381,8 +381,8 @@ class Store(RuleBasedStateMachine):
                 path = self.disk.view(MANIFESTS[str(release)]) / entry.file
                 recorded = self.disk.recorded(str(entry.identifier))
                 if not (recorded and path.exists() and digest(path.read_bytes()) == recorded[0]):
-                    in_blob = recorded and path.exists() and path.samefile(self.disk.blob(recorded[0]))
-                    yield str(self.disk.blob(recorded[0]) if in_blob and recorded else path)
+                    blob = self.disk.blob(recorded[0]) if recorded else path  # which a killed repair may have moved
+                    yield str(blob if blob.exists() and path.exists() and path.samefile(blob) else path)
 
     def index_is_right(self) -> bool:
         try:
