@@ -121,6 +121,7 @@ class Model:
         selected: the entries in use, a value for each selection on the disk.
         known: the recorded digest of each identifier.
         held: digests of blobs that must exist.
+        lapsed: the age in days of each blob that need not exist any more and is still there, perhaps in the trash.
         linked: the names in views that must exist, by release.
         homes: the names in homes outside the root that must exist, and their digests.
         mine: files of the user's in views.
@@ -135,6 +136,7 @@ class Model:
     selected: set[Choice] = field(default_factory=set)
     known: dict[str, str] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
+    lapsed: dict[str, int] = field(default_factory=dict)
     linked: dict[Release, set[str]] = field(default_factory=dict)
     homes: dict[Path, str] = field(default_factory=dict)
     mine: dict[Path, bytes] = field(default_factory=dict)
@@ -202,7 +204,7 @@ class Model:
             for name in self.held.keys() - self.protected(certain):
                 held = self.held[name]
                 if held.condemned is not None and held.condemned * DAY >= command.grace:
-                    del self.held[name]
+                    self.lapsed[name] = self.held.pop(name).days
                 elif held.condemned is None and held.days * DAY >= command.grace:
                     held.condemned = 0
         if isinstance(command, Remove):
@@ -226,6 +228,8 @@ class Model:
             self.linked[release] &= {entry.file for entry in self.entries(release)}
         self.take_names(found)
         self.unreadable = {path for path in self.unreadable if path.exists()}
+        there = {path.name for path in self.disk.blobs.glob("*")} | {name for name, _ in self.disk.condemned()}
+        self.lapsed = {name: days for name, days in self.lapsed.items() if name in there}
         self._observe_records()
         for name in tuple(self.damaged):
             path, bad = self.disk.blob(name), [p for d, p in self.disk.condemned() if d == name]
@@ -265,7 +269,8 @@ class Model:
             blob = self.known[identifier]
             assert self.disk.has(self.disk.recorded(identifier)), f"{entry.file} was fetched, and is not held"
             if blob not in self.damaged:
-                self.held[blob] = Held(self.held.get(blob, Held()).days)
+                # One that comes back from the trash is as old as it was.
+                self.held[blob] = Held(self.held[blob].days if blob in self.held else self.lapsed.pop(blob, 0))
         for entry in self.entries(release):
             name = self.disk.view(MANIFESTS[str(release)]) / entry.file
             if self.known.get(str(entry.identifier)) in self.held and name not in self.forged:
@@ -279,6 +284,7 @@ class Model:
             held.days += 1
             if held.condemned is not None:
                 held.condemned += 1
+        self.lapsed = {name: days + 1 for name, days in self.lapsed.items()}
 
     def blob_is_damaged(self, name: str, names: Iterable[Path]) -> None:
         """Expect neither the blob `name`, nor these other names of it."""
