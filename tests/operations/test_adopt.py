@@ -626,7 +626,7 @@ def test_two_words_for_one_file_are_named(antscache: AntsCache, directory: Path)
     antscache("adopt", directory, "--as", "0.3.2", "--offline").succeeded()
     ran = antscache("verify", "--repair", "--offline")
     assert (ran.code, f"{LUNG_ID} (adopted)" in ran.out, f"{BRAIN_ID} (adopted)" in ran.out) == (5, True, True)
-    assert "hint: forget a record that is wrong" in ran.err
+    assert "hint: do as the findings say" in ran.err
     findings = json.loads(antscache("doctor", "--json", "--offline").out)
     twins = [one for one in findings if one["check"] == "records" and one["level"] == "warning"]
     assert {one["remedy"].rpartition(" ")[2] for one in twins} == {LUNG_ID, BRAIN_ID}

@@ -65,7 +65,7 @@ def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityErro
     count = len(verified.findings)
     summary = f"{count} finding{'s' if count > 1 else ''} in {cache.store.layout.root}"
     if all(finding.remedy == "forget" for finding in verified.findings):
-        hint = "forget a record that is wrong: the next prefetch learns the bytes anew"
+        hint = "do as the findings say: only you can tell which bytes are right"
     elif not repair:
         hint = "run `antscache verify --repair`"
     elif cache.settings.offline:
