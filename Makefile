@@ -33,12 +33,10 @@ test: $(INSTALLED)
 	$(BIN)/pytest -n auto $(PYTEST)
 
 test-slow: $(INSTALLED) tools
-	$(BIN)/pytest -m "slow and not timed and not images" -n auto --dist loadgroup $(PYTEST)
-	$(BIN)/pytest -m timed $(PYTEST)
+	$(BIN)/pytest -m "slow and not images" -n auto --dist loadgroup $(PYTEST)
 
 test-all: $(INSTALLED) tools
-	$(BIN)/pytest -m "not timed and not images" -n auto --dist loadgroup $(PYTEST)
-	$(BIN)/pytest -m timed $(PYTEST)
+	$(BIN)/pytest -m "not images" -n auto --dist loadgroup $(PYTEST)
 
 test-images: $(INSTALLED) tools
 	tools/with_engines.sh $(BIN)/pytest -m images --durations 20 $(PYTEST)

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 RELEASE_COUNT, FILES_PER_RELEASE = 50, 200  # all files differ: ten thousand blobs
 
 
-def make_root(root: Path, size: int) -> None:
+def make_root(
+    root: Path, size: int, release_count: int = RELEASE_COUNT, files_per_release: int = FILES_PER_RELEASE
+) -> None:
     """Make such a root by antscache's own code, but without syncs; each file has `size` bytes, or a few more."""
     cache = Cache.open(root, offline=True)
     filling = os.urandom(size)
     with patch.object(os, "fsync", lambda _: None):
         cache.store.create()
-        for number in range(RELEASE_COUNT):
-            first = 1 + number * FILES_PER_RELEASE
+        for number in range(release_count):
+            first = 1 + number * files_per_release
             entries = [
                 make_entry("network", f"network{file}", f"network{file}.h5", identifier=f"figshare:{file}")
-                for file in range(first, first + FILES_PER_RELEASE)
+                for file in range(first, first + files_per_release)
             ]
             for entry in entries:
                 identifier = str(entry.identifier)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,19 +207,6 @@ def test_last_file_is_split_where_connections_are_slow(store: Store) -> None:
         assert store.holds(descriptor_of(slow.content(NUMBER)))
         assert received == size
         assert slow.sent(NUMBER) <= size + 8 * 8_000_000 // 4  # sent behind the new end of a range that was split
-
-
-@pytest.mark.slow
-@pytest.mark.timed
-def test_split_file_arrives_sooner(store: Store) -> None:
-    size, rate = 48_000_000, 8_000_000
-    with StandIn({NUMBER: f"{BRAIN}.h5"}, size=size, rate=rate) as slow:
-        slow.prepare()
-        begun = time.monotonic()
-        fetch(store, slow.origins.split()[0], NUMBER)
-        seconds = time.monotonic() - begun
-        assert store.holds(descriptor_of(slow.content(NUMBER)))
-    assert seconds < size / rate * 0.7
 
 
 def test_refused_segment_does_not_fail_the_file(store: Store) -> None:
