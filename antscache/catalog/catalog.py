@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import Artifact, Entry, Manifest, Package, Release, digest_of, hexadecimal, parse_release
+from antscache.core import Artifact, Entry, Manifest, Package, Release, hexadecimal, parse_release
 from antscache.errors import ManifestError, Offline
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     reading = read_source(file, release.package)
     if reading.release != release:
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
-    return Manifest(release, reading.entries, Artifact(file.name, digest_of(file.read_bytes())), reading.unread)
+    return Manifest(release, reading.entries, Artifact(file.name, disk.hash_file(file).digest), reading.unread)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -185,7 +185,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def _decoded(path: Path) -> Manifest | None:
     """Return the manifest in `path`, or None if there is none that can be read."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        # An installer may have linked the shipped ones: `uv pip install --link-mode symlink` does.
+        manifest = msgspec.json.decode(disk.read(path, follow=path.parent == SHIPPED_DIRECTORY), type=Manifest)
     except (OSError, *disk.DECODE_ERRORS):
         return None
     return msgspec.structs.replace(manifest, entries=tuple(map(_understood_today, manifest.entries)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from antscache import disk
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
 from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
@@ -84,11 +85,13 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
     try:
         if path.is_dir():
             return _read(_tree(path), path, package, version)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return _read(_zip(archive), path, package, version)
-        with tarfile.open(path) as archive:
-            return _read(_tar(archive), path, package, version)
+        with disk.opened(path) as file:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    return _read(_zip(archive), path, package, version)
+            file.seek(0)
+            with tarfile.open(fileobj=file) as archive:
+                return _read(_tar(archive), path, package, version)
     except READ_ERRORS as error:
         hint = "--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
         raise ManifestError(f"cannot read {path}: {_reason(error)}", hint=hint) from error
@@ -190,7 +193,7 @@ def _tree(directory: Path) -> Members:
 
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:
-            with path.open("rb") as file:
+            with disk.opened(path) as file:
                 return file.read(MAX_SOURCE_BYTES + 1)
 
         return read

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["data", "network", "keras"]
 Package = Literal["antspynet", "antspyx"]
-Version = Annotated[str, msgspec.Meta(pattern=r"\A[0-9][0-9a-z.+]*\Z", max_length=64)]
+# Normalised, without an epoch. Source: PEP 440, "Public version identifiers", "Local version identifiers".
+_VERSION_PATTERN = r"\A[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[0-9a-z]+(\.[0-9a-z]+)*)?\Z"
+Version = Annotated[str, msgspec.Meta(pattern=_VERSION_PATTERN, max_length=64)]
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", max_length=200)]
 
 PACKAGES: tuple[Package, ...] = get_args(Package)

@@ -38,7 +38,7 @@ from antscache.disk.files import (
     temporary_path,
     write_all,
 )
-from antscache.disk.hashing import hash_file, open_regular
+from antscache.disk.hashing import hash_file, open_regular, opened
 from antscache.disk.mounts import is_mounted, is_persistent
 from antscache.disk.refusals import is_full, store_errors
 from antscache.disk.space import DEFAULT_BLOCK_BYTES, disk_space, free_space
@@ -76,6 +76,7 @@ __all__ = [
     "move_new",
     "open_in_place",
     "open_regular",
+    "opened",
     "owner_of",
     "process_name",
     "publish",

@@ -42,6 +42,7 @@ WRITABLE_MODE = 0o666
 SHARED_DIRECTORY_MODE = 0o3775
 SHARED_FILE_MODE = 0o664  # a file that members write to
 READ_SIZE_BYTES = 1 << 16  # read at a time; most metadata is smaller
+MAX_METADATA_BYTES = 16 << 20  # of a file; a manifest of a release, the largest that antscache writes, has 26 kB
 
 # The errors of decoding a damaged file. UnicodeDecodeError, and RecursionError for deep nesting, are no DecodeError.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -79,15 +80,19 @@ def create(path: Path, mode: int, *, shared: bool = False) -> int:
     return descriptor
 
 
-def read(path: Path | str) -> bytes:
-    """Return the content of the file `path`, without following a link or waiting for a pipe.
+def read(path: Path | str, *, follow: bool = False) -> bytes:
+    """Return the content of the small file `path`, without waiting for a pipe.
+
+    Args:
+        path: of the file.
+        follow: True if `path` may be a link: where no other user has a say, as in an installed package.
 
     Raises:
-        DecodeError: `path` is a link, or not a regular file.
+        DecodeError: `path` is a link, or not a regular file, or has more than MAX_METADATA_BYTES.
         OSError: the disk refused.
     """
     try:
-        descriptor = open_regular(path, follow=False)
+        descriptor = open_regular(path, follow=follow)
     except OSError as error:
         if error.errno in LINK_ERRNOS:
             raise msgspec.DecodeError("a link, and antscache follows no links here") from None
@@ -95,9 +100,12 @@ def read(path: Path | str) -> bytes:
             raise msgspec.DecodeError("not a file") from None
         raise
     try:  # without a file object: that would cost five more calls of the system for each of hundreds of records
-        chunks = []
+        chunks, size = [], 0
         while chunk := os.read(descriptor, READ_SIZE_BYTES):
             chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_METADATA_BYTES:
+                raise msgspec.DecodeError(f"larger than {MAX_METADATA_BYTES} bytes")
         return b"".join(chunks)
     finally:
         os.close(descriptor)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from antscache.core import Descriptor, digest_from_hex
 
@@ -36,6 +36,11 @@ def open_regular(path: Path | str, *, follow: bool = True) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a file")
     return descriptor
+
+
+def opened(path: Path | str, *, follow: bool = True) -> BinaryIO:
+    """Open the regular file at `path` as `open_regular` does, and return a file object that closes it."""
+    return os.fdopen(open_regular(path, follow=follow), "rb")
 
 
 def hash_file(path: Path | str, look: Callable[[memoryview], object] = lambda _: None) -> Descriptor:

@@ -16,8 +16,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, BinaryIO
 
+from antscache import disk
 from antscache.core import Release, identifiers_by_file
-from antscache.disk import owner_of
 from antscache.doctor.finding import MAX_SHOWN, count_files, count_paths, error, list_names, note, ok, warning
 from antscache.doctor.home_release import ExaminedFile, judge, merge_names, needs_digest
 from antscache.doctor.host import SUPERUSER_UID
@@ -50,7 +50,8 @@ def check_home(host: Host) -> Iterator[Finding]:
         yield ok(f"{directory} is the view of {host.view_slug}; `antscache verify` checks its files")
         return
     if not os.access(directory, os.R_OK | os.X_OK):
-        yield error(f"you may not read {directory}: it belongs to {owner_of(directory)}", _chown_command(directory))
+        what = f"you may not read {directory}: it belongs to {disk.owner_of(directory)}"
+        yield error(what, _chown_command(directory))
         return
     releases, recorded = _names_by_release(host), _recorded_blobs(host)
     readable = list[ExaminedFile]()
@@ -179,7 +180,7 @@ def _find_problem(path: Path) -> str:
     form = form_of(path.name)
     if isinstance(form, NiftiGz):
         form = _ImageHead()
-    with path.open("rb") as file:
+    with disk.opened(path) as file:
         try:
             _check_form(file, form)
         except FormError as wrong:

@@ -75,8 +75,8 @@ class Index:
 
     def _read(self) -> bytes:
         try:
-            return self._path.read_bytes()
-        except OSError:
+            return disk.read(self._path)
+        except (OSError, *disk.DECODE_ERRORS):
             return b""
 
 

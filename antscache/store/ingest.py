@@ -207,7 +207,7 @@ class Ingest:
 
     def _read(self, listen: Listener) -> None:
         """Hash the bytes that a link or a clone has put here."""
-        with store_errors(f"cannot read {self.path}"), self.path.open("rb", buffering=0) as file:
+        with store_errors(f"cannot read {self.path}"), disk.opened(self.path, follow=False) as file:
             while chunk := file.read(READ_CHUNK_BYTES):
                 self._hash.update(chunk)
                 self.size += len(chunk)

@@ -98,7 +98,7 @@ class PartialFile:
 
     def chunks(self, count: int) -> Iterator[bytes]:
         """Yield the first `count` bytes; fewer if the file has become shorter or cannot be read."""
-        with suppress(OSError), os.fdopen(disk.open_regular(self.path, follow=False), "rb", 0) as file:
+        with suppress(OSError), disk.opened(self.path, follow=False) as file:
             while count > 0 and (chunk := file.read(min(READ_CHUNK_BYTES, count))):
                 count -= len(chunk)
                 yield chunk

@@ -437,7 +437,7 @@ def _reflink(blob: Path, staged: Path) -> None:
     """Make a clone: it shares the blob's bytes on disk, and a write to it does not change the blob."""
     descriptor = disk.create(staged, disk.READ_ONLY_MODE)
     try:
-        with blob.open("rb") as source:
+        with disk.opened(blob, follow=False) as source:
             disk.clone(source.fileno(), descriptor)
     finally:
         os.close(descriptor)
@@ -464,7 +464,7 @@ def _link_below(path: Path, blob: Path, linked: Linked) -> None:
 def _copy(blob: Path, staged: Path) -> None:
     import shutil
 
-    with os.fdopen(disk.create(staged, disk.READ_ONLY_MODE), "wb") as target, blob.open("rb") as source:
+    with os.fdopen(disk.create(staged, disk.READ_ONLY_MODE), "wb") as target, disk.opened(blob, follow=False) as source:
         shutil.copyfileobj(source, target, COPY_CHUNK_BYTES)
         target.flush()
         os.fsync(target.fileno())

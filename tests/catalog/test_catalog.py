@@ -129,6 +129,18 @@ def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:
         read_source(path)
 
 
+@pytest.mark.parametrize("place", [DATA, "antspynet-1.dist-info/METADATA", "setup.py", "antspynet-1.tar.gz"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_no_pipe_or_device_is_read(tmp_path: Path, place: str, make: Callable[[Path], object]) -> None:
+    """One in a source tree, or in the place of an archive, ends in an error or counts as absent: the reading ends."""
+    path = tree(tmp_path / "tree") / place
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    with suppress(ManifestError):
+        read_source(path if place.endswith(".gz") else tmp_path / "tree")
+
+
 def test_a_source_without_readable_getters_is_refused(tmp_path: Path) -> None:
     path = sdist(tmp_path, "1", {DATA: "#" * (5 << 20), NETWORKS: "def get_pretrained_network(): pass"})
     with pytest.raises(ManifestError, match=f"cannot read antspynet in {path}: .*larger than"):
@@ -177,6 +189,27 @@ def test_a_damaged_kept_manifest_is_ignored(tmp_path: Path, content: bytes) -> N
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/antspynet-0.9.9.json").write_bytes(content)
     assert catalog(tmp_path).find(Release("antspynet", "0.9.9")) is None
+
+
+def test_manifest_of_no_version_breaks_no_list(tmp_path: Path) -> None:
+    """In a shared root any member can put one there."""
+    (tmp_path / "kept").mkdir()
+    for version in "0..1", "1+", "0.1.x":
+        content = f'{{"release":{{"package":"antspynet","version":"{version}"}},"entries":[]}}'
+        (tmp_path / f"kept/antspynet-{version}.json").write_text(content)
+    assert catalog(tmp_path).releases() == Catalog(tmp_path / "none", offline=True).releases()
+
+
+def test_shipped_manifests_may_be_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some installers link an installed package's files to their own cache; nobody else's are followed."""
+    whole = encode_manifest(Manifest(Release("antspynet", "0.9.9"), ENTRIES))
+    (tmp_path / "whole.json").write_bytes(whole)
+    for name in "shipped", "kept":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "antspynet-0.9.9.json").symlink_to(tmp_path / "whole.json")
+    assert catalog(tmp_path).find(Release("antspynet", "0.9.9")) is None
+    monkeypatch.setattr("antscache.catalog.catalog.SHIPPED_DIRECTORY", tmp_path / "shipped")
+    assert catalog(tmp_path).find(Release("antspynet", "0.9.9"))
 
 
 ELSEWHERE = "http://files.example.org/7/adni.nii.gz"

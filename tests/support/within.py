@@ -1,0 +1,49 @@
+"""antscache's command line within this process: a call takes milliseconds, so that thousands can be tried."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+from antscache.cli import main
+from support import Ran
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class _Output(io.TextIOWrapper):
+    """Text that programs write as to a terminal's file, in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8", errors="surrogateescape", write_through=True)
+
+    @property
+    def text(self) -> str:
+        self.seek(0)
+        return self.read()
+
+
+def run_within(arguments: Sequence[str], environ: Mapping[str, str], directory: Path) -> Ran:
+    """Run a command in `directory` with `environ` alone, and return how it ended."""
+    out, err = _Output(), _Output()
+    code: object = None
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        with (
+            patch.dict(os.environ, environ, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    finally:
+        os.chdir(before)
+    assert isinstance(code, int)
+    return Ran(code, out.text, err.text)
