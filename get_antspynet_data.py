@@ -105,7 +105,7 @@ def install(invocation: Invocation, options: argparse.Namespace) -> None:
     Raises:
         AntsCacheError: some files are not there; the message gives the reason.
     """
-    from antscache.cli import carry_out, say_how_linked
+    from antscache.cli import carry_out, print_path, say_how_linked
 
     directory = options.directory.absolute()
     cache = open_cache(directory)
@@ -119,7 +119,7 @@ def install(invocation: Invocation, options: argparse.Namespace) -> None:
     carry_out(invocation, cache, plan)
     say_how_linked(invocation, cache.link(plan.entries, directory))
     for entry in plan.entries if options.verbose else ():
-        print(directory / entry.file)
+        print_path(directory / entry.file)
     invocation.say(f"{len(plan.entries)} files of {manifest.release} are in {directory}")
 
 

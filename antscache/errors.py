@@ -32,17 +32,20 @@ class AntsCacheError(Exception):
 
     Args:
         message: what happened, to what, and where.
+        details: a line for each, below the message.
 
     Attributes:
+        message: as given. `str()` of the error has the details as well.
+        details: as given.
         hint: the next step for the user; may be empty.
         exit_code: of the command line.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    def __init__(self, message: str, *, details: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__("\n".join([message, *details]))
+        self.message, self.details, self.hint = message, tuple(details), hint
 
 
 class ConfigError(AntsCacheError):
@@ -92,13 +95,14 @@ class Failure:
     release: str
     attempts: tuple[Attempt, ...]
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """Return the lines of a message: the file, and below it each attempt."""
         width = max((len(attempt.origin) for attempt in self.attempts), default=0)
-        lines = [
+        attempts = (
             f"  {attempt.origin:<{width}}  {attempt.outcome}" + (f" ({times} times)" if times > 1 else "")
             for attempt, times in Counter(self.attempts).items()
-        ]
-        return "\n".join([f"{self.identifier} ({self.file} of {self.release})", *lines])
+        )
+        return [f"{self.identifier} ({self.file} of {self.release})", *attempts]
 
 
 class FetchError(AntsCacheError):
@@ -112,12 +116,12 @@ class FetchError(AntsCacheError):
 
     def __init__(self, failures: Sequence[Failure], *, hint: str = "") -> None:
         self.failures = tuple(failures)
-        lines = [str(failure) for failure in self.failures[:MAX_LISTED_ITEMS]]
+        lines = [line for failure in self.failures[:MAX_LISTED_ITEMS] for line in failure.lines()]
         if len(self.failures) > MAX_LISTED_ITEMS:
             lines.append(f"... and {len(self.failures) - MAX_LISTED_ITEMS} more")
         if len(self.failures) > 1:
             lines.insert(0, f"{len(self.failures)} files:")
-        super().__init__("no origin delivered " + "\n".join(lines), hint=hint)
+        super().__init__(f"no origin delivered {lines[0]}", details=lines[1:], hint=hint)
 
 
 class IntegrityError(AntsCacheError):

@@ -27,7 +27,7 @@ TEXTS = Path(__file__).parent / "texts"
 PACKAGE = REPOSITORY / "antscache"
 SPEAKS = {  # functions whose first text is read by users, beside the errors' classes
     "antscache": {
-        "echo",
+        "print_line",
         "say",
         "store_errors",
         "FormError",

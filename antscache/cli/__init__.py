@@ -21,8 +21,8 @@ from antscache.lazy import lazily
 
 if TYPE_CHECKING:
     from antscache.cli.commands.prefetch import carry_out
-    from antscache.cli.render import say_how_linked
+    from antscache.cli.render import print_path, say_how_linked
 
-__all__ = ["Invocation", "carry_out", "finish", "main", "say_how_linked"]
+__all__ = ["Invocation", "carry_out", "finish", "main", "print_path", "say_how_linked"]
 
-__getattr__ = lazily(__name__, {"commands.prefetch": ("carry_out",), "render": ("say_how_linked",)})
+__getattr__ = lazily(__name__, {"commands.prefetch": ("carry_out",), "render": ("print_path", "say_how_linked")})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from antscache.cli.render import print_line
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ class Invocation:
 
         return Cache.open(**self.flags)
 
-    def say(self, text: str) -> None:
-        """Print `text` on stderr, unless --quiet."""
+    def say(self, line: str, *, hint: str = "") -> None:
+        """Print `line` on stderr, and a line with the hint if there is one, unless --quiet."""
         if not self.quiet:
-            click.echo(text, err=True)
+            print_line(line, err=True)
+            if hint:
+                print_line(f"hint: {hint}", err=True)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -9,6 +9,8 @@ import click
 
 from antscache.cli.lazy_group import antscache
 from antscache.cli.options import Invocation
+from antscache.cli.render import print_line
+from antscache.core import escape
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _print_error("interrupted", "fetched data is kept: run the same command again to go on")
@@ -46,7 +48,7 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
     except AntsCacheError as error:
         if invocation.debug:
             raise
-        _print_error(f"error: {error}", error.hint)
+        _print_error(f"error: {error.message}", error.hint, error.details)
         code = error.exit_code
     except Exception as error:
         if invocation.debug:
@@ -59,7 +61,14 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _print_error(message: str, hint: str) -> None:
-    click.echo(message, err=True)
-    if hint:
-        click.echo(f"hint: {hint}", err=True)
+def _print_error(message: str, hint: str, details: Sequence[str] = ()) -> None:
+    for line in [message, *details, *([f"hint: {hint}"] if hint else [])]:
+        print_line(line, err=True)
+
+
+def _show(error: click.ClickException) -> None:
+    """Show a usage error as click does. All but those about a missing argument may repeat yours."""
+    if not isinstance(error, click.MissingParameter):
+        message = escape(error.format_message())
+        error.format_message = lambda: message  # type: ignore[method-assign]
+    error.show()

@@ -7,10 +7,9 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
-from antscache.cli.render import duration, files, is_terminal, size
+from antscache.cli.render import duration, files, is_terminal, print_json_line, size
 from antscache.core import (
     BytesRead,
     Event,
@@ -108,7 +107,7 @@ class Events:
 
 def print_event(kind: str, facts: dict[str, Any]) -> None:
     """Print one event as a line of JSON."""
-    click.echo(msgspec.json.encode({"event": kind} | facts))
+    print_json_line({"event": kind} | facts)
 
 
 class Lines:
@@ -141,7 +140,7 @@ class Lines:
             case Started() if event.resumed:
                 self._say(f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}")
             case Remarked():
-                self._say(f"note: {event.text}")
+                self._invocation.say(f"note: {event.text}", hint=event.hint)
             case _:
                 pass
 

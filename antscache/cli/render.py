@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from antscache.core import escape
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from antscache.cli.options import Invocation
     from antscache.views import Linked, Names
@@ -45,14 +49,38 @@ def files(count: int) -> str:
     return f"{count} file" if count == 1 else f"{count} files"
 
 
+def print_line(text: object, *, err: bool = False) -> None:
+    """Print `text` as one line for people; what a terminal could take for a command or a line break is escaped."""
+    click.echo(escape(str(text)), err=err)
+
+
+def print_path(path: Path) -> None:
+    """Print a path on stdout: for programs byte for byte, on a terminal as a line for people."""
+    print_for_programs(os.fspath(path))
+
+
+def print_for_programs(line: str) -> None:
+    """Print `line` on stdout: for programs as it is, in the bytes of file names; on a terminal for people."""
+    click.echo(escape(line) if sys.stdout.isatty() else os.fsencode(line))
+
+
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON on stdout."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    """Print `value` as indented JSON on stdout, in ASCII: other characters, and bytes that are no text, are escaped."""
+    from json import dumps
+
+    click.echo(dumps(msgspec.to_builtins(value), indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """Print `value` as a line of JSON on stdout, in ASCII."""
+    from json import dumps
+
+    click.echo(dumps(msgspec.to_builtins(value), separators=(",", ":")))
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print `rows` in aligned columns on stdout."""
-    rows = [list(row) for row in rows]
+    rows = [[escape(str(cell)) for cell in row] for row in rows]
     if not rows:
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

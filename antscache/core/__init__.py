@@ -4,6 +4,7 @@ manifest.py       releases, and the entries that each of them asks for
 identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
+escapes.py        texts from outside as one line that a terminal can show
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
 keras_weights.py  Keras's own weights: optional entries, with their MD5s
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 from antscache.core.clocks import age, is_misdated
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
+from antscache.core.escapes import escape
 from antscache.core.events import (
     BytesRead,
     Event,
@@ -158,6 +160,7 @@ __all__ = [
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
+    "escape",
     "fetchable",
     "figshare_number",
     "find_changes",

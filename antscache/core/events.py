@@ -91,9 +91,10 @@ class BytesRead(msgspec.Struct, frozen=True):
 
 
 class Remarked(msgspec.Struct, frozen=True):
-    """A remark that concerns no file in particular, made once."""
+    """A remark that concerns no file in particular, made once, and a hint about it (empty if there is none)."""
 
     text: str
+    hint: str = ""
 
 
 Event = Started | Received | Waiting | Refused | Fetched | Present | Failed | BytesRead | Remarked

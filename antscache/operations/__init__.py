@@ -24,7 +24,7 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
-    from antscache.operations.adoptable import Judged, escape_path, files_to_adopt, size_of_files
+    from antscache.operations.adoptable import Judged, files_to_adopt, size_of_files
     from antscache.operations.forget import Forgotten, forget_identifier
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
@@ -42,7 +42,6 @@ __all__ = [
     "adopt_directory",
     "check_space",
     "collect_garbage",
-    "escape_path",
     "files_in_user_home",
     "files_to_adopt",
     "forget_identifier",
@@ -61,7 +60,7 @@ __getattr__ = lazily(
     __name__,
     {
         "adopt": ("adopt_directory",),
-        "adoptable": ("Judged", "escape_path", "files_to_adopt", "size_of_files"),
+        "adoptable": ("Judged", "files_to_adopt", "size_of_files"),
         "forget": ("Forgotten", "forget_identifier"),
         "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),

@@ -17,7 +17,16 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from antscache.core import Layout, Record, Selection, fetchable, identifiers_by_file, ignore_events, with_optional
+from antscache.core import (
+    Layout,
+    Record,
+    Selection,
+    escape,
+    fetchable,
+    identifiers_by_file,
+    ignore_events,
+    with_optional,
+)
 from antscache.disk import hash_file
 from antscache.errors import IntegrityError, ManifestError, StoreError
 from antscache.formats import Hdf5Scanner, is_h5py_installed
@@ -25,7 +34,6 @@ from antscache.operations.adoptable import (
     Evidence,
     Judged,
     describe_record,
-    escape_path,
     files_to_adopt,
     is_unchanged,
     judge,
@@ -129,7 +137,7 @@ def _check_named(named: Mapping[str, Identifier], manifest: Manifest, paths: Ite
     names, known = {path.name for path in paths}, {entry.identifier for entry in with_optional(manifest).entries}
     for file, identifier in named.items():
         if file not in names:
-            raise ManifestError(f"no such file in the directory: {escape_path(file)}", hint="name a file that is there")
+            raise ManifestError(f"no such file in the directory: {file}", hint="name a file that is there")
         if identifier not in known:
             hint = f"`antscache list {manifest.release}` prints its identifiers; name another release with --as"
             raise ManifestError(f"{manifest.release} does not ask for {identifier}", hint=hint)
@@ -145,7 +153,7 @@ def _refuse_root(directory: Path, package: Package) -> None:
     for root in (place, *place.parents):
         with suppress(OSError):
             if Layout(root).description.exists():
-                what = f"{escape_path(directory)} is in the antscache root {escape_path(root)}"
+                what = f"{directory} is in the antscache root {root}"
                 raise StoreError(what, hint="adopt it without --move")
 
 
@@ -262,7 +270,7 @@ def _record(store: Store, judged: Judged, *, here: bool) -> None:
     blob = judged.seen.blob
     assert blob is not None  # noqa: S101  see above
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
-    source = judged.source or escape_path(judged.seen.path)
+    source = judged.source or escape(judged.seen.path)
     for identifier in _identifiers(judged):
         record = store.record(identifier)
         if judged.source or record is None:

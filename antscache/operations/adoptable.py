@@ -8,7 +8,6 @@ doubt: its file is left alone too, unless an origin confirms it (`confirm.py`) o
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from stat import S_ISDIR, S_ISREG
@@ -28,6 +27,7 @@ from antscache.errors import StoreError
 from antscache.formats import FormError, ScannerError, inspect
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
@@ -142,7 +142,7 @@ def files_to_adopt(directory: Path, package: Package) -> list[Path]:
         weights = [place.with_name(KERAS_DIRECTORY.name) / each.entry.file for each in known]
         return [*sorted(place.iterdir()), *(path for path in weights if path.exists())]
     except OSError as error:
-        message = f"cannot read {escape_path(directory)}: {error.strerror}"
+        message = f"cannot read {directory}: {error.strerror}"
         raise StoreError(message, hint="name a directory that you may read") from error
 
 
@@ -167,12 +167,6 @@ def size_of_files(paths: Iterable[Path]) -> int:
             status = path.stat()
             size += status.st_size if S_ISREG(status.st_mode) else 0
     return size
-
-
-def escape_path(path: Path | str) -> str:
-    """Return `path` for people and for JSON, with escapes in place of everything that is not printable."""
-    text = os.fsencode(path).decode(errors="backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def look_at(paths: Iterable[Path], listen: Listener = ignore_events) -> Iterator[SeenFile]:

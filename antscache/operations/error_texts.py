@@ -125,7 +125,8 @@ def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
         trust = f"if you trust the origin, {_forget(wrong['one of them'])}; " if recorded else ""
         hints.append(f"{why}: {trust}if not, do not use that origin")
     return IntegrityError(
-        "\n".join(["origins answered with other bytes than are recorded", *map(str, result.mismatched), *lines]),
+        "origins answered with other bytes than are recorded",
+        details=[*(line for failure in result.mismatched for line in failure.lines()), *lines],
         hint="; ".join([*hints, kept]),
     )
 

@@ -139,7 +139,7 @@ def _in_user_home(root: Root, manifest: Manifest, entry: Entry, listen: Listener
         return None
     adopt = f"`antscache adopt {shlex.quote(str(path.parent))} --as {manifest.release}` takes such files over"
     doubt = ", and it may be another release's" if len(contents) > 1 and not record else ""
-    listen(Remarked(f"{found.path} is used as it is: antscache has no such file{doubt}\nhint: {adopt}"))
+    listen(Remarked(f"{found.path} is used as it is: antscache has no such file{doubt}", hint=adopt))
     return EntryLocation.of(manifest.release, entry, found.blob, found.path)
 
 

@@ -29,7 +29,7 @@ from antscache.errors import StoreError
 from antscache.formats.hdf5_subprocess import Hdf5Scanner
 from antscache.operations import adoptable
 from antscache.operations.adopt import take_over
-from antscache.operations.adoptable import Evidence, SeenFile, escape_path, judge
+from antscache.operations.adoptable import Evidence, SeenFile, judge
 from antscache.operations.confirm import compare
 from antscache.testing import Misbehaviour, content
 
@@ -227,20 +227,6 @@ def test_no_file_is_taken_against_the_evidence(found: list[SeenFile], records: l
             assert each.seen.blob not in known.values()
         if each.fate == "recognised":
             assert all(known[str(identifier)] == each.seen.blob for identifier in identifiers)
-
-
-@settings(deadline=None)
-@given(
-    st.text(st.characters(codec="utf-8", min_codepoint=1, exclude_characters="/"), min_size=1, max_size=20),
-    st.binary(max_size=9),
-)
-def test_every_file_name_can_be_printed(name: str, more: bytes) -> None:
-    for path in (name, os.fsdecode(more.replace(b"\0", b""))):
-        escaped = escape_path(path)
-        assert escaped.isprintable()
-        escaped.encode()
-        if path.isprintable() and path.isascii():
-            assert escaped == path
 
 
 # Taken on the user's word

@@ -20,7 +20,7 @@ class _Output(io.TextIOWrapper):
     """Text that programs write as to a terminal's file, in memory."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), encoding="utf-8", errors="surrogateescape", write_through=True)
+        super().__init__(io.BytesIO(), encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
 
     @property
     def text(self) -> str:

@@ -67,7 +67,7 @@ def adopt(
     could be several files, are listed and left alone.
     """
     from antscache.cli import progress
-    from antscache.operations import escape_path, files_to_adopt, size_of_files
+    from antscache.operations import files_to_adopt, size_of_files
 
     cache = invocation.cache()
     wanted = manifest(cache, release, source, python)
@@ -82,14 +82,14 @@ def adopt(
     else:
         names = [", ".join(entry.name for entry in file.entries) for file in judged]
         rows = zip(judged, names, strict=True)
-        render.print_table([(file.fate, escape_path(file.seen.path.name), name or file.why) for file, name in rows])
+        render.print_table([(file.fate, file.seen.path.name, name or file.why) for file, name in rows])
         would = "would be " if dry_run else ""
         summary = f"{would}recognised: {counts['recognised']}, {would}taken: {counts['taken']}, left: {counts['left']}"
-        click.echo(f"{wanted.release}: {summary}")
+        render.print_line(f"{wanted.release}: {summary}")
     _say_trust(invocation, judged, offline=cache.settings.offline)
     for file in judged:
         if file.entries and file.why:
-            invocation.say(f"{escape_path(file.seen.path)}: {file.why}")
+            invocation.say(f"{file.seen.path}: {file.why}")
     copied = sum(file.way == "copy" for file in judged)
     if copied and not move:
         invocation.say(f"{render.files(copied)} copied: these bytes are on disk twice")
@@ -107,11 +107,9 @@ def _say_trust(invocation: Invocation, judged: Iterable[Judged], *, offline: boo
 
 
 def _judgement(judged: Judged) -> dict[str, Any]:
-    from antscache.operations import escape_path
-
     keys = ("kind", "name", "file", "identifier")
     return {
-        "path": escape_path(judged.seen.path),
+        "path": str(judged.seen.path),
         "fate": judged.fate,
         "why": judged.why,
         "blob": judged.seen.blob,

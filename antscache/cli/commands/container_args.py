@@ -118,13 +118,13 @@ def _warn(
         (cache for location in missing if location.path and (cache := _astray(location.path, lowers))), None
     ):
         problem = f"files of {release} are links into {astray}, which is not mounted: no lower cache has this path"
-        invocation.say(f"warning: {problem}\nhint: add it with --site-dir {shlex.quote(str(astray))}")
+        invocation.say(f"warning: {problem}", hint=f"add it with --site-dir {shlex.quote(str(astray))}")
     if absent := [location.file for location in missing if location.path is None]:
         missing_files = f"{len(absent)} of {render.files(len(located))} of {release} missing, such as {absent[0]}"
         consequence = (
             "the cache is writable, and they are fetched on request" if fetching else "asking for them is an error"
         )
-        invocation.say(f"warning: {missing_files}: {consequence}\nhint: run `{prefetch}`")
+        invocation.say(f"warning: {missing_files}: {consequence}", hint=f"run `{prefetch}`")
 
 
 def _working_directory(invocation: Invocation, caches: Iterable[Path | None]) -> Path | None:
@@ -158,6 +158,6 @@ def _print(invocation: Invocation, words: Sequence[str], *, json: bool) -> None:
         render.print_json(words)
         return
     line = shlex.join(words)
-    click.echo(line)
+    render.print_for_programs(line)
     if line != " ".join(words):
         invocation.say('note: some words are quoted; write eval "COMMAND $(antscache container-args ...) IMAGE ..."')

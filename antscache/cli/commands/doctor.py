@@ -30,9 +30,9 @@ def doctor(invocation: Invocation, python: Path | None, deep: bool, json: bool) 
     for finding in examine(invocation.flags, python=python, deep=deep):
         findings.append(finding)
         if not json:
-            click.echo(f"{finding.level:{LEVEL_COLUMN_WIDTH}}{finding.check}: {finding.what}")
+            render.print_line(f"{finding.level:{LEVEL_COLUMN_WIDTH}}{finding.check}: {finding.what}")
             if finding.remedy:
-                click.echo(f"{'':{LEVEL_COLUMN_WIDTH}}{finding.remedy}")
+                render.print_line(f"{'':{LEVEL_COLUMN_WIDTH}}{finding.remedy}")
     if json:
         render.print_json(findings)
     if any(finding.level == "error" for finding in findings):

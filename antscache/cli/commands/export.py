@@ -86,7 +86,7 @@ def _print_plan(invocation: Invocation, contents: Contents, target: Target, *, j
         for part in contents.parts
         for entry, record in part.files
     )
-    click.echo(_summary(contents, target))
+    render.print_line(_summary(contents, target))
     _say_digests(invocation, contents)
 
 
@@ -108,7 +108,7 @@ def _carry_out(invocation: Invocation, cache: Cache, contents: Contents, target:
         _print_facts(contents, target, size)
     else:
         _say_digests(invocation, contents)
-        click.echo(os.fsencode(target.file))
+        render.print_path(target.file)
 
 
 def _summary(contents: Contents, target: Target) -> str:

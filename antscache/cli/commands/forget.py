@@ -30,4 +30,4 @@ def forget(invocation: Invocation, identifier: str, dry_run: bool, json: bool) -
         render.print_table(("remove", path) for path in forgotten.names)
     outcome = "would be forgotten" if dry_run else "forgotten"
     record = f", recorded as {forgotten.record.describe()}" if forgotten.record else ""
-    click.echo(f"{identifier}{record}: {outcome}, {render.files(len(forgotten.names))} in views")
+    render.print_line(f"{identifier}{record}: {outcome}, {render.files(len(forgotten.names))} in views")

@@ -40,7 +40,7 @@ def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
         render.print_table(_rows(garbage))
     condemned = sum(blob.size for blob in garbage.condemned)
     would = "would be " if dry_run else ""
-    click.echo(
+    render.print_line(
         f"{would}deleted: {render.files(len(garbage.deleted))} ({render.size(garbage.freed)}); "
         f"{would}condemned: {render.files(len(garbage.condemned))} ({render.size(condemned)})"
     )

@@ -91,9 +91,9 @@ def _report(invocation: Invocation, hooked: HookStatus, *, json: bool) -> None:
         facts = {"python": str(hooked.python), "file": str(hooked.file), "command": command}
         render.print_json({**facts, "works": bool(target) and not hooked.missing_file})
         return
-    click.echo(f"on for {hooked.python}: {hooked.file}" if target else f"off for {hooked.python}")
+    render.print_line(f"on for {hooked.python}: {hooked.file}" if target else f"off for {hooked.python}")
     if hooked.missing_file:
-        invocation.say(f"warning: {hooked.missing_file} no longer exists\nhint: run `antscache hook enable` again")
+        invocation.say(f"warning: {hooked.missing_file} no longer exists", hint="run `antscache hook enable` again")
 
 
 # The requests of the hook
@@ -138,7 +138,7 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
     def listen(event: Event) -> None:
         if isinstance(event, Remarked) and event.text not in said:
             said.add(event.text)
-            invocation.say(f"note: {event.text}")
+            invocation.say(f"note: {event.text}", hint=event.hint)
 
     with _way_out():
         manifest = _manifest_of(cache, package, directory)
@@ -174,7 +174,7 @@ def _print(located: Iterable[EntryLocation]) -> None:
         {**asdict(location), "release": str(location.release), "path": location.path and str(location.path)}
         for location in located
     )
-    click.echo(dumps(list(facts), indent=2))
+    render.print_for_programs(dumps(list(facts), indent=2))
 
 
 def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from antscache.cli import render
@@ -37,17 +39,14 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
     if json:
         render.print_json({"root": str(root), "shared": store.layout.shared, "group": named})
     else:
-        click.echo(root)
+        render.print_path(root)
     if named:
         invocation.say(f"shared with the group {named}: its members trust each other's files")
     if unchanged:
         owners = ", ".join(sorted({owner_of(path) for path in unchanged}))
         files = f"{render.files(len(unchanged))} of other users"
-        invocation.say(
-            f"warning: {files} stay as they are, such as {unchanged[0]}\n"
-            f"hint: they are shared already, or {owners} can chmod them"
-        )
+        what = f"warning: {files} stay as they are, such as {unchanged[0]}"
+        invocation.say(what, hint=f"they are shared already, or {owners} can chmod them")
     if named and (above := find_impassable_parent(root)):
-        invocation.say(
-            f"warning: the group cannot enter {above}\nhint: run `chmod g+x {above}`, or choose another root"
-        )
+        hint = f"run `chmod g+x {shlex.quote(str(above))}`, or choose another root"
+        invocation.say(f"warning: the group cannot enter {above}", hint=hint)

@@ -60,4 +60,4 @@ def link(
         place = {"home" if home else "directory": str(target)}
         render.print_json({"release": str(named), **place, "linked": made, "already": linked.intact})
     else:
-        click.echo(target)
+        render.print_path(target)

@@ -36,11 +36,11 @@ def path(
     """
     cache = invocation.cache()
     if root:
-        click.echo(cache.store.layout.root)
+        render.print_path(cache.store.layout.root)
         return
     named = release_of(cache, release, source, python)
     view = cache.view(named)
     if view.missing:
         missing = f"{len(view.missing)} of {render.files(view.selected)} missing from the view"
-        invocation.say(f"warning: {missing}, such as {view.missing[0]}\nhint: run `antscache prefetch {named}`")
-    click.echo(view.home / level if level else view.home)
+        invocation.say(f"warning: {missing}, such as {view.missing[0]}", hint=f"run `antscache prefetch {named}`")
+    render.print_path(view.home / level if level else view.home)

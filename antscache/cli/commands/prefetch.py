@@ -84,7 +84,7 @@ def prefetch(
     for plan, known in sized:
         result = carry_out(invocation, cache, plan, known, json=json)
         if not json:
-            click.echo(result.home)
+            render.print_path(result.home)
 
 
 def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
@@ -191,7 +191,7 @@ def _print_plans(cache: Cache, plans: list[tuple[Plan, Sizes]], *, json: bool) -
         to_fetch = f"{len(plan.missing)} to fetch{_size_phrase(cache, plan, sizes)}"
         unreadable = f", {len(plan.problems)} unreadable" if plan.problems else ""
         counts = f"{to_fetch}, {len(plan.present)} present, {len(plan.unavailable)} unavailable{unreadable}"
-        click.echo(f"{plan.release}: {counts}{_pace_phrase(cache, plan)}")
+        render.print_line(f"{plan.release}: {counts}{_pace_phrase(cache, plan)}")
 
 
 def _size_phrase(cache: Cache, plan: Plan, sizes: Sizes) -> str:

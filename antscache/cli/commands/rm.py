@@ -49,7 +49,7 @@ def rm(
     if dry_run:
         render.print_table(("remove", name) for name in removed.names)
     outcome = "would be removed" if dry_run else "removed"
-    click.echo(f"{named}: {render.files(len(removed.names))} {outcome} from its view")
+    render.print_line(f"{named}: {render.files(len(removed.names))} {outcome} from its view")
     if removed.own:
         free = "could then free" if dry_run else "can free"
         invocation.say(f"hint: `antscache gc` {free} {render.size(removed.own)} that no other release needs")

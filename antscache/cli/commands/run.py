@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from antscache.cli import render
 from antscache.cli.options import Invocation, fetching, shared
 from antscache.core import parse_release
 
@@ -70,5 +71,5 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
     except (OSError, ValueError) as error:
         exists = isinstance(error, OSError) and error.errno != errno.ENOENT  # an empty name raises ValueError
         reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
-        click.echo(f"error: cannot run {command[0]}: {reason}", err=True)
+        render.print_line(f"error: cannot run {command[0]}: {reason}", err=True)
         raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None

@@ -44,11 +44,13 @@ def status(invocation: Invocation, json: bool) -> None:
         views = {"names": names.count, "copies": len(names.copies), "copied": copied, "clones": names.clones}
         render.print_json(facts | {"views": views})
         return
-    click.echo(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
+    render.print_line(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
     for lower in cache.store.lowers:
-        click.echo(f"below  {lower.layout.root}: {', '.join(map(str, lower.refs.releases())) or 'no release in use'}")
+        render.print_line(
+            f"below  {lower.layout.root}: {', '.join(map(str, lower.refs.releases())) or 'no release in use'}"
+        )
     for unused in cache.unused:
-        click.echo(f"below  {unused.directory}: not used, {unused.why}")
-    click.echo(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
-    click.echo(f"views  {render.names(names)}")
+        render.print_line(f"below  {unused.directory}: not used, {unused.why}")
+    render.print_line(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
+    render.print_line(f"views  {render.names(names)}")
     print_usages(usages)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -39,7 +38,7 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
     named = [parse_release(release) for release in releases]
     if sums:
         for digest, path in cache.sums(named):
-            click.echo(_sum(hexadecimal(digest), os.fsencode(path)))
+            render.print_for_programs(_sum(hexadecimal(digest), str(path)))
         return
     size = cache.store.stored()[1] if render.is_terminal() else 0
     with show_reading(invocation, size) as listen:
@@ -48,9 +47,9 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
         render.print_json(verified)
     else:
         for finding in verified.repaired:
-            click.echo(f"repaired {finding.part} {finding.path}: {finding.problem}")
+            render.print_line(f"repaired {finding.part} {finding.path}: {finding.problem}")
         for finding in verified.findings:
-            click.echo(f"{finding.part} {finding.path}: {finding.problem}")
+            render.print_line(f"{finding.part} {finding.path}: {finding.problem}")
         invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
         if verified.relinked:
             invocation.say(f"linked to their blobs again: {render.files(verified.relinked)} in views")
@@ -72,10 +71,10 @@ def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityErro
         hint = "run `antscache verify --repair` where there is network access"
     else:
         hint = "run `antscache verify --repair` again later: an origin may deliver the files then"
-    return IntegrityError("\n".join([summary, *verified.refused]), hint=hint)
+    return IntegrityError(summary, details=verified.refused, hint=hint)
 
 
-def _sum(digits: str, path: bytes) -> bytes:
+def _sum(digits: str, path: str) -> str:
     r"""Format a line for `sha256sum -c`, escaped as sha256sum does it where a name has a backslash or a line break."""
-    escaped = path.replace(b"\\", rb"\\").replace(b"\n", rb"\n").replace(b"\r", rb"\r")
-    return (b"\\" if escaped != path else b"") + digits.encode() + b"  " + escaped
+    escaped = path.replace("\\", r"\\").replace("\n", r"\n").replace("\r", r"\r")
+    return ("\\" if escaped != path else "") + f"{digits}  {escaped}"
