@@ -142,6 +142,11 @@ def _root(settings: Mapping[str, Any], installed: str | None, default: Path | No
     return installed or default
 
 
+def state_directory() -> Path | None:
+    """Return your directory for notes of antscache's own; None if you have no home. It need not exist."""
+    return _directory(platformdirs.PlatformDirs("antscache", appauthor=False), "user_state_path")
+
+
 def _directory(directories: platformdirs.PlatformDirs, name: str) -> Path | None:
     """Return one of the platform's directories; None if the user has no home for it."""
     try:

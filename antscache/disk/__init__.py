@@ -5,6 +5,7 @@ refusals.py   turn a disk's refusal into a StoreError with a remedy
 hashing.py    read a file and hash its bytes
 locks.py      advisory locks by name, held by filelock
 mounts.py     tell which directories outlive a container
+mount_notes.py  notes of the mounts that directories were on
 space.py      free space on a disk
 users.py      names of users, groups and processes
 """
@@ -39,6 +40,7 @@ from antscache.disk.files import (
     write_all,
 )
 from antscache.disk.hashing import hash_file, open_regular, opened
+from antscache.disk.mount_notes import find_lost_mount, note_mount
 from antscache.disk.mounts import is_mounted, is_persistent
 from antscache.disk.refusals import is_full, store_errors
 from antscache.disk.space import DEFAULT_BLOCK_BYTES, disk_space, free_space
@@ -64,6 +66,7 @@ __all__ = [
     "date_anew",
     "disk_space",
     "filesystem_time",
+    "find_lost_mount",
     "free_space",
     "group_name",
     "hash_file",
@@ -74,6 +77,7 @@ __all__ = [
     "make_directory",
     "may_clone",
     "move_new",
+    "note_mount",
     "open_in_place",
     "open_regular",
     "opened",

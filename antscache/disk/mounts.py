@@ -1,4 +1,4 @@
-"""The mounts that directories are on, to tell which directories outlive a container.
+"""The mounts that directories are on, to tell which directories outlive a container, or have gone with a disk.
 
 From proc(5), /proc/self/mountinfo: number, parent, device, root, mount point, options, optional fields, "-", type, ...
 """
@@ -54,6 +54,14 @@ def is_mounted(directory: Path) -> bool:
     """Return True if a filesystem that outlives the container is mounted at `directory` itself."""
     mount = _mount(directory)
     return mount is not None and mount.point == str(directory.resolve()) and mount.type not in VOLATILE_TYPES
+
+
+def mount_point(directory: Path) -> str:
+    """Return the mount point of the filesystem that `directory` is on, or would be on if it were made."""
+    if mount := _mount(directory):
+        return mount.point
+    resolved = directory.resolve()  # without a table of mounts, as on macOS
+    return str(next(path for path in (resolved, *resolved.parents) if path.is_mount()))
 
 
 def _mount(directory: Path) -> Mount | None:

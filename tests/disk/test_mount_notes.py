@@ -1,0 +1,87 @@
+"""A directory is missed when the disk that it was on is not mounted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support import BRAIN, SIZE, AntsCache, cannot
+
+from antscache.disk import find_lost_mount, note_mount
+from antscache.testing import content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STATE = ".local/state/antscache/mounts"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that is mounted."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        cannot("only root on Linux can mount")
+    point = tmp_path / "disk"
+    point.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", point], capture_output=True, check=False).returncode:
+        cannot("this container may not mount")
+    yield point
+    subprocess.run(["umount", "-l", point], capture_output=True, check=False)
+
+
+@pytest.fixture
+def lost(antscache: AntsCache, disk: Path) -> AntsCache:
+    """antscache with a root that it wrote to, on a disk that is not mounted any more."""
+    antscache.root = disk / "root"
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    subprocess.run(["umount", disk], check=True)
+    return antscache
+
+
+@pytest.mark.parametrize("command", [["prefetch", "0.3.2", "--name", BRAIN], ["adopt", ".", "--as", "0.3.2"]])
+def test_lost_root_is_not_made_anew(lost: AntsCache, disk: Path, command: list[str]) -> None:
+    (lost.home / f"{BRAIN}.h5").write_bytes(content("34821874", f"{BRAIN}.h5", SIZE))
+    ran = lost(*command)
+    assert (ran.code, list(disk.iterdir())) == (6, [])
+    assert f"the one that you wrote to was on the disk at {disk}" in ran.err
+    assert f"`antscache init --root {lost.root}`" in ran.err
+
+
+def test_init_makes_a_new_root(lost: AntsCache) -> None:
+    lost("init", "--root", lost.root).succeeded()
+    lost("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    (lost.root / "antscache.json").unlink()
+    lost("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+
+
+def test_deleted_root_is_made_again(antscache: AntsCache) -> None:
+    """A cache may be deleted: its disk is still there."""
+    for _ in range(2):
+        antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+        antscache.root.rename(antscache.root.with_name(f"deleted-{os.urandom(4).hex()}"))
+
+
+def test_reading_notes_nothing(antscache: AntsCache) -> None:
+    antscache("status").succeeded()
+    antscache("list", "0.3.2").succeeded()
+    assert not (antscache.home / STATE).exists()
+
+
+def test_unwritable_state_is_ignored(antscache: AntsCache) -> None:
+    """There a file stands in its way."""
+    antscache.environ["XDG_STATE_HOME"] = str(antscache.home / "state")
+    (antscache.home / "state").touch()
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+
+
+def test_note_of_bytes_without_text_is_read(tmp_path: Path) -> None:
+    """Nobody else's note is believed to be longer than a path, or a text."""
+    note_mount(tmp_path, tmp_path / "root")
+    (note,) = (tmp_path / "mounts").iterdir()
+    assert find_lost_mount(tmp_path, tmp_path / "root") is None
+    note.write_bytes(b"/mnt/\xff" + bytes(10_000))
+    assert str(find_lost_mount(tmp_path, tmp_path / "root")).startswith("/mnt/")
