@@ -38,6 +38,7 @@ NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if t
 RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
 ENTRY_KEYS = (*RECORDED_KEYS, "path")
 IMAGENET = "imagenet"  # `weights=` of Keras's applications: this word, or the path of a file
+LONG_WAIT_SECONDS = 60  # for antscache, until this process says that it waits
 ANY_NAME = ""  # the name of the entry that stands for a getter whose names antscache cannot read
 
 _views: dict[tuple[str, str], ViewClient] = {}
@@ -174,14 +175,29 @@ class ViewClient:
         refusals = []
         for command in filter(None, (named, self._command)):
             try:
-                done = subprocess.run(
-                    [*command, *arguments], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
-                )
+                done = _run([*command, *arguments], environ)
             except OSError as error:  # noqa: PERF203
                 refusals.append(error)
             else:
                 return done, command
         raise refusals[0] if refusals else ValueError(f"{COMMAND_VARIABLE} is not set")
+
+
+def _run(words: Sequence[str], environ: dict[str, str]) -> Any:
+    """Run a command as `subprocess.run` does, and say so if it takes long: a download does, and so does what hangs."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environ, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+        try:
+            try:
+                out, err = process.communicate(timeout=LONG_WAIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                shown = " ".join(map(ascii, words))
+                say(f"waiting for process {process.pid} since {LONG_WAIT_SECONDS} s (Ctrl-C ends it): {shown}")
+                out, err = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
 def _decode_entries(answer: list[Entry]) -> dict[tuple[str, str], Entry]:

@@ -410,6 +410,38 @@ def test_broken_antscache_is_one_clear_error(broken: dict[str, list[Any]], how: 
     assert alone, "another traceback stands before it"
 
 
+WAITING_CODE = """
+import antscache_getters
+antscache_getters.LONG_WAIT_SECONDS = 0.1
+try:
+    network(sys.argv[1])
+except Exception as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def test_hanging_antscache_is_named(settled: Lab, tmp_path: Path) -> None:
+    """It hangs here until the word about it has been read."""
+    read = tmp_path / "read"
+    command = json.dumps(shell(f"while [ ! -e {shlex.quote(str(read))} ]; do sleep 0.05; done; exit 3"))
+    path = f"{INJECT}:{settled.upstream().path}"
+    environ = settled.antscache.environment(ANTSCACHE_COMMAND=command, PYTHONPATH=path)
+    with subprocess.Popen(
+        [PYTHON, "-c", IMPORTS + WAITING_CODE, BRAIN],
+        env=environ,
+        cwd=settled.antscache.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        said = process.stderr.readline()
+        read.touch()
+        process.communicate(timeout=60)
+    assert re.match(r"antscache: waiting for process \d+ since 0.1 s \(Ctrl-C ends it\): 'sh' '-c' ", said)
+    assert process.returncode == 0
+
+
 def test_error_is_the_message_of_antscache(settled: Lab) -> None:
     command = json.dumps(shell("echo 'error: the disk is full' >&2; echo 'hint: free some space' >&2; exit 6"))
     ran = settled.hooked(
