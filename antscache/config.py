@@ -219,6 +219,8 @@ def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
         msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}", hint=f"antscache knows the keys {', '.join(VARIABLES)}") from None
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: this is no text in UTF-8", hint="only paths may have other bytes") from None
     return values
 
 

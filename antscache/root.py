@@ -79,7 +79,9 @@ class Root:
                 not mounted now. Nothing is made on the disk below.
         """
         root, state = self.layout.root, config.state_directory()
-        if state and not anew and not self.store.exists() and (point := disk.find_lost_mount(state, root)):
+        with disk.store_errors(f"cannot read the root {root}"):
+            is_lost = not anew and not self.store.exists()
+        if state and is_lost and (point := disk.find_lost_mount(state, root)):
             raise StoreError(
                 f"there is no root at {root}, and the one that you wrote to was on the disk at {point}",
                 hint=f"mount that disk; or run `antscache init --root {shlex.quote(str(root))}` for a new root",
