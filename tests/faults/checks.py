@@ -84,6 +84,7 @@ def check_always(
         *_unreadable_json(tree, scene),
         *_low_layout(tree),
         *(f"the bytes of {FILES[name]} are lost" for name in scene.keeps if not _is_somewhere(tree, FILES[name])),
+        *(f"{path} is not there" for path in scene.named if path not in tree),
     ]
 
 
@@ -112,7 +113,8 @@ def _wrong_names(tree: Tree, scene: Scene) -> Iterator[str]:
     for path in tree:
         name, file = PurePosixPath(path).name, _resolved(tree, path)
         in_view = path.startswith(("root/views/", "out/")) and not _TEMPORARY_NAME.fullmatch(name)
-        if in_view and file is not None and name not in scene.damaged and file.content != CONTENTS[name]:
+        right = {name, path}.isdisjoint(scene.damaged)
+        if in_view and file is not None and right and file.content != CONTENTS[name]:
             yield f"{path} leads to other bytes"
 
 
@@ -162,6 +164,11 @@ def check_durable(durable: Tree, scene: Scene) -> list[str]:
     lost = [f"the blob of {FILES[name]}" for name in scene.durable if sha256(CONTENTS[FILES[name]]) not in held]
     lost += [
         f"the record of {FILES[name]}" for name in scene.durable if f"{RECORDS}/{NUMBERS[name]}.json" not in durable
+    ]
+    lost += [
+        f"the word of an origin about {FILES[name]}"
+        for name in scene.confirmed
+        if isinstance(record := durable.get(f"{RECORDS}/{NUMBERS[name]}.json"), File) and b'"adopted"' in record.content
     ]
     if scene.durable and not any(path.startswith("root/refs/antspynet/0.3.2/") for path in durable):
         lost.append("the selection")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from antscache import disk
 from antscache.core.record import Record
@@ -12,6 +13,7 @@ from antscache.fetch.transfer import Transfer
 from antscache.store import ingest
 from antscache.store.oci import EMPTY_BLOB
 from antscache.store.store import Store
+from antscache.views import links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,29 @@ def no_sync_of_directories() -> None:
     """Never sync a directory, so that no name is durable."""
     for place in disk, files:
         _plant(place, "sync_directory", lambda _: None)
+
+
+def no_sync_of_replaced_files() -> None:
+    """Replace a file, and do not sync its directory."""
+    replace = files.replace
+
+    def unsynced(path: Path, content: bytes, staging: Staging, *, mode: int = files.WRITABLE_MODE) -> None:
+        with patch.object(files, "sync_directory", lambda _: None):
+            replace(path, content, staging, mode=mode)
+
+    for place in disk, files:
+        _plant(place, "replace", unsynced)
+
+
+def names_replaced_in_two_steps() -> None:
+    """Remove a view's name before another file gets it."""
+    rename = links._rename_into_place  # noqa: SLF001  a planted defect
+
+    def in_two_steps(staged: Path, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        rename(staged, path)
+
+    _plant(links, "_rename_into_place", in_two_steps)
 
 
 def no_sync_of_blobs() -> None:
@@ -95,6 +120,8 @@ PLANTS: dict[str, Callable[[], None]] = {
     for plant in (
         nothing,
         no_sync_of_directories,
+        no_sync_of_replaced_files,
+        names_replaced_in_two_steps,
         no_sync_of_blobs,
         written_in_place,
         record_first,

@@ -44,6 +44,8 @@ class Scene:
         keeps: the entries whose bytes are somewhere in the box at all times.
         damaged: files that are damaged in the starting point, on purpose.
         durable: the entries of 0.3.2 whose bytes and records no power cut takes away after the command.
+        confirmed: those of them whose records no longer say that they are held on the user's word alone.
+        named: paths that are there at all times, whatever they lead to.
         quick: True if a quick run tries it as well.
     """
 
@@ -56,6 +58,8 @@ class Scene:
     keeps: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     durable: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     quick: bool = True
 
 
@@ -77,6 +81,14 @@ def _interrupted(box: Path, run: Run) -> None:
     run(box, _prefetch(LONG))
 
 
+def _swapped(box: Path, run: Run) -> None:
+    """Begin with a name in a view that leads to another file's blob."""
+    _held(box, run)
+    name = box / VIEW.format("0.3.2") / FILES[TEMPLATE]
+    name.unlink()
+    name.hardlink_to(_blob_of(box / "root", AFFINE))
+
+
 def _removed(box: Path, run: Run) -> None:
     _held(box, run)
     run(box, ("rm", "0.3.2"))
@@ -95,6 +107,12 @@ def _used_before(box: Path, run: Run) -> None:
     for name in (AFFINE, MNI):
         (old / FILES[name]).write_bytes(CONTENTS[FILES[name]])
     (old / "notes.txt").write_text("of nobody's business")
+
+
+def _adopted(box: Path, run: Run) -> None:
+    """Begin with files that are held on the user's word alone."""
+    _used_before(box, run)
+    run(box, ("adopt", f"{box}/old", "--as", "0.3.2", "--offline"))
 
 
 def _mirrored(box: Path, run: Run) -> None:
@@ -156,6 +174,16 @@ SCENES = (
         durable=(TEMPLATE, AFFINE),
     ),
     Scene(
+        "prefetch into a view with a wrong name",
+        _prefetch(TEMPLATE, AFFINE),
+        _swapped,
+        _BOTH,
+        keeps=(TEMPLATE, AFFINE),
+        damaged=(f"{VIEW.format('0.3.2')}/{FILES[TEMPLATE]}",),
+        durable=(TEMPLATE, AFFINE),
+        named=(f"{VIEW.format('0.3.2')}/{FILES[TEMPLATE]}",),
+    ),
+    Scene(
         "link --home",
         ("link", "0.3.2", "--home", "{}/out"),
         _held,
@@ -181,6 +209,16 @@ SCENES = (
         _ADOPTED,
         keeps=(TEMPLATE, AFFINE, MNI),
         durable=(TEMPLATE, AFFINE, MNI),
+    ),
+    Scene(
+        "adopt of what was adopted offline",
+        ("adopt", "{}/old", "--as", "0.3.2"),
+        _adopted,
+        _ADOPTED,
+        keeps=(TEMPLATE, AFFINE, MNI),
+        durable=(AFFINE, MNI),
+        confirmed=(AFFINE, MNI),
+        named=tuple(f"{VIEW.format('0.3.2')}/{FILES[name]}" for name in (TEMPLATE, AFFINE, MNI)),
     ),
     Scene(
         "adopt --move",
