@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+EXAMPLES ?= 20000
 QUICK := tests/core tests/formats/test_forms.py tests/catalog/test_getters.py tests/fetch/test_protocol.py \
 	tests/fetch/test_origins.py tests/views/test_links.py tests/operations/test_reads.py
 
-.PHONY: help demo quick test test-all test-slow test-images faults lint format manifests benchmark tools clean
+.PHONY: help demo quick test test-all test-slow test-images faults fuzz lint format manifests benchmark tools clean
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
@@ -14,6 +15,7 @@ help:
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
 	@echo "make test-images images of the real antspynet, built and run by Docker and Singularity, in half an hour"
 	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
+	@echo "make fuzz        every command with EXAMPLES (20000) of arguments, settings and files that nobody would write, in an hour"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmark   antscache beside the tools people would use instead"
 	@echo "make manifests   the shipped manifests, anew from the package index"
@@ -43,6 +45,9 @@ test-images: $(INSTALLED) tools
 
 faults: $(INSTALLED)
 	PYTHONPATH=tests $(BIN)/python -m faults $(FAULTS)
+
+fuzz: $(INSTALLED)
+	ANTSCACHE_TESTS_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n auto --timeout 0 tests/cli/test_fuzz.py $(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

@@ -120,7 +120,6 @@ def parse_release(text: str) -> Release:
     Raises:
         ManifestError: `text` does not name one release of a package that antscache knows.
     """
-    from packaging.version import InvalidVersion
     from packaging.version import Version as Pep440
 
     match = re.fullmatch(r"(?:([A-Za-z][\w.-]*)\s*==)?\s*([\w.+!-]+)", text.strip())
@@ -132,7 +131,7 @@ def parse_release(text: str) -> Release:
         raise ManifestError(f"unknown package: {package!r}", hint=f"antscache knows {' and '.join(PACKAGES)}")
     try:
         return msgspec.convert({"package": package, "version": str(Pep440(match[2]))}, Release)
-    except (InvalidVersion, msgspec.ValidationError):
+    except (ValueError, msgspec.ValidationError):  # a ValueError also where a number has thousands of digits
         raise ManifestError(f"not a version: {match[2]!r}", hint=hint) from None
 
 
