@@ -16,7 +16,7 @@ import msgspec
 
 from antscache import config
 from antscache.doctor.filesystem import check_abilities
-from antscache.doctor.finding import Finding, error, escape_unprintable
+from antscache.doctor.finding import Finding, error
 from antscache.doctor.home import check_home
 from antscache.doctor.host import Host
 from antscache.doctor.installation import check_installation, check_versions
@@ -108,14 +108,13 @@ def _run(name: str, check: Callable[[], Iterator[Finding]], timeout: float | Non
 
     [outcome] = run_jobs([collect], timeout)
     for finding in [*findings, *_explain_outcome(outcome)]:
-        what, remedy = escape_unprintable(finding.what), escape_unprintable(finding.remedy)
-        yield msgspec.structs.replace(finding, check=name, what=what, remedy=remedy)
+        yield msgspec.structs.replace(finding, check=name)
 
 
 def _explain_outcome(outcome: Exception | None) -> Iterator[Finding]:
     """Yield a finding if `outcome` is an exception."""
     if isinstance(outcome, AntsCacheError):
-        yield error(str(outcome), outcome.hint)
+        yield error(outcome.message, outcome.hint)
     elif isinstance(outcome, TimeoutError):
         remedy = "check whether a filesystem hangs, for example a network filesystem whose server is gone"
         yield error(f"this check {outcome}", remedy)

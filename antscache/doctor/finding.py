@@ -49,11 +49,6 @@ def error(what: str, remedy: str = "") -> Finding:
     return Finding("", "error", what, remedy)
 
 
-def escape_unprintable(text: str) -> str:
-    """Return `text` as one line that every terminal and JSON can take: file names may contain any bytes."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
 def list_names(names: list[str]) -> str:
     """Return the first few of `names`, and the number of the others, as text."""
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""

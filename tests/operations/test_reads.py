@@ -25,8 +25,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     read = disk.read
 
-    def count(path: Path | str) -> bytes:
-        content = read(path)
+    def count(path: Path | str, *, follow: bool = False) -> bytes:
+        content = read(path, follow=follow)
         if "/identifiers/" in str(path):
             counted[str(path)] += 1
         return content
