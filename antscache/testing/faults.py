@@ -177,7 +177,7 @@ RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
 
 _TAIL_BYTES = 1000  # of a body that is too long, sent together with the extra ones
 _SLOW_PIECES, _SLOW_PAUSE_SECONDS = 5, 0.1
-_DRIBBLE_PAUSE_SECONDS = 0.05
+_DRIBBLE_PAUSE_SECONDS, _DRIBBLED_BYTES = 0.05, 1000
 _ENDLESS_PIECE_BYTES = 1 << 16
 
 
@@ -253,6 +253,12 @@ def _stall(at: Callable[[int], int]) -> BodyFault:
     return lambda answer, body: replace(answer, body=(body.first(at(len(body))),), ending=Ending.STALL)
 
 
+def _dribble(answer: Answer, body: Span) -> Answer:
+    begun, rest = body.split(_half(len(body)))
+    single = tuple(rest.split(at)[1].first(1) for at in range(min(len(rest), _DRIBBLED_BYTES)))
+    return replace(answer, body=(begun, *single), pause=_DRIBBLE_PAUSE_SECONDS, ending=Ending.STALL)
+
+
 BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
     {
         **{
@@ -275,11 +281,9 @@ BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
         Misbehaviour.DRIBBLED_HEAD: lambda _, __: Answer(
             0, body=(b"HTTP/1.1 200 OK\r\nX: ",), endless=b"x", pause=_DRIBBLE_PAUSE_SECONDS
         ),
-        Misbehaviour.DRIBBLED: lambda answer, body: replace(
-            answer, body=(body.first(_half(len(body))),), endless=b"\0", pause=_DRIBBLE_PAUSE_SECONDS
-        ),
+        Misbehaviour.DRIBBLED: _dribble,
         Misbehaviour.ENDLESS: lambda answer, _: replace(_frame_by_closing(answer), endless=bytes(_ENDLESS_PIECE_BYTES)),
-        Misbehaviour.ENDLESS_TRAILER: lambda answer, body: replace(
+        Misbehaviour.ENDLESS_TRAILER: lambda answer, _: replace(
             _frame_in_chunks(answer), endless=b"X: x\r\n" * _ENDLESS_PIECE_BYTES
         ),
     }

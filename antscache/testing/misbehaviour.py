@@ -169,7 +169,7 @@ class Misbehaviour(Enum):
     DRIBBLED_HEAD = "dribbled-head"
     """200, and then a header that grows by a byte every twentieth of a second."""
     DRIBBLED = "dribbled"
-    """The headers, half the body, then a zero every twentieth of a second."""
+    """The headers, half the body, then a byte every twentieth of a second, and silence after a thousand."""
     ENDLESS = "endless"
     """No `Content-Length`, the body, and zeros after it."""
     ENDLESS_TRAILER = "endless-trailer"
