@@ -4,6 +4,7 @@ catalog.py         all manifests at hand, and how others are read
 manifests/         those that antscache ships, one a release
 getters.py         source text in, entries out (pure)
 sources.py         the source text in installed packages, wheels, sdists, source trees
+archives.py        the members of a wheel or an sdist, within bounds
 installations.py   the packages installed for a Python interpreter
 package_index.py   a release's artifact through pip
 """

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 # The errors of ast.parse: ValueError for NUL bytes, the last two for code that is nested too deeply.
 PARSE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError)
 
+MAX_FILE_CHARACTERS = 255  # of a file name while it is built: no disk holds a longer one
+MAX_STEPS = 1_000_000  # for the file names of a getter: the published ones take 4,000
+MAX_SHOWN_CHARACTERS = 200  # of a text of the source in a message
+
 Node = TypeVar("Node", bound=ast.AST)
 
 
@@ -115,6 +119,7 @@ class _Reading:
         except PARSE_ERRORS as error:
             line = error.lineno if isinstance(error, SyntaxError) else 1
             raise self.not_understood(f"not valid Python: {str(error) or 'nested too deeply'}", line or 1) from None
+        self.steps = 0
         self.function = self.only(
             [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == getter.function],
             f"the function {getter.function}",
@@ -132,7 +137,7 @@ class _Reading:
     def entry(self, name: str, url: Url | None, accepted: bool, line: int) -> Entry:  # noqa: FBT001
         identifier = reason = problem = None
         if not accepted:
-            reason = f"not in valid_list: the release refuses this name (its URL is {url and url.text!r})"
+            reason = f"not in valid_list: the release refuses this name (its URL is {_shown(url and url.text)})"
         elif url is None:
             reason = "in valid_list, but the release has no URL for it"
         elif url.text == "":
@@ -144,7 +149,9 @@ class _Reading:
         try:
             return make_entry(self.getter.kind, name, file, **found)
         except msgspec.ValidationError as error:
-            raise self.not_understood(f"not a usable name: {name!r} with file {file!r} ({error})", line) from None
+            raise self.not_understood(
+                f"not a usable name: {_shown(name)} with file {_shown(file)} ({error})", line
+            ) from None
 
     def urls(self) -> tuple[ast.Assign, dict[str, Url]]:
         """Return the assignment of the dictionary `switcher`, and the dictionary.
@@ -205,15 +212,19 @@ class _Reading:
         values: dict[str, str | None] = {"file_id": name, "target_file_name": None}
         if self.getter.directory:
             values[self.getter.directory] = ""
-        for statement in self.naming:
-            self.run(statement, values)
+        try:
+            for statement in self.naming:
+                self.run(statement, values)
+        except RecursionError:
+            raise self.not_understood("the file name is built with code that is nested too deeply", statement) from None
         file = values["target_file_name"]
         if file is None:
-            raise self.not_understood(f"no file name for {name!r}", self.function)
+            raise self.not_understood(f"no file name for {_shown(name)}", self.function)
         return file
 
     def run(self, statement: ast.stmt, values: dict[str, str | None]) -> None:
         """Execute a statement that builds a file name. Only the few forms that getters use are known."""
+        self.count_step(statement)
         if isinstance(statement, ast.If):
             for inner in statement.body if self.evaluate(statement.test, values) else statement.orelse:
                 self.run(inner, values)
@@ -226,6 +237,7 @@ class _Reading:
             raise self.not_understood("the file name is built with a statement that antscache does not know", statement)
 
     def evaluate(self, node: ast.expr, values: Mapping[str, str | None]) -> str | bool | None:
+        self.count_step(node)
         match node:
             case ast.Constant(value=str() | None as value):
                 return value
@@ -234,6 +246,8 @@ class _Reading:
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 parts = self.evaluate(left, values), self.evaluate(right, values)
                 if isinstance(parts[0], str) and isinstance(parts[1], str):
+                    if len(parts[0]) + len(parts[1]) > MAX_FILE_CHARACTERS:
+                        raise self.not_understood(f"a file name of more than {MAX_FILE_CHARACTERS} characters", node)
                     return parts[0] + parts[1]
             case ast.Compare(left=left, ops=[ast.Eq() | ast.Is()], comparators=[right]):
                 return self.evaluate(left, values) == self.evaluate(right, values)
@@ -242,6 +256,11 @@ class _Reading:
             case ast.BoolOp(op=ast.Or(), values=alternatives):
                 return any(self.evaluate(alternative, values) for alternative in alternatives)
         raise self.not_understood("the file name is built with an expression that antscache does not know", node)
+
+    def count_step(self, node: ast.AST) -> None:
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise self.not_understood(f"the file names take more than {MAX_STEPS} steps", node)
 
     def assignment(self, name: str) -> ast.Assign:
         """Return the one assignment to `name` in the function, nested functions included."""
@@ -270,6 +289,11 @@ def _not_understood(problem: str) -> ManifestError:
     return ManifestError(
         problem, hint="this antscache does not know this form of source: try a newer one (`pip install -U antscache`)"
     )
+
+
+def _shown(text: str | None) -> str:
+    """Return `text` in quotes, and not all of a long one."""
+    return repr(text) if text is None or len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]!r}..."
 
 
 def identify(url: str | None) -> tuple[Identifier | None, str | None]:

@@ -1,7 +1,7 @@
 """The source text of a release in an installed package, a wheel, an sdist or a source tree.
 
-Nothing is imported or unpacked. Sources are not trusted: antscache reads only the getters' modules and the metadata, as
-text of bounded size, from regular members of an archive, and takes no path from it.
+Nothing is imported. Sources are not trusted: antscache reads only the getters' modules and the metadata, as text of
+bounded size. `archives` bounds the reading of an archive, `getters` the evaluation of a module.
 """
 
 from __future__ import annotations
@@ -13,21 +13,27 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from antscache import disk
+from antscache.catalog.archives import MAX_MEMBER_BYTES, open_archive
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
 from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-MAX_SOURCE_BYTES = 4 << 20  # of one source file; those of the getters have 60 kB
+    from antscache.catalog.archives import Members
+
+MAX_SOURCE_BYTES = 1 << 18  # of Python source: getters have 60 kB; Python's parser takes 5 s for so many f-strings
+MAX_PROJECT_BYTES = 1 << 16  # of a pyproject.toml
+MAX_PROJECT_LINE_CHARACTERS = 1000  # the reader of TOML takes the square of a dotted key's length, or more
+MAX_VERSION_CHARACTERS = 64
 UNKNOWN_VERSION = "0"  # of a source without metadata
 
 # The errors of reading a damaged, encrypted or too deeply nested file. (RuntimeError: encryption, unknown compression,
@@ -67,10 +73,6 @@ class _PyProject(msgspec.Struct):
     project: _Project = msgspec.field(default_factory=_Project)
 
 
-# A source as a mapping from the paths of its members to a function that reads one.
-Members = Mapping[str, Callable[[], bytes]]
-
-
 def read_source(path: Path, package: Package | None = None, version: str | None = None) -> Reading:
     """Read a wheel, an sdist, a source tree, or the directory that holds an installed package.
 
@@ -85,13 +87,8 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
     try:
         if path.is_dir():
             return _read(_tree(path), path, package, version)
-        with disk.opened(path) as file:
-            if zipfile.is_zipfile(file):
-                with zipfile.ZipFile(file) as archive:
-                    return _read(_zip(archive), path, package, version)
-            file.seek(0)
-            with tarfile.open(fileobj=file) as archive:
-                return _read(_tar(archive), path, package, version)
+        with open_archive(path) as members:
+            return _read(members, path, package, version)
     except READ_ERRORS as error:
         hint = "--from takes a source tree, a wheel (.whl) or an sdist (.tar.gz)"
         raise ManifestError(f"cannot read {path}: {_reason(error)}", hint=hint) from error
@@ -99,8 +96,7 @@ def read_source(path: Path, package: Package | None = None, version: str | None 
 
 def _reason(error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    # A tarfile.ReadError has a line for each kind of compression.
-    return "it is not an archive" if isinstance(error, tarfile.ReadError) and "\n" in reason else reason
+    return "it is not an archive" if isinstance(error, tarfile.ReadError) and "invalid header" in reason else reason
 
 
 def _read(members: Members, path: Path, package: Package | None, version: str | None) -> Reading:
@@ -130,18 +126,18 @@ def _getter_text(members: Members, module: str, member: str | None, path: Path) 
     if member is None:
         return ManifestError(f"there is no {module}", hint="give a complete package")
     try:
-        return _text(members, member, path)
+        return _text(members, member, path, MAX_SOURCE_BYTES)
     except ManifestError as error:
         return error
     except READ_ERRORS as error:
         return ManifestError(f"cannot read {member}: {_reason(error)}", hint="give a complete package")
 
 
-def _text(members: Members, member: str, path: Path) -> str:
+def _text(members: Members, member: str, path: Path, limit: int = MAX_MEMBER_BYTES) -> str:
     content = members[member]()
-    if len(content) > MAX_SOURCE_BYTES:
+    if len(content) > limit:
         raise ManifestError(
-            f"{path}: {member} is larger than {MAX_SOURCE_BYTES} bytes",
+            f"{path}: {member} is larger than {limit} bytes",
             hint="give another source: this one is damaged, or no source of ANTsPyNet",
         )
     return content.decode("utf-8", errors="replace")
@@ -155,17 +151,32 @@ def _version(members: Members, package: Package, path: Path) -> str:
         if pattern.fullmatch(name):
             message = email.parser.HeaderParser().parsestr(_text(members, name, path))
             if str(message["Name"]).lower() == package and message["Version"]:
-                return str(message["Version"])
-    for file, read in ("pyproject.toml", _project_version), ("setup.py", _setup_version):
-        if (member := _find(members, file)) and (version := read(_text(members, member, path))):
-            return version
+                return _short_version(str(message["Version"]), path, name)
+    for file, limit, read in (
+        ("pyproject.toml", MAX_PROJECT_BYTES, _project_version),
+        ("setup.py", MAX_SOURCE_BYTES, _setup_version),
+    ):
+        if (member := _find(members, file)) and (version := read(_text(members, member, path, limit))):
+            return _short_version(version, path, member)
     return UNKNOWN_VERSION
 
 
+def _short_version(version: str, path: Path, member: str) -> str:
+    if len(version) > MAX_VERSION_CHARACTERS:
+        raise ManifestError(
+            f"{path}: {member} has a version of {len(version)} characters",
+            hint="give another source: this one is damaged, or no source of ANTsPyNet",
+        )
+    return version
+
+
 def _project_version(text: str) -> str | None:
+    """Return the version in a `pyproject.toml`; None if it has none, or is not one that people write."""
+    if any(len(line) > MAX_PROJECT_LINE_CHARACTERS for line in text.splitlines()):
+        return None
     try:
         project = msgspec.toml.decode(text, type=_PyProject).project
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, ValueError):  # nested too deeply; a number of too many digits
         return None
     return project.version
 
@@ -194,30 +205,8 @@ def _tree(directory: Path) -> Members:
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:
             with disk.opened(path) as file:
-                return file.read(MAX_SOURCE_BYTES + 1)
+                return file.read(MAX_MEMBER_BYTES + 1)
 
         return read
 
     return {name: reader(path) for name, path in files.items()}
-
-
-def _zip(archive: zipfile.ZipFile) -> Members:
-    def reader(member: zipfile.ZipInfo) -> Callable[[], bytes]:
-        def read() -> bytes:
-            with archive.open(member) as file:
-                return file.read(MAX_SOURCE_BYTES + 1)
-
-        return read
-
-    return {member.filename: reader(member) for member in archive.infolist() if not member.is_dir()}
-
-
-def _tar(archive: tarfile.TarFile) -> Members:
-    def reader(member: tarfile.TarInfo) -> Callable[[], bytes]:
-        def read() -> bytes:
-            file = archive.extractfile(member)
-            return file.read(MAX_SOURCE_BYTES + 1) if file else b""
-
-        return read
-
-    return {member.name: reader(member) for member in archive if member.isreg()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Trust = Literal["lockfile", "origin", "mirror", "adopted"]
 TRUST_RANKS: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
 UNKNOWN_TRUST_RANK = TRUST_RANKS["mirror"]  # of a word that only a newer antscache knows
-Check = Literal["digest", "length", "md5", "form", "walk"]
+Check = Literal["digest", "length", "md5", "sha256", "form", "walk"]
 Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 
 
@@ -32,8 +32,9 @@ class Record(msgspec.Struct, frozen=True):
         source: the host that the bytes came from, never a whole URL (a URL may carry a token); the path of an adopted
             file.
         recorded: the time of this record, ISO 8601 in UTC.
-        checks: the checks that the bytes passed: against a known digest; against the length and the MD5 that the origin
-            told; of the file's form; of its HDF5 structure (`walk`); or others, in words of a newer antscache.
+        checks: the checks that the bytes passed: against a known digest; against the length, the MD5 and the SHA-256
+            that the origin told; of the file's form; of its HDF5 structure (`walk`); or others, in words of a newer
+            antscache.
         accepted: the defect that the checks of form or structure found and the user accepted; empty if there is none.
     """
 
@@ -68,8 +69,8 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def is_confirmed(self) -> bool:
-        """True if an origin, and not a mirror, confirmed the bytes by their MD5."""
-        return self.trust == "origin" and "md5" in self.checks
+        """True if an origin, and not a mirror, confirmed the bytes by a checksum."""
+        return self.trust == "origin" and not {"md5", "sha256"}.isdisjoint(self.checks)
 
     def describe(self) -> str:
         """Return the digest and its reason: "sha256:... (from HOST, origin)"."""

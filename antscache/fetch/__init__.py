@@ -8,6 +8,7 @@ segments.py            one file over several connections
 extra_connections.py   idle workers help with the files that still take long
 other_processes.py     files that other processes are fetching: wait for them, take over when they stall
 http.py                requests, redirects, and file: URLs of this host
+bounds.py              the bounds of an answer in time and in length
 protocol.py            an answer's status and headers: a file, a part of it, or a refusal (pure)
 proxies.py             proxies, certificates and credentials of this machine
 origins.py             mirrors and Figshare's routes, in the order they are asked

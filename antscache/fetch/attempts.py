@@ -16,7 +16,7 @@ from antscache.core import Refused, Waiting
 from antscache.errors import Attempt
 from antscache.fetch.origin_health import OriginHealth
 from antscache.fetch.origins import origins_of
-from antscache.fetch.protocol import RangeRequest, Refusal
+from antscache.fetch.protocol import RangeRequest, Refusal, TooSlow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -156,7 +156,8 @@ class Attempts:
                 self.take_turn(origin, wanted, question.listen)
                 question.ask(origin)
             except Refusal as refusal:
-                progress = refusal.transient and question.received() - before >= MIN_PROGRESS_BYTES
+                goes_on = refusal.transient and not isinstance(refusal, TooSlow)
+                progress = goes_on and question.received() - before >= MIN_PROGRESS_BYTES
                 if self._stopped.is_set():
                     return refusal
                 if not health.set_aside:

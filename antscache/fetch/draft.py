@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from antscache.core import known_md5
 from antscache.disk import hash_file
-from antscache.fetch.protocol import RangeRequest, Refusal, md5_of, strong_etag
+from antscache.fetch.protocol import Checksum, RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from antscache.core import Check, Descriptor, Partial, Wanted
@@ -33,7 +33,7 @@ class Mismatch(WrongBytes):
     """The bytes are not those that are recorded for the identifier.
 
     Attributes:
-        confirmed: True if they have the MD5 that their origin, and not a mirror, says.
+        confirmed: True if they have the checksums that their origin, and not a mirror, says.
     """
 
     confirmed = False
@@ -51,6 +51,7 @@ class Draft:
         wanted: the file.
         partial: the size and state of the whole file; None if no origin has said its size.
         etag: the ETag of the first answer.
+        checksums: of the whole file, in the other headers of the first answer.
 
     Attributes:
         ingest: where the bytes are written.
@@ -59,14 +60,23 @@ class Draft:
         noted: True if a note tells other processes of the draft.
     """
 
-    def __init__(self, ingest: Ingest, wanted: Wanted, partial: Partial | None, etag: str) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        wanted: Wanted,
+        partial: Partial | None,
+        etag: str,
+        checksums: tuple[Checksum, ...] = (),
+    ) -> None:
         self.ingest = ingest
         self.partial = partial
         self.answers = 0
         self.noted = False
         self._wanted = wanted
-        self._expected_md5, self._known_md5 = md5_of(etag), known_md5(wanted.identifier)
-        compared = self._known_md5 or (self._expected_md5 and not wanted.known)
+        md5, self._known_md5 = md5_of(etag), known_md5(wanted.identifier)
+        self._expected = (*([Checksum("md5", md5)] if md5 else ()), *checksums)  # as the origin says
+        expects_md5 = any(each.algorithm == "md5" for each in self._expected)
+        compared = self._known_md5 or (expects_md5 and not wanted.known)
         self._md5 = hashlib.md5(usedforsecurity=False) if compared else None
         self._form = None if wanted.known else form_of(wanted.file)
         self._accepted = ""
@@ -93,8 +103,8 @@ class Draft:
 
     @property
     def is_compared(self) -> bool:
-        """True if the whole file is compared with a known digest or an MD5 in the end."""
-        return self._wanted.known is not None or self._md5 is not None
+        """True if the whole file is compared with a known digest or a checksum in the end."""
+        return bool(self._wanted.known or self._known_md5 or self._expected)
 
     def check(self, scan: Hdf5Scan) -> tuple[tuple[Check, ...], str]:
         """Check the bytes, which must all be there.
@@ -110,9 +120,10 @@ class Draft:
         """
         known, blob = self._wanted.known, self.ingest.descriptor
         md5 = self._md5.hexdigest() if self._md5 else None
+        actual = {"md5": md5, "sha256": blob.digest.removeprefix("sha256:")}
         if md5 and self._known_md5 and md5 != self._known_md5:
-            if self._expected_md5 == self._known_md5:  # the origin has the right bytes
-                raise self._damaged(md5)
+            if (right := Checksum("md5", self._known_md5)) in self._expected:  # the origin has the right bytes
+                raise _damaged(right, actual)
             raise Mismatch(f"other bytes: the MD5 is {md5}, but {self._known_md5} is known")
         if known:
             if blob != known:
@@ -121,10 +132,10 @@ class Draft:
         if self.partial and blob.size != self.partial.size:
             raise WrongBytes(f"{blob.size} of {self.partial.size} bytes")
         checks: list[Check] = ["length"] if self.partial else []
-        if md5:
-            if md5 != (self._known_md5 or self._expected_md5):
-                raise self._damaged(md5)
-            checks.append("md5")
+        if not self._known_md5 and (wrong := self._find_wrong(actual)):
+            raise _damaged(wrong, actual)
+        checks += ["md5"] if md5 else []
+        checks += ["sha256"] if any(each.algorithm == "sha256" for each in self._expected) else []
         checks += self._check_form(scan)
         return tuple(checks), self._accepted
 
@@ -136,13 +147,16 @@ class Draft:
         mismatch = Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
         md5 = hashlib.md5(usedforsecurity=False)
         with suppress(OSError):  # another process may have removed the file
-            if self._expected_md5 and hash_file(self.ingest.path, md5.update) == blob:
-                mismatch.confirmed = md5.hexdigest() == self._expected_md5
-                return mismatch if mismatch.confirmed else self._damaged(md5.hexdigest())
+            if self._expected and hash_file(self.ingest.path, md5.update) == blob:
+                actual = {"md5": md5.hexdigest(), "sha256": blob.digest.removeprefix("sha256:")}
+                wrong = self._find_wrong(actual)
+                mismatch.confirmed = wrong is None
+                return _damaged(wrong, actual) if wrong else mismatch
         return mismatch
 
-    def _damaged(self, md5: str) -> WrongBytes:
-        return WrongBytes(f"damaged: the MD5 is {md5}, but the origin says {self._expected_md5}")
+    def _find_wrong(self, actual: Mapping[str, str | None]) -> Checksum | None:
+        """Return a checksum of the origin that the bytes do not have; None if they have all."""
+        return next((each for each in self._expected if each.value != actual[each.algorithm]), None)
 
     def _check_form(self, scan: Hdf5Scan) -> Iterator[Check]:
         """Check the format and, of an HDF5 file, the structure; yield each check that was made."""
@@ -164,6 +178,11 @@ class Draft:
         if isinstance(error, NoFile) or not self._wanted.accepted:
             raise Malformed(str(error)) from None
         self._accepted = str(error)
+
+
+def _damaged(expected: Checksum, actual: Mapping[str, str | None]) -> WrongBytes:
+    name = {"md5": "MD5", "sha256": "SHA-256"}[expected.algorithm]
+    return WrongBytes(f"damaged: the {name} is {actual[expected.algorithm]}, but the origin says {expected.value}")
 
 
 def resume_request(

@@ -1,7 +1,8 @@
 """Ask an origin for bytes and read them, by HTTP or from a file of this host.
 
-urllib3 speaks HTTP; `protocol` decides if an answer is accepted. Redirects are followed here, because each hop is
-checked: http(s) only, never from https to http, no credentials for another host, and at most five.
+urllib3 speaks HTTP; `bounds` keeps each answer within limits; `protocol` decides if it is accepted. Redirects are
+followed here, because each hop is checked: http(s) only, never from https to http, no credentials for another host, and
+at most five.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 
 from antscache.disk import open_regular
+from antscache.fetch.bounds import bound_answers
 from antscache.fetch.protocol import (
     REDIRECT_STATUSES,
     AnswerHead,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 READ_CHUNK_BYTES = 1 << 20  # read at a time, at most: reads of 1 kB cost ten times as much
 CONNECT_TIMEOUT_SECONDS = 10.0
+MAX_UNANNOUNCED_BYTES = 4 << 30  # of a body without a length
 MAX_REDIRECTS = 5  # Figshare needs one
 MAX_DRAINED_BYTES = 1 << 16  # of a redirect's body; a longer one is not read, and costs a new connection
 REQUEST_HEADERS = {
@@ -138,7 +141,9 @@ class Client:
     def _pool(self, url: str) -> urllib3.PoolManager:
         key = server_of(url)
         if key not in self._pools:
-            self._pools[key] = make_pools(url)
+            pools = make_pools(url)
+            bound_answers(pools, url)
+            self._pools[key] = pools
         return self._pools[key]
 
 
@@ -164,13 +169,15 @@ class Body:
         noticed. If a wrong Content-Length cuts the body, the checks of the file refuse it.
 
         Raises:
-            Refusal: the connection broke, no data came in time, or fewer or more bytes came than were announced.
+            Refusal: the connection broke, no data came in time, too few in a minute, or fewer or more than announced.
         """
         announced, received = self.head.announced, 0
         while chunk := self._read(READ_CHUNK_BYTES):
             received += len(chunk)
             if announced is not None and received > announced:
                 raise Refusal(f"longer than the {announced} bytes announced", discard_partial=True)
+            if announced is None and received > MAX_UNANNOUNCED_BYTES:
+                raise Refusal(f"longer than {MAX_UNANNOUNCED_BYTES} bytes, and no length announced")
             yield memoryview(chunk)
             del chunk  # before the next one is read, which then gets its memory, still in the processor's cache
         if announced is not None and received < announced:

@@ -6,14 +6,16 @@ if the same origin may be asked again.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 TRANSIENT_STATUSES = frozenset({408, 425, 429})  # below 500; from 500 on all are
@@ -22,6 +24,9 @@ CHALLENGE_STATUS = 202  # field notes, "Figshare as an origin"
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MAX_ETAG_CHARACTERS = 200  # a longer ETag is ignored
 NONSENSE_WAIT_SECONDS = 10**19  # a Retry-After of so many seconds or more is ignored
+
+DIGEST_ALGORITHMS = {"md5": ("md5", 16), "sha-256": ("sha256", 32)}  # in headers: in hashlib, and its bytes
+DIGEST_HEADERS = ("Digest", "Repr-Digest", "Content-Digest")  # RFC 3230; RFC 9530
 
 _ETAG = re.compile(r'"[\x21\x23-\x7e]*"')  # a strong one (RFC 9110, 8.8.3), in plain ASCII
 _MD5 = re.compile(r'"([0-9a-fA-F]{32})"')
@@ -54,6 +59,10 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
         self.retry_after = retry_after
 
 
+class TooSlow(Refusal):
+    """An answer that comes, but too slowly: another origin is asked first, however much has come."""
+
+
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
     """A request for a whole file, for the rest of one, or for a segment.
@@ -83,6 +92,13 @@ class RangeRequest:
         return {"Range": f"bytes={self.start}-{last}", **({"If-Range": self.etag} if self.etag else {})}
 
 
+class Checksum(NamedTuple):
+    """A checksum of a whole file: hashlib's name of the algorithm, and the value in hexadecimal."""
+
+    algorithm: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
     """The status and headers of an answer, once they are accepted.
@@ -92,12 +108,14 @@ class AnswerHead:
         announced: the number of bytes to come; None if the origin does not say it.
         size: the size of the whole file; None if the origin does not say it.
         etag: the ETag if it is a strong one; else empty.
+        checksums: of the whole file, if that comes, as the headers tell them.
     """
 
     start: int
     announced: int | None
     size: int | None
     etag: str
+    checksums: tuple[Checksum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,23 @@ def read_head(status: int, headers: Mapping[str, str], request: RangeRequest) ->
         raise Refusal(f"{status} with an empty body")
     if request.stop is not None:
         raise Refusal("ranges are not served", discard_partial=True)
-    return AnswerHead(0, length, length, etag)
+    return AnswerHead(0, length, length, etag, tuple(dict.fromkeys(_read_checksums(headers))))
+
+
+def _read_checksums(headers: Mapping[str, str]) -> Iterator[Checksum]:
+    """Yield the checksums in the headers of an answer with a whole file; ignore what is none.
+
+    Of a part, `Content-MD5` and `Content-Digest` would be checksums of that part.
+    """
+    fields = [f"md5={headers.get('Content-MD5', '')}"]  # RFC 1864
+    fields += [field for name in DIGEST_HEADERS for field in headers.get(name, "").split(",")]
+    for field in fields:
+        name, _, text = field.strip().partition("=")
+        algorithm, length = DIGEST_ALGORITHMS.get(name.lower(), ("", 0))
+        with suppress(ValueError):
+            value = base64.b64decode(text.removeprefix(":").removesuffix(":"), validate=True)
+            if algorithm and len(value) == length:
+                yield Checksum(algorithm, value.hex())
 
 
 def _refuse_status(status: int, headers: Mapping[str, str], request: RangeRequest) -> None:

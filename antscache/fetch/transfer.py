@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache.core import Event, Fetched, Partial, Received, Record, Remarked, Started
+from antscache.disk import free_space
 from antscache.fetch.attempts import open_at, url_at
 from antscache.fetch.draft import Draft, Mismatch, WrongBytes, resume_request
 from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from antscache.fetch.draft import Hdf5Scan
     from antscache.fetch.http import Body, Client
     from antscache.fetch.origins import Origin
+    from antscache.fetch.protocol import Checksum
     from antscache.store import Notes, PartialFile, Store
 
 FREED_BYTES = 1 << 20  # cut off a draft when the disk is full, so that `rm` and `gc` have room to work
@@ -169,13 +171,13 @@ class Transfer:
             partial = None
             if head.size is not None:
                 partial = Partial(self.wanted.identifier, head.size, head.etag, origin.name, boot_id())
-            draft = self._new_draft(partial, head.etag)
+            draft = self._new_draft(partial, head.etag, head.checksums)
         draft.answers += 1
         self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, head.size, head.start))
         return draft
 
-    def _new_draft(self, partial: Partial | None, etag: str) -> Draft:
-        draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag)
+    def _new_draft(self, partial: Partial | None, etag: str, checksums: tuple[Checksum, ...] = ()) -> Draft:
+        draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag, checksums)
         if partial and partial.size >= MIN_RESUMABLE_BYTES and (partial.etag or self.wanted.known):
             self.notes.add(draft.ingest.path, partial)
             draft.noted = True
@@ -211,9 +213,21 @@ class Transfer:
             chunk, ended = self.ranges.allot(received)
             self.listen(Received(self.wanted.identifier, len(chunk)))
             draft.write(chunk)
+            if not (draft.partial or self.wanted.known):
+                self._require_room(draft)
             del received, chunk  # the memory of the next ones: see `Body`
             if ended:
                 return
+
+    def _require_room(self, draft: Draft) -> None:
+        """Check that a file of unknown size leaves as much room as it takes: it must not fill the disk.
+
+        Raises:
+            Refusal: it does not.
+        """
+        free = free_space(self.store.layout.ingest)
+        if free is not None and free < draft.ingest.size:
+            raise Refusal(f"no length announced, and {draft.ingest.size} bytes take more room than they leave")
 
     def _join_segments(self, draft: Draft) -> None:
         """Append the bytes of all segments to `draft`, in order.

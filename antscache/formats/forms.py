@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 128  # kept from the start: the largest HDF5 superblock, version 1 with 32-byte offsets, needs 124
 INFLATE_INPUT_BYTES = 1 << 16  # inflated at a time
-INFLATE_OUTPUT_BYTES = 1 << 20  # the result's length at a time, so that a gzip bomb costs time but no memory
+INFLATE_OUTPUT_BYTES = 1 << 20  # the result's length at a time, so that a gzip bomb costs no memory
+MAX_INFLATED_BYTES = 16 << 30  # of a whole file, so that it costs no more than a minute
+NIFTI_SLACK_BYTES = 64 << 20  # behind twice the size that a header says: more bytes than those are a bomb
 
 
 class FormError(ValueError):
@@ -137,6 +139,9 @@ class Gzip(Form):
     """The check of a gzip file: it decompresses to its end. It may have several members, and zeros after the last one.
 
     Source: RFC 1952, 2.2 ("a series of members"); GNU gzip's manual allows padding with zeros.
+
+    Attributes:
+        inflated: the number of decompressed bytes so far.
     """
 
     description = "a gzip file"
@@ -144,6 +149,7 @@ class Gzip(Form):
 
     def __init__(self) -> None:
         super().__init__()
+        self.inflated = 0
         self._member = zlib.decompressobj(wbits=31)
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -155,7 +161,7 @@ class Gzip(Form):
     def finish(self) -> None:
         """Check that the last member is whole, with its checksum."""
         while not self._member.eof and (rest := self._member.decompress(b"", INFLATE_OUTPUT_BYTES)):
-            self._look(rest)
+            self._count(rest)
         super().finish()
         if not self._member.eof:
             raise CutFile("a cut gzip file: it does not decompress to its end")
@@ -171,11 +177,17 @@ class Gzip(Form):
                 inflated = self._member.decompress(rest, INFLATE_OUTPUT_BYTES)
             except zlib.error as error:
                 raise FormError(f"a damaged gzip file: {error}") from None
-            self._look(inflated)
+            self._count(inflated)
             rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
 
+    def _count(self, inflated: bytes) -> None:
+        self.inflated += len(inflated)
+        if self.inflated > MAX_INFLATED_BYTES:
+            raise FormError(f"a gzip file that inflates to more than {MAX_INFLATED_BYTES} bytes")
+        self._look(inflated)
+
     def _look(self, inflated: bytes) -> None:
-        """Check the next bytes of the decompressed content."""
+        """Check the next bytes of the decompressed content, which are counted already."""
 
 
 NIFTI_1_HEADER_BYTES, NIFTI_2_HEADER_BYTES = 348, 540  # sizeof_hdr, the first field: tells version and byte order
@@ -196,43 +208,49 @@ _DATATYPES = {  # bytes of a voxel: its datatypes. nibabel and niftilib use the 
 
 
 class NiftiGz(Gzip):
-    """The check of a compressed NIfTI-1 or NIfTI-2 file with its voxels, which is as long as its header says."""
+    """The check of a compressed NIfTI-1 or NIfTI-2 file with its voxels, which is as long as its header says.
+
+    Bytes behind the voxels are legal. Only far more of them than a file may have are refused, as soon as they come.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._header = b""
-        self._inflated = 0
         self._promised = 0
+        self._limit: int | None = None
 
     def finish(self) -> None:
         """Check that the gzip file is whole, and the compressed NIfTI file too."""
         super().finish()
         if not self._promised:
-            raise FormError(f"not a NIfTI file: it has only {self._inflated} bytes")
-        if self._inflated < self._promised:
-            raise CutFile(f"a compressed NIfTI file that is cut: {self._inflated} of {self._promised} bytes")
+            raise FormError(f"not a NIfTI file: it has only {self.inflated} bytes")
+        if self.inflated < self._promised:
+            raise CutFile(f"a compressed NIfTI file that is cut: {self.inflated} of {self._promised} bytes")
 
     def _look(self, inflated: bytes) -> None:
-        self._inflated += len(inflated)
         if not self._promised:
             self._header += inflated[: NIFTI_2_HEADER_BYTES - len(self._header)]
-            self._promised = _nifti_size(self._header)
+            self._promised, self._limit = _nifti_sizes(self._header)
+        if self._limit is not None and self.inflated > self._limit:
+            raise FormError(f"a compressed NIfTI file that is far longer than its header says: {self._promised} bytes")
 
 
-def _nifti_size(header: bytes) -> int:
-    """Return the minimum length of a NIfTI file in bytes, as its header tells; 0 if the header is incomplete.
+def _nifti_sizes(header: bytes) -> tuple[int, int | None]:
+    """Return the least and the greatest length of a NIfTI file in bytes, by its header; (0, None) if that is cut.
+
+    The greatest length is None if the header does not tell the number of voxels.
 
     Raises:
         FormError: this is not the header of a NIfTI file that holds its voxels too.
     """
     if len(header) < struct.calcsize("i"):
-        return 0
+        return 0, None
     sizes = {order: struct.unpack_from(f"{order}i", header)[0] for order in "<>"}
     order, size = next(((order, size) for order, size in sizes.items() if size in _NIFTI_FIELDS), ("", 0))
     if not size:
         raise FormError(f"not a compressed NIfTI file: its content starts with {header[:8]!r}")
     if len(header) < size:
-        return 0
+        return 0, None
     dim, (datatype,), (offset,), (magic,) = (
         struct.unpack_from(order + form, header, at) for at, form in _NIFTI_FIELDS[size]
     )
@@ -241,7 +259,9 @@ def _nifti_size(header: bytes) -> int:
     # A negative dimension has another meaning (FreeSurfer: vectors longer than dim can tell).
     voxels: int = math.prod(max(0, length) for length in dim[1 : dim[0] + 1])
     voxel = next((size for size, datatypes in _DATATYPES.items() if datatype in datatypes), 0)  # 0: unknown type
-    return max(int(offset), size) + voxels * voxel
+    start = max(int(offset), size)
+    most = start + voxels * (voxel or max(_DATATYPES))
+    return start + voxels * voxel, 2 * most + NIFTI_SLACK_BYTES if voxels else None
 
 
 _MATRIX_HEADER_BYTES = struct.calcsize("<5i")  # type, mrows, ncols, imagf, namlen

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import time
+from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -68,8 +69,9 @@ class Connection(BaseHTTPRequestHandler):
         if self.server.pace.latency:
             self.server.closing.wait(self.server.pace.latency)
         answer = self.server.figshare.answer(self.incoming)
-        if answer.status:
-            self._send(answer)
+        self._send(answer)
+        if answer.endless:
+            self._send_endlessly(answer)
         self._end_connection(answer.ending)
 
     def _send(self, answer: Answer) -> None:
@@ -85,9 +87,16 @@ class Connection(BaseHTTPRequestHandler):
                 if pace.rate is not None:
                     self.server.closing.wait(begun + sent / pace.rate - time.monotonic())
         if answer.chunked and answer.ending is Ending.KEEP:
-            self.sender.send(b"0\r\n\r\n")
+            self.sender.send(b"0\r\n" + (b"" if answer.endless else b"\r\n"))
+
+    def _send_endlessly(self, answer: Answer) -> None:
+        with suppress(OSError):  # the client has gone away
+            while not self.server.closing.wait(answer.pause):
+                self.sender.send(answer.endless)
 
     def _encode_head(self, answer: Answer) -> bytes:
+        if not answer.status:
+            return b""
         lines = [f"HTTP/1.1 {answer.status} {_STATUS_PHRASES[answer.status]}", f"Date: {_http_date(int(time.time()))}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         if self.incoming.wants_close and "Connection" not in answer.headers:

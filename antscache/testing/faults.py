@@ -4,7 +4,7 @@ Each stands in one of five tables, by the place where it happens:
 
     ROUTE_FAULTS        a route's answer
     CONTENT_FAULTS      the bytes that the storage holds
-    LABEL_FAULTS        their ETag and date
+    LABEL_FAULTS        their ETag, date and checksums
     RANGE_FAULTS        the storage's answer for a range
     BODY_FAULTS         sending the body
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from itertools import pairwise
@@ -28,7 +29,7 @@ from antscache.testing.misbehaviour import Misbehaviour
 
 RouteFault: TypeAlias = Callable[[str], Answer]  # of the requested URL
 ContentFault: TypeAlias = Callable[[bytes, str, str], bytes]  # of the right bytes, the number and the file's name
-LabelFault: TypeAlias = Callable[[str], "str | None"]  # the file's MD5 to its ETag; None for no ETag and no date
+LabelFault: TypeAlias = Callable[[str], Mapping[str, "str | None"]]  # the file's MD5 to headers; None: without it
 RangeFault: TypeAlias = Callable[[LabelledFile, range], Answer]  # of the file and the requested positions
 BodyFault: TypeAlias = Callable[[Answer, Span], Answer]  # of the sound answer and its body
 
@@ -106,12 +107,20 @@ def _other_md5(md5: str) -> str:
     return hashlib.md5(md5.encode(), usedforsecurity=False).hexdigest()
 
 
+def _other_checksum(algorithm: str, md5: str) -> str:
+    return b64encode(hashlib.new(algorithm, md5.encode(), usedforsecurity=False).digest()).decode()
+
+
 LABEL_FAULTS: Mapping[Misbehaviour, LabelFault] = MappingProxyType(
     {
-        Misbehaviour.WRONG_ETAG: lambda md5: f'"{_other_md5(md5)}"',
-        Misbehaviour.MULTIPART_ETAG: lambda md5: f'"{_other_md5(md5)}-3"',
-        Misbehaviour.WEAK_ETAG: lambda md5: f'W/"{md5}"',
-        Misbehaviour.NO_ETAG: lambda _: None,
+        Misbehaviour.WRONG_ETAG: lambda md5: {"ETag": f'"{_other_md5(md5)}"'},
+        Misbehaviour.MULTIPART_ETAG: lambda md5: {"ETag": f'"{_other_md5(md5)}-3"'},
+        Misbehaviour.WEAK_ETAG: lambda md5: {"ETag": f'W/"{md5}"'},
+        Misbehaviour.NO_ETAG: lambda _: {"ETag": None, "Last-Modified": None},
+        Misbehaviour.WRONG_CONTENT_MD5: lambda md5: {"Content-MD5": _other_checksum("md5", md5)},
+        Misbehaviour.WRONG_DIGEST: lambda md5: {"Digest": f"MD5={_other_checksum('md5', md5)}"},
+        Misbehaviour.WRONG_REPR_DIGEST: lambda md5: {"Repr-Digest": f"sha-256=:{_other_checksum('sha256', md5)}:"},
+        Misbehaviour.ODD_DIGESTS: lambda md5: {"Content-MD5": md5, "Digest": "MD5=x,=", "Repr-Digest": "sha-256=::, ?"},
     }
 )
 
@@ -168,6 +177,8 @@ RANGE_FAULTS: Mapping[Misbehaviour, RangeFault] = MappingProxyType(
 
 _TAIL_BYTES = 1000  # of a body that is too long, sent together with the extra ones
 _SLOW_PIECES, _SLOW_PAUSE_SECONDS = 5, 0.1
+_DRIBBLE_PAUSE_SECONDS, _DRIBBLED_BYTES = 0.05, 1000
+_ENDLESS_PIECE_BYTES = 1 << 16
 
 
 def _set_header(answer: Answer, header: str, value: str | None) -> Answer:
@@ -242,6 +253,12 @@ def _stall(at: Callable[[int], int]) -> BodyFault:
     return lambda answer, body: replace(answer, body=(body.first(at(len(body))),), ending=Ending.STALL)
 
 
+def _dribble(answer: Answer, body: Span) -> Answer:
+    begun, rest = body.split(_half(len(body)))
+    single = tuple(rest.split(at)[1].first(1) for at in range(min(len(rest), _DRIBBLED_BYTES)))
+    return replace(answer, body=(begun, *single), pause=_DRIBBLE_PAUSE_SECONDS, ending=Ending.STALL)
+
+
 BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
     {
         **{
@@ -260,6 +277,15 @@ BODY_FAULTS: Mapping[Misbehaviour, BodyFault] = MappingProxyType(
         Misbehaviour.STALL_HALF: _stall(_half),
         Misbehaviour.STALL_HEADERS: lambda _, __: Answer(0, ending=Ending.STALL),
         Misbehaviour.RESET: lambda answer, body: replace(_cut(_keep_framing, _half)(answer, body), ending=Ending.RESET),
+        Misbehaviour.CONTINUE: lambda _, __: Answer(0, endless=b"HTTP/1.1 100 Continue\r\n\r\n"),
+        Misbehaviour.DRIBBLED_HEAD: lambda _, __: Answer(
+            0, body=(b"HTTP/1.1 200 OK\r\nX: ",), endless=b"x", pause=_DRIBBLE_PAUSE_SECONDS
+        ),
+        Misbehaviour.DRIBBLED: _dribble,
+        Misbehaviour.ENDLESS: lambda answer, _: replace(_frame_by_closing(answer), endless=bytes(_ENDLESS_PIECE_BYTES)),
+        Misbehaviour.ENDLESS_TRAILER: lambda answer, _: replace(
+            _frame_in_chunks(answer), endless=b"X: x\r\n" * _ENDLESS_PIECE_BYTES
+        ),
     }
 )
 

@@ -160,11 +160,12 @@ class Answer(msgspec.Struct, frozen=True):
     """An answer before it is sent: status, headers, body, framing and ending.
 
     Attributes:
-        status: 0 means no answer at all, not even headers.
+        status: 0 means no status line and no headers; without a body, no answer at all.
         headers: as they are sent; only `Date`, and `Connection: close` for a client that wants it, are added.
         chunked: frame the body in chunks; the last, empty chunk follows only if the connection is kept.
         number: the identifier whose bytes are in the body; empty for an error's or a page's.
         pause: seconds between the parts of the body.
+        endless: sent after the body again and again, `pause` apart, until the client goes away or the server closes.
     """
 
     status: int
@@ -174,6 +175,7 @@ class Answer(msgspec.Struct, frozen=True):
     ending: Ending = Ending.KEEP
     number: str = ""
     pause: float = 0.0
+    endless: bytes = b""
 
 
 def plain(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:

@@ -81,6 +81,14 @@ class Misbehaviour(Enum):
     """Not wrong, only unusual: the `ETag` is `W/"<md5>"`, with which no `If-Range` ever holds."""
     NO_ETAG = "no-etag"
     """Not wrong, only unusual: neither `ETag` nor `Last-Modified`, so that no `If-Range` ever holds."""
+    WRONG_CONTENT_MD5 = "wrong-content-md5"
+    """The right bytes and `ETag`; `Content-MD5` is the MD5 of others."""
+    WRONG_DIGEST = "wrong-digest"
+    """The right bytes and `ETag`; `Digest` has the MD5 of others."""
+    WRONG_REPR_DIGEST = "wrong-repr-digest"
+    """The right bytes and `ETag`; `Repr-Digest` has the SHA-256 of others."""
+    ODD_DIGESTS = "odd-digests"
+    """Not wrong, only unusual: `Content-MD5`, `Digest` and `Repr-Digest` that hold no checksum."""
 
     # Its answer for a range; without a range it behaves, but for RANGE_UNASKED
 
@@ -153,6 +161,19 @@ class Misbehaviour(Enum):
     """Silence from the start: the request is taken, and nothing is answered."""
     RESET = "reset"
     """The right `Content-Length`, half the body, and the connection is reset (RST)."""
+
+    # Without an end, until the client or the server gives up
+
+    CONTINUE = "continue"
+    """`100 Continue` again and again, and no answer after them."""
+    DRIBBLED_HEAD = "dribbled-head"
+    """200, and then a header that grows by a byte every twentieth of a second."""
+    DRIBBLED = "dribbled"
+    """The headers, half the body, then a byte every twentieth of a second, and silence after a thousand."""
+    ENDLESS = "endless"
+    """No `Content-Length`, the body, and zeros after it."""
+    ENDLESS_TRAILER = "endless-trailer"
+    """Chunked, the body, the last chunk, and trailers after it."""
 
 
 class Schedule:

@@ -18,7 +18,7 @@ from support.sources import DATA, ENTRIES, NETWORKS, fake_python, getter, sdist,
 from antscache.catalog.catalog import Catalog, encode_manifest
 from antscache.catalog.getters import GETTERS
 from antscache.catalog.installations import find_installation
-from antscache.catalog.sources import Reading, read_source
+from antscache.catalog.sources import MAX_SOURCE_BYTES, Reading, read_source
 from antscache.core.manifest import Entry, Manifest, Release, parse_release
 from antscache.errors import ManifestError, Offline
 
@@ -98,6 +98,7 @@ def test_a_damaged_archive_is_read_or_refused(
     [
         (None, f"there is no {DATA}"),
         ("x = " + "-" * 100_000 + "1", f"{DATA}, line "),
+        ("#" * (MAX_SOURCE_BYTES + 1), "larger than"),
         ("#" * (5 << 20), "larger than"),
         ("secret", f"cannot read {DATA}: "),
     ],
@@ -114,6 +115,17 @@ def test_an_unread_module_leaves_the_other_one(tmp_path: Path, text: str | None,
     assert [entry.name for entry in reading.entries] == ["brain"]
     [unread] = reading.unread
     assert (unread.kind, problem in unread.problem) == ("data", True)
+
+
+def test_version_of_many_characters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"setup.py has a version of 65 characters"):
+        read_source(tree(tmp_path, more={"setup.py": f"setup(version={'1' * 65!r})"}))
+
+
+@pytest.mark.parametrize("text", ["a" + ".a" * 1000 + " = 1", "a = " + "[" * 900], ids=["keys", "arrays"])
+def test_project_file_that_takes_long_is_left(tmp_path: Path, text: str) -> None:
+    source = tree(tmp_path, more={"pyproject.toml": f'{text}\n[project]\nversion = "7"\n'})
+    assert read_source(source).release.version == "0"
 
 
 def test_links_in_an_archive_are_not_followed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from antscache.catalog import getters
 from antscache.catalog.getters import GETTERS, extract
 from antscache.errors import ManifestError
 
@@ -170,3 +171,32 @@ def test_an_unknown_form_of_source_is_refused(source: str, line: int, what: str)
 def test_the_docstring_may_hold_a_url() -> None:
     assert "https://example.org" in getter()
     assert len(read(getter())) == 2
+
+
+def naming(*statements: str) -> str:
+    """Return a getter that builds its file names with `statements`."""
+    lines = ["if target_file_name is None:", "    target_file_name = file_id", *(f"    {each}" for each in statements)]
+    return getter(naming="\n".join(f"    {line}" for line in lines).strip())
+
+
+def test_file_name_is_bounded_while_it_is_built() -> None:
+    doubled = naming(*["target_file_name = target_file_name + target_file_name"] * 100)
+    assert refusal(doubled).endswith("line 22: a file name of more than 255 characters")
+
+
+def test_steps_to_file_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements times names: the product of two long lists."""
+    monkeypatch.setattr(getters, "MAX_STEPS", 50)
+    assert read(naming())
+    assert "line 37: the file names take more than 50 steps" in refusal(naming(*['target_file_name = "x"'] * 50))
+
+
+def test_code_that_is_nested_too_deeply_has_a_line() -> None:
+    deep = naming("target_file_name = file_id" + " + ''" * 2000)
+    assert refusal(deep).endswith("line 13: the file name is built with code that is nested too deeply")
+
+
+def test_long_texts_of_a_source_are_shortened() -> None:
+    _, _, reason = read(getter(switcher=f'{{"a": "http://example.org/{"n" * 50_000}"}}', valid='("b",)'))["a"]
+    assert reason is not None
+    assert len(reason) < 500

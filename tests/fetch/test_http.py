@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import urllib3
 from support.authority import Authority
+from support.raw_server import raw_server
 
-from antscache.fetch import http
+from antscache.fetch import bounds, http
 from antscache.fetch.http import Client
 from antscache.fetch.protocol import RangeRequest, Refusal
 from antscache.testing import Misbehaviour, StandIn
@@ -117,7 +118,9 @@ def test_unresolved_name_affects_the_origin() -> None:
     assert "nowhere.invalid" not in str(error)
 
 
-def test_no_refusal_contains_the_url(standin: StandIn) -> None:
+def test_no_refusal_contains_the_url(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_UNANNOUNCED_BYTES", 4_000_000)
+    monkeypatch.setattr(bounds, "MINUTE_SECONDS", 0.3)
     for how in Misbehaviour:
         text = ""
         try:
@@ -126,23 +129,6 @@ def test_no_refusal_contains_the_url(standin: StandIn) -> None:
             text = str(error)
         assert "secret" not in text
         assert NUMBER not in text
-
-
-@contextmanager
-def raw_server(answer: bytes) -> Iterator[str]:
-    """Send exactly these bytes to the first client that connects, and hang up."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def serve() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/files/1"
-        thread.join()
 
 
 def test_more_bytes_than_the_part_has_are_refused() -> None:

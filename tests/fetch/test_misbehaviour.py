@@ -5,17 +5,21 @@ The table here is also in docs/fetching.md.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, REPOSITORY, TEMPLATE
 from support.fetching import fetcher, run
+from support.raw_server import raw_server
 
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.events import Event, Fetched, Refused, Started
 from antscache.core.manifest import Release
 from antscache.core.plan import Wanted
+from antscache.fetch import bounds, http, transfer
 from antscache.fetch.origins import parse_origins
 from antscache.store.store import Store
 from antscache.testing import ROUTE_MISBEHAVIOURS, Misbehaviour, StandIn, content
@@ -59,6 +63,10 @@ ENDS: dict[Misbehaviour, str] = {
     Misbehaviour.MULTIPART_ETAG: RIGHT,
     Misbehaviour.WEAK_ETAG: RIGHT,
     Misbehaviour.NO_ETAG: RIGHT,
+    Misbehaviour.WRONG_CONTENT_MD5: "damaged: the MD5",
+    Misbehaviour.WRONG_DIGEST: "damaged: the MD5",
+    Misbehaviour.WRONG_REPR_DIGEST: "damaged: the SHA-256",
+    Misbehaviour.ODD_DIGESTS: RIGHT,
     Misbehaviour.RANGE_UNASKED: "206 with a part instead of the whole file",
     **{how: RIGHT for how in Misbehaviour if how.value.startswith("range-") and how.value != "range-unasked"},
     Misbehaviour.CHUNKED: RIGHT,
@@ -84,8 +92,13 @@ ENDS: dict[Misbehaviour, str] = {
     Misbehaviour.STALL_HALF: "no data in time",
     Misbehaviour.STALL_HEADERS: "no data in time",
     Misbehaviour.RESET: "broken off: Connection reset by peer",
+    Misbehaviour.CONTINUE: "more than 262144 bytes that are not the file's",
+    Misbehaviour.DRIBBLED_HEAD: "no whole answer in time",
+    Misbehaviour.DRIBBLED: "too slow: ",
+    Misbehaviour.ENDLESS: "longer than ",
+    Misbehaviour.ENDLESS_TRAILER: "more than 262144 bytes that are not the file's",
 }
-SILENT = {Misbehaviour.STALL, Misbehaviour.STALL_HALF, Misbehaviour.STALL_HEADERS}
+SILENT = {Misbehaviour.STALL, Misbehaviour.STALL_HALF, Misbehaviour.STALL_HEADERS, Misbehaviour.DRIBBLED_HEAD}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +119,14 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "root")
     store.create()
     return store
+
+
+@pytest.fixture(autouse=True)
+def _limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for a minute, nor send gigabytes."""
+    monkeypatch.setattr(http, "MAX_UNANNOUNCED_BYTES", 4_000_000)
+    if "dribbled" in request.node.name or "slow" in request.node.name:
+        monkeypatch.setattr(bounds, "MINUTE_SECONDS", 0.3)
 
 
 def fetch(  # noqa: PLR0913  all but two by name
@@ -233,6 +254,46 @@ def test_origin_that_cuts_every_answer_still_delivers(store: Store) -> None:
         assert standin.sent(NUMBER) == SIZE
     kinds = [type(event) for event in events if isinstance(event, Refused | Fetched)]
     assert kinds == [Refused, Refused, Refused, Fetched]
+
+
+def test_slow_origin_gives_way_to_the_next(standin: StandIn, store: Store) -> None:
+    """Half the file came fast; the next origin sends the rest."""
+    origins = first(standin.misbehaving_origins(Misbehaviour.DRIBBLED)), first(standin.origins)
+    _, events = fetch(store, standin, *origins)
+    assert [type(event) for event in events if isinstance(event, Refused | Fetched)] == [Refused, Fetched]
+    assert [event.resumed > 0 for event in events if isinstance(event, Started)] == [False, True]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+def test_file_of_unknown_size_leaves_half_the_room(
+    standin: StandIn, store: Store, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setattr(transfer, "free_space", lambda _: SIZE - 1)
+    right = descriptor_of(standin.content(NUMBER)) if known else None
+    failures, _ = fetch(store, standin, first(standin.misbehaving_origins(Misbehaviour.UNANNOUNCED)), known=right)
+    outcomes = [failure.attempts[0].outcome for failure in failures]
+    assert (outcomes == []) is known
+    assert all(outcome.startswith("no length announced, and") for outcome in outcomes)
+
+
+def test_checksums_in_headers_are_recorded(standin: StandIn, store: Store) -> None:
+    body = standin.content(NUMBER)
+    md5 = b64encode(hashlib.md5(body, usedforsecurity=False).digest())
+    sha256 = b64encode(hashlib.sha256(body).digest())
+    told = b"Content-MD5: %b\r\nRepr-Digest: sha-256=:%b:\r\n" % (md5, sha256)
+    with raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (len(body), told) + body) as url:
+        fetch(store, standin, f"{url}?{{id}}")
+    record = store.record(f"figshare:{NUMBER}")
+    assert record is not None
+    assert record.checks == ("length", "md5", "sha256", "form")
+    assert record.is_confirmed
+
+
+@pytest.mark.parametrize("how", [Misbehaviour.WRONG_CONTENT_MD5, Misbehaviour.WRONG_REPR_DIGEST])
+def test_known_digest_overrides_checksums_in_headers(standin: StandIn, store: Store, how: Misbehaviour) -> None:
+    right = descriptor_of(standin.content(NUMBER))
+    failures, _ = fetch(store, standin, first(standin.misbehaving_origins(how)), known=right)
+    assert (failures, held(store)) == ([], {standin.content(NUMBER)})
 
 
 def test_bytes_of_a_changed_file_are_never_mixed(standin: StandIn, store: Store) -> None:

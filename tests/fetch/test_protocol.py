@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64encode
 from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from urllib3 import HTTPHeaderDict
 from antscache.fetch.protocol import (
     MAX_ETAG_CHARACTERS,
     AnswerHead,
+    Checksum,
     RangeRequest,
     Refusal,
     md5_of,
@@ -201,6 +203,43 @@ def test_unrequested_content_encoding_is_refused(status: int, encoding: str) -> 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", " identity "])
 def test_content_encoding_identity_is_accepted(encoding: str) -> None:
     assert answer(200, Content_Encoding=encoding, Content_Length="5") == AnswerHead(0, 5, 5, "")
+
+
+MD5_BYTES = bytes.fromhex(MD5[1:-1])
+MD5_TEXT, SHA256_TEXT = b64encode(MD5_BYTES).decode(), b64encode(bytes(32)).decode()
+TOLD_MD5, TOLD_SHA256 = Checksum("md5", MD5[1:-1]), Checksum("sha256", "0" * 64)
+
+
+def told(status: int, wanted_range: RangeRequest = WHOLE, /, **headers: str) -> tuple[Checksum, ...]:
+    result = answer(status, wanted_range, **headers)
+    assert isinstance(result, AnswerHead)
+    return result.checksums
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "checksums"),
+    [
+        ("Content-MD5", MD5_TEXT, (TOLD_MD5,)),
+        ("Digest", f"MD5={MD5_TEXT}", (TOLD_MD5,)),
+        ("Digest", f"unixsum=30637, SHA-256={SHA256_TEXT},md5={MD5_TEXT}", (TOLD_SHA256, TOLD_MD5)),
+        ("Repr-Digest", f"sha-256=:{SHA256_TEXT}:, sha-512=:{SHA256_TEXT}:", (TOLD_SHA256,)),
+        ("Content-Digest", f"sha-256=:{SHA256_TEXT}:", (TOLD_SHA256,)),
+    ],
+)
+def test_checksums_of_a_whole_file_are_read(header: str, value: str, checksums: tuple[Checksum, ...]) -> None:
+    assert told(200, **{header: value}) == checksums
+
+
+@pytest.mark.parametrize("header", ["Content-MD5", "Digest", "Repr-Digest", "Content-Digest"])
+def test_checksums_of_a_part_are_ignored(header: str) -> None:
+    value = MD5_TEXT if header == "Content-MD5" else f"md5={MD5_TEXT}"
+    assert told(206, REST, **{header: value, "Content-Range": exact_range(REST), "ETag": MD5}) == ()
+
+
+@given(text=st.text(max_size=60) | st.binary(max_size=15).map(lambda each: b64encode(each).decode()))
+def test_malformed_checksums_are_ignored(text: str) -> None:
+    headers = {"Content-MD5": text, "Digest": f"md5={text},{text}", "Repr-Digest": f"sha-256=:{text}:"}
+    assert told(200, **headers) == ()
 
 
 def test_empty_body_is_refused() -> None:

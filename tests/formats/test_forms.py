@@ -16,7 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from antscache.formats.forms import FormError, form_of
+from antscache.formats import forms
+from antscache.formats.forms import FormError, Gzip, form_of
 from antscache.testing import content as stand_in
 
 
@@ -275,6 +276,43 @@ def test_a_gzip_bomb_costs_time_and_no_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 40_000_000
+
+
+def with_first_dimension(raw: bytes, length: int) -> bytes:
+    return raw[:42] + struct.pack("<h", length) + raw[44:]
+
+
+def inflated_before_refusal(content: bytes, message: str) -> int:
+    form = form_of("a.nii.gz")
+    with pytest.raises(FormError, match=message):
+        form.feed(content)
+    assert isinstance(form, Gzip)
+    return form.inflated
+
+
+def test_far_longer_nifti_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "NIFTI_SLACK_BYTES", 1_000_000)
+    bomb = gzip.compress(RAW + bytes(20_000_000), 1)
+    assert inflated_before_refusal(bomb, f"far longer than its header says: {len(RAW)} bytes") < 3_000_000
+
+
+@pytest.mark.parametrize("length", [7, -1, 0], ids=["as long again", "FreeSurfer's", "none"])
+def test_bytes_behind_voxels_are_accepted(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """FreeSurfer writes a negative dimension, and the length elsewhere: its files end anywhere."""
+    monkeypatch.setattr(forms, "NIFTI_SLACK_BYTES", 1000)
+    more = len(RAW) + 1000 if length > 0 else 1_000_000
+    check("a.nii.gz", gzip.compress(with_first_dimension(RAW, length) + bytes(more)))
+
+
+def test_voxels_of_unknown_type_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "NIFTI_SLACK_BYTES", 0)
+    check("a.nii.gz", gzip.compress(RAW[:70] + struct.pack("<h", 9999) + RAW[72:] + bytes(7 * 6 * 5 * 32)))
+
+
+def test_gzip_that_inflates_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "MAX_INFLATED_BYTES", 5_000_000)
+    bomb = gzip.compress(with_first_dimension(RAW, -1) + bytes(20_000_000), 1)
+    assert inflated_before_refusal(bomb, "inflates to more than 5000000 bytes") < 7_000_000
 
 
 # ITK's transforms
