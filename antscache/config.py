@@ -1,17 +1,18 @@
 """Settings: from flags, then the environment, then `antscache.toml` of the user, of the site, of the installation.
 
-antscache.toml  environment          flag         meaning
-root            ANTSCACHE_DIR        --root       the root; by default the platform's user cache directory
-site_dirs       ANTSCACHE_SITE_DIRS  --site-dir   lower caches: roots that are only read, separated by `:`
-offline         ANTSCACHE_OFFLINE    --offline    open no socket
-mirrors         ANTSCACHE_MIRRORS    --mirror     URL templates that are tried first, separated by blanks
-origins         ANTSCACHE_ORIGINS    --origin     URL templates with {id} instead of Figshare's three routes
-jobs            ANTSCACHE_JOBS       --jobs       files to fetch at once
-link_mode       ANTSCACHE_LINK_MODE  --link-mode  auto, reflink, hardlink or symlink
-timeout         ANTSCACHE_TIMEOUT    --timeout    seconds without data after which a transfer fails
-pace            ANTSCACHE_PACE       --pace       seconds from one start at api.figshare.com to the next
-mounted         ANTSCACHE_MOUNTED                 fetch only into a root on a mount of its own; images set this
-baked                                             the lower caches of an image; other settings do not displace them
+antscache.toml  environment            flag           meaning
+root            ANTSCACHE_DIR          --root         the root; by default the platform's user cache directory
+site_dirs       ANTSCACHE_SITE_DIRS    --site-dir     lower caches: roots that are only read, separated by `:`
+offline         ANTSCACHE_OFFLINE      --offline      open no socket
+mirrors         ANTSCACHE_MIRRORS      --mirror       URL templates that are tried first, separated by blanks
+origins         ANTSCACHE_ORIGINS      --origin       URL templates with {id} instead of Figshare's three routes
+jobs            ANTSCACHE_JOBS         --jobs         files to fetch at once
+link_mode       ANTSCACHE_LINK_MODE    --link-mode    auto, reflink, hardlink or symlink
+timeout         ANTSCACHE_TIMEOUT      --timeout      seconds without data after which a transfer fails
+pace            ANTSCACHE_PACE         --pace         seconds from one start at api.figshare.com to the next
+allow_build     ANTSCACHE_ALLOW_BUILD  --allow-build  let pip build an sdist that has no wheel, which runs its code
+mounted         ANTSCACHE_MOUNTED                     fetch only into a root on a mount of its own; images set this
+baked                                                 the lower caches of an image; other settings do not displace them
 
 Two settings come from the environment only: ANTSCACHE_TOKENS, which are secrets (each `host=token`, separated by
 blanks), and SOURCE_DATE_EPOCH, which other programs use too.
@@ -48,6 +49,7 @@ VARIABLES = {
     "link_mode": "ANTSCACHE_LINK_MODE",
     "timeout": "ANTSCACHE_TIMEOUT",
     "pace": "ANTSCACHE_PACE",
+    "allow_build": "ANTSCACHE_ALLOW_BUILD",
     "mounted": "ANTSCACHE_MOUNTED",
 }
 TOKENS_VARIABLE = "ANTSCACHE_TOKENS"
@@ -75,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         timeout: seconds without data after which a connection or a transfer fails.
         pace: seconds from one start at api.figshare.com to the next, over all processes on the root. Its documentation
             asks for no more than one request a second.
+        allow_build: True if pip may build the sdist of a release that has no wheel: that runs the code in it.
         mounted: True in a container. Nothing is fetched into a root that would be lost with the container. A root that
             a variable or a file names counts only if it exists or would outlive the container, because variables leak
             in from hosts. If there is no such root and `~/.keras` is a mount, which users make to keep ANTsPyNet's
@@ -92,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     link_mode: Literal["auto", "reflink", "hardlink", "symlink"] = "auto"
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
+    allow_build: bool = False
     mounted: bool = False
     baked: tuple[str, ...] = ()
 
@@ -237,7 +241,7 @@ def to_environment(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _parsed(key: str, text: str) -> Any:
     """Parse the text of an environment variable. An unusable text is returned as it is, and refused later."""
-    if key in {"offline", "mounted"}:
+    if key in {"offline", "allow_build", "mounted"}:
         return BOOLEAN_TEXTS.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()

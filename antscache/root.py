@@ -61,7 +61,8 @@ class Root:
             if not (lowers and isinstance(error.__cause__, PermissionError)):
                 raise
         below = [lower.layout.catalog for lower in lowers]
-        return cls(settings, store, Catalog(store.layout.catalog, offline=settings.offline, below=below), unused)
+        catalog = Catalog(store.layout.catalog, offline=settings.offline, allow_build=settings.allow_build, below=below)
+        return cls(settings, store, catalog, unused)
 
     @property
     def layout(self) -> Layout:

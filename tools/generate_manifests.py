@@ -33,7 +33,8 @@ def main(releases: Sequence[str]) -> None:
     """Write the manifest of each of `releases`."""
     for text in releases:
         release = parse_release(text)
-        with download(release, *(ANTSPYX_PIP_OPTIONS.split() if release.package == "antspyx" else ())) as artifact:
+        options = ANTSPYX_PIP_OPTIONS.split() if release.package == "antspyx" else ()
+        with download(release, *options, allow_build=release.package == "antspynet") as artifact:  # 0.3.2 has no wheel
             manifest = read_artifact(artifact, release)
         if problems := [*manifest.unread, *(entry.name for entry in manifest.entries if entry.problem)]:
             sys.exit(f"{release} cannot be read whole: {', '.join(map(str, problems))}")

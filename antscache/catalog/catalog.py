@@ -38,12 +38,14 @@ class Catalog:
     Args:
         kept: the directory of manifests that were read on this host; it need not exist.
         offline: True if the package index must not be asked.
+        allow_build: True if pip may build an sdist from there, which runs its code.
         below: more such directories, which are never written to.
     """
 
-    def __init__(self, kept: Path, *, offline: bool, below: Sequence[Path] = ()) -> None:
+    def __init__(self, kept: Path, *, offline: bool, allow_build: bool = False, below: Sequence[Path] = ()) -> None:
         self._kept = kept
         self._offline = offline
+        self._allow_build = allow_build
         self._places = (SHIPPED_DIRECTORY, kept, *below)
 
     def releases(self) -> tuple[Release, ...]:
@@ -151,7 +153,7 @@ class Catalog:
     def _published(self, release: Release) -> Manifest:
         from antscache.catalog.package_index import download
 
-        with download(release) as file:
+        with download(release, allow_build=self._allow_build) as file:
             return read_artifact(file, release)
 
 

@@ -1,7 +1,8 @@
 """The package index: a release's artifact through pip, with the user's own pip configuration.
 
 pip uses the proxies, certificates, mirrors and credentials that the user has configured, so antscache needs no such
-settings of its own. For an sdist, pip runs its build backend to learn its metadata, as `pip install` would.
+settings of its own. pip cannot download an sdist without running its build backend, as `pip install` would; so that is
+done only where the user allows it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,21 @@ if TYPE_CHECKING:
 
     from antscache.core import Release
 
+SDIST_HINT = (
+    "; if this one has an sdist alone, download that and name it with --from, and nothing in it is run; or add "
+    "--allow-build, and pip builds it, which runs its code"
+)
 RUN_PIP = "import runpy; runpy.run_module('pip', run_name='__main__', alter_sys=True)"  # as `python -m pip` does
 
 
 @contextmanager
-def download(release: Release, *options: str) -> Iterator[Path]:
-    """Download the wheel or sdist of `release` into a temporary directory, which is deleted at the end.
+def download(release: Release, *options: str, allow_build: bool = False) -> Iterator[Path]:
+    """Download the wheel of `release` into a temporary directory, which is deleted at the end.
 
     Args:
         release: the release to download.
         options: more options of pip, such as the platform of the wheel.
+        allow_build: True if it may be an sdist, which pip then builds.
 
     Raises:
         ManifestError: there is no pip here, or pip does not find the release.
@@ -40,14 +46,16 @@ def download(release: Release, *options: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="antscache-") as directory:
         # --ignore-requires-python: the artifact is read, not installed.
         quietly = ["--no-deps", "--ignore-requires-python", "--no-input", "--disable-pip-version-check", "--quiet"]
-        command = [*_pip(), "download", *quietly, *options, "--dest", directory, str(release)]
+        wheels = [] if allow_build else ["--only-binary=:all:"]
+        command = [*_pip(), "download", *quietly, *wheels, *options, "--dest", directory, str(release)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         files = sorted(Path(directory).iterdir())
         if done.returncode or len(files) != 1:
             errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip download failed"]
+            wanted = release if allow_build else f"a wheel of {release}"
             raise ManifestError(
-                f"cannot get {release} from the package index; pip says: {errors[-1].removeprefix('ERROR: ')}",
-                hint="`antscache releases` lists known releases; --from PATH reads a wheel, an sdist or a source tree",
+                f"cannot get {wanted} from the package index; pip says: {errors[-1].removeprefix('ERROR: ')}",
+                hint=f"`antscache releases` lists known releases{'' if allow_build else SDIST_HINT}",
             )
         yield files[0]
 

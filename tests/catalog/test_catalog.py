@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.sources import DATA, ENTRIES, NETWORKS, fake_python, getter, sdist, tree, wheel
+from support.sources import DATA, ENTRIES, METADATA, NETWORKS, fake_python, getter, sdist, tree, wheel
 
 from antscache.catalog.catalog import Catalog, encode_manifest
 from antscache.catalog.getters import GETTERS
@@ -331,8 +331,40 @@ def test_unknown_releases_are_read_through_pip(antscache: AntsCache, tmp_path: P
 def test_pips_error_is_shown_for_missing_releases(antscache: AntsCache) -> None:
     ran = antscache("prefetch", "9.9.9")
     assert (ran.code, antscache.root.exists()) == (3, False)
-    assert "cannot get antspynet==9.9.9 from the package index; pip says: No matching distribution found" in ran.err
+    said = "from the package index; pip says: No matching distribution found"
+    assert f"cannot get a wheel of antspynet==9.9.9 {said}" in ran.err
     assert "hint: " in ran.err
+
+
+PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+BACKEND = """
+import pathlib
+
+def prepare_metadata_for_build_wheel(directory, settings=None):
+    pathlib.Path({witness!r}).touch()
+    info = pathlib.Path(directory, "antspynet-0.3.3.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text({metadata!r})
+    return info.name
+
+def build_wheel(*_):
+    raise NotImplementedError
+"""
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_sdist_is_built_only_where_allowed(antscache: AntsCache, tmp_path: Path, *, allowed: bool) -> None:
+    """Its build backend is code."""
+    (tmp_path / "links").mkdir()
+    witness = tmp_path / "witness"
+    backend = BACKEND.format(witness=str(witness), metadata=METADATA.format("0.3.3"))
+    path = sdist(tmp_path / "links", "0.3.3", {"pyproject.toml": PYPROJECT, "backend.py": backend})
+    flags = ["--allow-build"] if allowed else []
+    ran = antscache("list", "0.3.3", *flags, PIP_FIND_LINKS=tmp_path / "links")
+    assert (ran.code, witness.exists()) == ((0, True) if allowed else (3, False))
+    assert ("download that and name it with --from" in ran.err) != allowed
+    assert ("--allow-build, and pip builds it, which runs its code" in ran.err) != allowed
+    antscache("list", "--from", path).succeeded()
 
 
 def test_an_artifact_of_another_release_is_refused(antscache: AntsCache, tmp_path: Path) -> None:
