@@ -147,9 +147,11 @@ class Attempts:
     def _try(self, origin: Origin, question: Question) -> Refusal | None:
         """Ask `origin` until it delivers (None), or refuses without progress (the refusal).
 
-        A transfer that is cut after enough new bytes is asked for again at once.
+        A transfer that is cut after enough new bytes is asked for again at once. So is, once, a whole file in place of
+        one that was joined from several answers: otherwise an origin that sends a wrong beginning would spoil, in each
+        round, what the next one sends.
         """
-        health, wanted = self._health(origin), question.wanted
+        health, wanted, is_joined = self._health(origin), question.wanted, False
         while True:
             before = question.received()
             try:
@@ -164,8 +166,9 @@ class Attempts:
                     health.note_refusal(refusal, time.monotonic(), progress=progress)
                 question.attempts.append((Attempt(origin.name, str(refusal)), refusal))
                 question.listen(Refused(wanted.identifier, wanted.file, origin.name, str(refusal)))
-                if not progress:
+                if not progress and (is_joined or not refusal.joined):
                     return refusal
+                is_joined = is_joined or refusal.joined
                 self._stopped.wait(self._pause)
             else:
                 health.note_delivery()

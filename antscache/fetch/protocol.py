@@ -41,7 +41,10 @@ class Refusal(Exception):  # noqa: N818  what the rest of antscache calls it
         affects_origin: True if it concerns all files of the origin: it cannot be reached, or refuses programs.
         discard_partial: True if the bytes received before must not be continued.
         retry_after: the seconds that the origin asks to wait.
+        joined: True if several answers made the bytes, so that the fault may be an earlier one's, of another origin.
     """
+
+    joined = False
 
     def __init__(
         self,

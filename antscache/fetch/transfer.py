@@ -200,7 +200,7 @@ class Transfer:
         draft = self._draft
         if draft and (isinstance(refusal, WrongBytes) or refusal.discard_partial or not draft.partial):
             if isinstance(refusal, WrongBytes) and draft.answers > 1:
-                refusal.transient = True  # perhaps its answers are of different files: fetch it once more, whole
+                refusal.transient = refusal.joined = True  # perhaps its answers are of different files
             self._restart()
 
     # Receiving

@@ -99,6 +99,18 @@ def test_silent_origin_is_given_up_after_the_timeout(standin: StandIn, store: St
     assert store.holds(descriptor_of(standin.content(NUMBER)))
 
 
+def test_wrong_beginning_spoils_no_other_origin(store: Store) -> None:
+    """An origin sends the beginning of other bytes, and is cut; the next one continues them, and is asked again."""
+    other = bytes(3_000_000)
+    with StandIn(FEW, contents={NUMBER: other}) as wrong, StandIn(FEW, size=len(other)) as right:
+        origins = [wrong.misbehaving_origins(Misbehaviour.CUT).split()[0], right.origins.split()[0]]
+        content = right.content(NUMBER)
+        result, _ = run(fetcher(store, parse_origins([], origins), jobs=1, rounds=1), wanted(known=content))
+        assert result.failures == []
+        assert right.downloads(NUMBER) == 2
+        assert store.holds(descriptor_of(content))
+
+
 def test_bytes_other_than_recorded_are_refused(standin: StandIn, store: Store) -> None:
     """The error has both digests, and the root is as it was."""
     before = snapshot(store.layout.root)
