@@ -191,7 +191,7 @@ def test_steps_to_file_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "line 37: the file names take more than 50 steps" in refusal(naming(*['target_file_name = "x"'] * 50))
 
 
-def test_code_that_is_nested_too_deeply_has_a_line() -> None:
+def test_code_nested_too_deeply_has_a_line() -> None:
     deep = naming("target_file_name = file_id" + " + ''" * 2000)
     assert refusal(deep).endswith("line 13: the file name is built with code that is nested too deeply")
 

@@ -32,7 +32,7 @@ def receive(answer: AnswerBounds, count: int, waited: float) -> None:
     answer.count_body(count)
 
 
-def test_less_than_the_least_in_a_minute_is_too_slow(body: AnswerBounds) -> None:
+def test_less_than_the_least_rate_is_too_slow(body: AnswerBounds) -> None:
     for _ in range(60):
         receive(body, (MIN_MINUTE_BYTES - 1) // 60, MINUTE_SECONDS / 60)
     with pytest.raises(TooSlow, match="too slow") as caught:
