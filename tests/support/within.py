@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -32,7 +33,7 @@ def run_within(arguments: Sequence[str], environ: Mapping[str, str], directory: 
     """Run a command in `directory` with `environ` alone, and return how it ended."""
     out, err = _Output(), _Output()
     code: object = None
-    before = Path.cwd()
+    before, handlers = Path.cwd(), {each: signal.getsignal(each) for each in signal.valid_signals()}
     os.chdir(directory)
     try:
         with (
@@ -45,5 +46,8 @@ def run_within(arguments: Sequence[str], environ: Mapping[str, str], directory: 
         code = ended.code
     finally:
         os.chdir(before)
+        for each, handler in handlers.items():  # `run` sets some back, which would end this process at a closed socket
+            if handler is not None and handler is not signal.getsignal(each):
+                signal.signal(each, handler)
     assert isinstance(code, int)
     return Ran(code, out.text, err.text)
