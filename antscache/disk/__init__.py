@@ -1,13 +1,13 @@
 """Files that are whole or absent, and facts about a host's disks and users. All metadata is written through here.
 
-files.py      write, publish and replace small files; directories; clones
-refusals.py   turn a disk's refusal into a StoreError with a remedy
-hashing.py    read a file and hash its bytes
-locks.py      advisory locks by name, held by filelock
-mounts.py     tell which directories outlive a container
+files.py        write, publish and replace small files; directories; clones
+refusals.py     turn a disk's refusal into a StoreError with a remedy
+hashing.py      read a file and hash its bytes
+locks.py        advisory locks by name, held by filelock
+mounts.py       tell which directories outlive a container
 mount_notes.py  notes of the mounts that directories were on
-space.py      free space on a disk
-users.py      names of users, groups and processes
+space.py        free space on a disk
+users.py        names of users, groups and processes
 """
 
 from __future__ import annotations
