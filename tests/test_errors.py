@@ -60,7 +60,7 @@ def prefetch(used: AntsCache, origins: str, *arguments: str) -> Ran:
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["prefetch", "0.3.99"], 3, "cannot get antspynet==0.3.99 from the package index"),
+        (["prefetch", "0.3.99"], 3, "cannot get a wheel of antspynet==0.3.99 from the package index"),
         (["prefetch", "numpy==1.0"], 3, "unknown package: 'numpy'"),
         (["prefetch", "antspynet>=0.3"], 3, "not a release"),
         (["prefetch", "0.3.2", "--name", "brainExtractionRobustT7"], 3, "did you mean brainExtractionRobustT2, brain"),
