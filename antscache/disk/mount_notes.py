@@ -3,7 +3,7 @@
     <state>/mounts/<sha256 of the directory's path>    the mount point that the directory was on, in UTF-8
 
 `<state>` is the user's state directory (platformdirs). Notes help and are never needed: one that cannot be written or
-read counts as none.
+read counts as none. There is none for a directory on `/`, which is always mounted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from antscache.disk.mounts import mount_point
 if TYPE_CHECKING:
     from pathlib import Path
 
+ALWAYS_MOUNTED = "/"
 MAX_NOTE_BYTES = 4096  # PATH_MAX of Linux
 
 
@@ -25,7 +26,9 @@ def note_mount(state: Path, directory: Path) -> None:
     """Note in `state` the mount that `directory` is on, unless it is noted already."""
     point, note = mount_point(directory), _note(state, directory)
     with suppress(OSError):
-        if _read(note) != point:
+        if point == ALWAYS_MOUNTED:
+            note.unlink(missing_ok=True)
+        elif _read(note) != point:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(point, "utf-8", "surrogateescape")
 

@@ -78,10 +78,18 @@ def test_unwritable_state_is_ignored(antscache: AntsCache) -> None:
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
 
 
-def test_note_of_bytes_without_text_is_read(tmp_path: Path) -> None:
+def test_note_of_bytes_without_text_is_read(tmp_path: Path, disk: Path) -> None:
     """Nobody else's note is believed to be longer than a path, or a text."""
-    note_mount(tmp_path, tmp_path / "root")
+    note_mount(tmp_path, disk / "root")
     (note,) = (tmp_path / "mounts").iterdir()
-    assert find_lost_mount(tmp_path, tmp_path / "root") is None
+    assert find_lost_mount(tmp_path, disk / "root") is None
     note.write_bytes(b"/mnt/\xff" + bytes(10_000))
-    assert str(find_lost_mount(tmp_path, tmp_path / "root")).startswith("/mnt/")
+    assert str(find_lost_mount(tmp_path, disk / "root")).startswith("/mnt/")
+
+
+def test_note_goes_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A root on `/`, which is always mounted, has no note: not even where one was on another disk before."""
+    for point, notes in (("/", 0), ("/mnt/disk", 1), ("/", 0)):
+        monkeypatch.setattr("antscache.disk.mount_notes.mount_point", lambda _, point=point: point)
+        note_mount(tmp_path, tmp_path / "root")
+        assert len(list(tmp_path.glob("mounts/*"))) == notes
