@@ -121,7 +121,7 @@ class Model:
         selected: the entries in use, a value for each selection on the disk.
         known: the recorded digest of each identifier.
         held: digests of blobs that must exist.
-        lapsed: the age in days of each blob that need not exist any more and is still there, perhaps in the trash.
+        lapsed: the age in days of each blob that need not exist and is there, perhaps in the trash.
         linked: the names in views that must exist, by release.
         homes: the names in homes outside the root that must exist, and their digests.
         mine: files of the user's in views.
@@ -229,7 +229,8 @@ class Model:
         self.take_names(found)
         self.unreadable = {path for path in self.unreadable if path.exists()}
         there = {path.name for path in self.disk.blobs.glob("*")} | {name for name, _ in self.disk.condemned()}
-        self.lapsed = {name: days for name, days in self.lapsed.items() if name in there}
+        # Those that are new, of a command that was killed: they age as well, although nobody has promised them.
+        self.lapsed = {name: self.lapsed.get(name, 0) for name in there - self.held.keys()}
         self._observe_records()
         for name in tuple(self.damaged):
             path, bad = self.disk.blob(name), [p for d, p in self.disk.condemned() if d == name]
