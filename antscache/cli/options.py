@@ -185,16 +185,20 @@ def one_release(function: Function) -> Function:
             click.option(
                 "--python", type=click.Path(path_type=Path), help="Take the release that is installed for this Python."
             ),
-            _option(
-                "--allow-build",
-                "allow_build",
-                is_flag=True,
-                help="Let pip build a release without a wheel: this runs its code. [env: ANTSCACHE_ALLOW_BUILD]",
-            ),
         )
     ):
         function = option(function)
     return function
+
+
+def from_index(function: Function) -> Function:
+    """Add the flag of verbs that may read a release from the package index."""
+    return _option(
+        "--allow-build",
+        "allow_build",
+        is_flag=True,
+        help="Let pip build a release without a wheel: this runs its code. [env: ANTSCACHE_ALLOW_BUILD]",
+    )(function)
 
 
 def as_json(function: Function) -> Function:

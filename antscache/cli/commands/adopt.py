@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import IdentifierType, Invocation, as_json, fetching, manifest, one_release, shared
+from antscache.cli.options import (
+    IdentifierType,
+    Invocation,
+    as_json,
+    fetching,
+    from_index,
+    manifest,
+    one_release,
+    shared,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +43,7 @@ class _NamedFile(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--as", "release", metavar="RELEASE", help="Take files of unknown bytes for those of RELEASE.")
 @one_release
+@from_index
 @click.option(
     "--identifier",
     "named",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, manifest, one_release, shared
+from antscache.cli.options import Invocation, as_json, from_index, manifest, one_release, shared
 from antscache.errors import StoreError
 from antscache.hook import ENGINES, HostAccess, find_hidden
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("engine", type=click.Choice(list(ENGINES)))
 @click.argument("release", required=False)
 @one_release
+@from_index
 @as_json
 @shared
 @click.pass_obj

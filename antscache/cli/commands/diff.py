@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, manifest, shared
+from antscache.cli.options import Invocation, as_json, from_index, manifest, shared
 
 
 @click.command()
 @click.argument("old", metavar="RELEASE_A")
 @click.argument("new", metavar="RELEASE_B")
+@from_index
 @as_json
 @shared
 @click.pass_obj

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import KINDS, Invocation, as_json, manifest, one_release, shared
+from antscache.cli.options import KINDS, Invocation, as_json, from_index, manifest, one_release, shared
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command(name="list")
 @click.argument("release", required=False)
 @one_release
+@from_index
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="List only entries of this kind.")
 @as_json
 @shared

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import KINDS, IdentifierType, Invocation, as_json, fetching, manifest, one_release, shared
+from antscache.cli.options import (
+    KINDS,
+    IdentifierType,
+    Invocation,
+    as_json,
+    fetching,
+    from_index,
+    manifest,
+    one_release,
+    shared,
+)
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
 @one_release
+@from_index
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Fetch only this entry; may be given again.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Fetch only entries of this kind.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
