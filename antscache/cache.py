@@ -132,7 +132,7 @@ class Cache:
     def _saved(self, manifest: Manifest) -> Manifest:
         """Save `manifest` for the next time, unless the root cannot be written."""
         with suppress(StoreError):
-            self.root.make()
+            self.store.create()
             self.catalog.save(manifest, self.store.layout.staging)
         return manifest
 

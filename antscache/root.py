@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antscache import config, disk
+from antscache import config
 from antscache.catalog import Catalog
 from antscache.core import Layout
 from antscache.errors import StoreError
@@ -54,7 +53,7 @@ class Root:
                 there are lower caches to read instead.
         """
         lowers, unused = _open_lower_caches(settings)
-        store = Store(Path(settings.root), lowers)
+        store = Store(Path(settings.root), lowers, state=config.state_directory())
         try:
             store.check()
         except StoreError as error:
@@ -68,28 +67,6 @@ class Root:
     def layout(self) -> Layout:
         """The paths below the root."""
         return self.store.layout
-
-    def make(self, *, anew: bool = False) -> None:
-        """Make the root, or what is missing of it, and note for you which mount it is on.
-
-        Args:
-            anew: True if it may be made where an earlier one is not there, because its disk is not mounted.
-
-        Raises:
-            StoreError: the disk refused; or there is no root, and you have written to one that was on a disk that is
-                not mounted now. Nothing is made on the disk below.
-        """
-        root, state = self.layout.root, config.state_directory()
-        with disk.store_errors(f"cannot read the root {root}"):
-            is_lost = not anew and not self.store.exists()
-        if state and is_lost and (point := disk.find_lost_mount(state, root)):
-            raise StoreError(
-                f"there is no root at {root}, and the one that you wrote to was on the disk at {point}",
-                hint=f"mount that disk; or run `antscache init --root {shlex.quote(str(root))}` for a new root",
-            )
-        self.store.create()
-        if state:
-            disk.note_mount(state, root)
 
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
         """Read the records of `entries`, and find which of their blobs are held, here or in a lower cache."""
@@ -112,7 +89,7 @@ class Root:
         if not plan.missing and self.store.refs.selects(plan.selection):
             return False
         try:
-            self.make()
+            self.store.create()
             self.catalog.save(plan.manifest, self.layout.staging)
             self.store.refs.select(plan.selection)
         except StoreError:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from antscache.disk.files import temporary_path
 from antscache.disk.mounts import mount_point
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ def note_mount(state: Path, directory: Path) -> None:
             note.unlink(missing_ok=True)
         elif _read(note) != point:
             note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(point, "utf-8", "surrogateescape")
+            staged = temporary_path(note.parent)
+            staged.write_text(point, "utf-8", "surrogateescape")
+            staged.replace(note)
 
 
 def find_lost_mount(state: Path, directory: Path) -> str | None:

@@ -108,7 +108,7 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
     if dry_run:
         return judged
     if any(file.entries for file in judged):
-        root.make()
+        store.create()
         root.catalog.save(manifest, root.layout.staging)
         judged = take_over(store, manifest, judged, move=move, listen=listen)
     if store.refs.selections(release):

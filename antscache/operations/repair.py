@@ -108,7 +108,7 @@ def _repair(root: Root, verified: Verified, releases: Collection[Release], liste
     store = root.store
     reconstructed = [_reconstruct_selection(root, release) for release in releases or store.refs.releases()]
     _set_damaged_aside(store, verified.findings, offline=root.settings.offline)
-    root.make()  # only now: the files that it reads may have been damaged
+    store.create()  # only now: the files that it reads may have been damaged
     for selection in reconstructed:
         if selection.entries:
             store.refs.select(selection)

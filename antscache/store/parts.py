@@ -1,4 +1,4 @@
-"""The parts of a root, its directories: which of them may be links or mounts.
+"""The root and its parts, its directories: which of them may be links or mounts, and whether their disks are there.
 
 A file is written in `ingest/` and then renamed to its place, and a condemned blob is renamed to `trash/`. So these
 parts must be on one filesystem, under one mount. `views/` and `locks/` may be elsewhere. A link that leads nowhere, as
@@ -7,6 +7,7 @@ to a disk that is not mounted, never counts as an empty directory: without refs,
 
 from __future__ import annotations
 
+import shlex
 from stat import S_ISLNK
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,25 @@ def refuse_lost_parts(layout: Layout) -> None:
                 f"{part} is a link to {part.readlink()}, which is not there",
                 hint="mount the disk that it leads to, or remove the link",
             )
+
+
+def refuse_lost_root(layout: Layout, state: Path) -> None:
+    """Check that you have not written to a root at this path that was on a disk which is not mounted now.
+
+    A root that was deleted is not missed: its disk is still there, and a cache may be deleted.
+
+    Args:
+        layout: of the root, which is not there.
+        state: your directory for notes.
+
+    Raises:
+        StoreError: you have.
+    """
+    if point := disk.find_lost_mount(state, layout.root):
+        raise StoreError(
+            f"there is no root at {layout.root}, and the one that you wrote to was on the disk at {point}",
+            hint=f"mount that disk; or run `antscache init --root {shlex.quote(str(layout.root))}` for a new root",
+        )
 
 
 def _is_lost(part: Path) -> bool:

@@ -76,13 +76,15 @@ class Store:
     Args:
         root: the directory of the store.
         lowers: its lower caches, in the order in which they are asked.
+        state: your directory for notes of the mounts that roots were on; None for a root that is not noted.
 
     Raises (any method):
         StoreError: the root cannot be read or written; what it held, it still holds.
     """
 
-    def __init__(self, root: Path, lowers: Sequence[Store] = ()) -> None:
+    def __init__(self, root: Path, lowers: Sequence[Store] = (), *, state: Path | None = None) -> None:
         self.layout = Layout(root)
+        self._state = state
         self.refs = Refs(self.layout)
         self.records = Records(self.layout)
         self.index = Index(self)
@@ -111,10 +113,16 @@ class Store:
         if present.shared:
             parts.refuse_links(self.layout)
 
-    def create(self) -> None:
-        """Make the root, or what is missing of it: a valid OCI image layout, ready to be written to."""
+    def create(self, *, anew: bool = False) -> None:
+        """Make the root, or what is missing of it: a valid OCI image layout, ready to be written to.
+
+        Args:
+            anew: True if it may be made where a root of yours was, on a disk that is not mounted now.
+        """
         self.check()
         layout = self.layout
+        if self._state and not (anew or self.exists()):
+            parts.refuse_lost_root(layout, self._state)
         with store_errors(f"cannot make a root of {layout.root}"):
             for directory in (*layout.directories, *(layout.optional_directories if layout.shared else ())):
                 disk.make_directory(directory, layout.shared_root if directory != layout.root else None)
@@ -135,6 +143,8 @@ class Store:
             if not layout.index.exists():
                 disk.publish(layout.index, index_document(()), layout.staging, mode=disk.WRITABLE_MODE)
         self.add(EMPTY_CONTENT)
+        if self._state:
+            disk.note_mount(self._state, layout.root)
 
     def check_parts(self) -> None:
         """Check that files can be moved between the parts of the root, which may be links or mounts.
@@ -163,7 +173,7 @@ class Store:
             disk.make_directory(layout.root)
         sharing.give_to_group(layout.root, group)
         layout.shared = True
-        self.create()
+        self.create(anew=True)
         if not layout.shared:  # its description is that of a root that was not shared before
             description.share(layout)
             self.create()

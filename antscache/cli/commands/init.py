@@ -29,11 +29,12 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
 
     if group and not with_group:
         raise ConfigError("--group goes with --shared", hint="add --shared, or leave --group out")
-    cache = invocation.cache()
-    store, root, unchanged = cache.store, cache.store.layout.root, []
+    store = invocation.cache().store
+    root, unchanged = store.layout.root, []
     if with_group:
         unchanged = store.share(group_number(group) if group else None)
-    cache.root.make(anew=True)
+    else:
+        store.create(anew=True)
     named = group_name(root.stat().st_gid) if store.layout.shared else None
     if json:
         render.print_json({"root": str(root), "shared": store.layout.shared, "group": named})
