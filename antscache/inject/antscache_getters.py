@@ -192,7 +192,7 @@ def _run(words: Sequence[str], environ: dict[str, str]) -> Any:
                 out, err = process.communicate(timeout=LONG_WAIT_SECONDS)
             except subprocess.TimeoutExpired:
                 shown = " ".join(map(ascii, words))
-                say(f"waiting for process {process.pid} since {LONG_WAIT_SECONDS} s (Ctrl-C ends it): {shown}")
+                say(f"still waiting for process {process.pid} after {LONG_WAIT_SECONDS} s (Ctrl-C ends it): {shown}")
                 out, err = process.communicate()
         except BaseException:
             process.kill()

@@ -438,7 +438,7 @@ def test_hanging_antscache_is_named(settled: Lab, tmp_path: Path) -> None:
         said = process.stderr.readline()
         read.touch()
         process.communicate(timeout=60)
-    assert re.match(r"antscache: waiting for process \d+ since 0.1 s \(Ctrl-C ends it\): 'sh' '-c' ", said)
+    assert re.match(r"antscache: still waiting for process \d+ after 0.1 s \(Ctrl-C ends it\): 'sh' '-c' ", said)
     assert process.returncode == 0
 
 
