@@ -15,7 +15,7 @@ help:
 	@echo "make test-all    the tests and the slow ends: the package index, the real antspynet, other people's OCI tools"
 	@echo "make test-images images of the real antspynet, built and run by Docker and Singularity, in half an hour"
 	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
-	@echo "make fuzz        every command with EXAMPLES (20000) of arguments, settings and files that nobody would write, in an hour"
+	@echo "make fuzz        every command with EXAMPLES (20000) of arguments, settings and files that nobody would write"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmark   antscache beside the tools people would use instead"
 	@echo "make manifests   the shipped manifests, anew from the package index"
