@@ -127,18 +127,22 @@ class Lines:
                 self._bytes[event.origin] += event.blob.size
                 facts = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
                 accepted = f", accepted although it is {event.accepted}" if event.accepted else ""
-                self._say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
+                self._invocation.say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
             case Present():
-                self._say(f"present {event.file} {event.identifier} fetched by another process")
+                self._invocation.say(f"present {event.file} {event.identifier} fetched by another process")
             case Refused():
                 self._refusals[event.identifier] = f"{event.outcome} ({event.origin})"
             case Failed():
-                self._say(f"failed {event.file} {event.identifier} {self._refusals.get(event.identifier, '')}")
+                self._invocation.say(
+                    f"failed {event.file} {event.identifier} {self._refusals.get(event.identifier, '')}"
+                )
             case Waiting() if event.seconds > MIN_SHOWN_WAIT_SECONDS or not event.seconds:
                 time_left = f" for {duration(event.seconds)}" if event.seconds else ""
-                self._say(f"waiting{time_left} {event.file} {event.identifier} {event.reason}")
+                self._invocation.say(f"waiting{time_left} {event.file} {event.identifier} {event.reason}")
             case Started() if event.resumed:
-                self._say(f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}")
+                self._invocation.say(
+                    f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}"
+                )
             case Remarked():
                 self._invocation.say(f"note: {event.text}", hint=event.hint)
             case _:
@@ -147,10 +151,7 @@ class Lines:
     def sum_up(self) -> None:
         """Print how much came from each origin."""
         for origin, count in self._files.most_common():
-            self._say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
-
-    def _say(self, text: str) -> None:
-        self._invocation.say(text)
+            self._invocation.say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
 
 
 @contextmanager

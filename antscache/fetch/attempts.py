@@ -151,7 +151,7 @@ class Attempts:
         one that was joined from several answers: otherwise an origin that sends a wrong beginning would spoil, in each
         round, what the next one sends.
         """
-        health, wanted, is_joined = self._health(origin), question.wanted, False
+        health, wanted, asked_afresh = self._health(origin), question.wanted, False
         while True:
             before = question.received()
             try:
@@ -166,9 +166,9 @@ class Attempts:
                     health.note_refusal(refusal, time.monotonic(), progress=progress)
                 question.attempts.append((Attempt(origin.name, str(refusal)), refusal))
                 question.listen(Refused(wanted.identifier, wanted.file, origin.name, str(refusal)))
-                if not progress and (is_joined or not refusal.joined):
+                if not progress and (asked_afresh or not refusal.joined):
                     return refusal
-                is_joined = is_joined or refusal.joined
+                asked_afresh = asked_afresh or refusal.joined
                 self._stopped.wait(self._pause)
             else:
                 health.note_delivery()

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import msgspec
 
-from antscache import disk
 from antscache.catalog import ask_python
 from antscache.errors import AntsCacheError, ManifestError
 from antscache.hook.hook import HOOK_MODULE, INJECT_DIRECTORY, command
@@ -77,8 +76,8 @@ def status(python: Path) -> HookStatus:
     file = _find_site_packages(python) / PTH_NAME
     target = None
     with suppress(OSError, ValueError, msgspec.MsgspecError):
-        first_line = disk.read(file, follow=True).partition(b"\n")[0]
-        target = msgspec.json.decode(first_line.removeprefix(TARGET_PREFIX.encode()), type=HookTarget)
+        first_line = file.read_text("utf-8").partition("\n")[0]
+        target = msgspec.json.decode(first_line.removeprefix(TARGET_PREFIX), type=HookTarget)
     return HookStatus(python, file, target)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, AntsCache
-from support.within import run_within
+from support.within import EXIT_CODES, run_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,6 @@ PLACES = {
     "view": "views/antspynet-0.3.2",
 }
 HUGE_BYTES = 100 << 20  # more than is read of any small file
-EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 7, 9}  # errors.py
 
 
 def _make_huge(path: Path) -> None:

@@ -22,7 +22,6 @@ def test_largest_metadata_is_read(tmp_path: Path) -> None:
 
 
 def test_larger_files_are_not_read(tmp_path: Path) -> None:
-    """Not even their size is believed: a file of a device's size 0 can have any number of bytes."""
     path = tmp_path / "file"
     path.touch()
     os.truncate(path, 1 << 40)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 7, 9}  # that errors.py documents, but for Ctrl-C's
+
+
 class _Output(io.TextIOWrapper):
     """Text that programs write as to a terminal's file, in memory."""
 

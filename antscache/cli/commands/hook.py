@@ -168,13 +168,11 @@ def _way_out() -> Iterator[None]:
 
 def _print(located: Iterable[EntryLocation]) -> None:
     """Print `located` as the JSON that `inject/antscache_getters.py` reads: in ASCII, whatever bytes a path has."""
-    from json import dumps
-
     facts = (
         {**asdict(location), "release": str(location.release), "path": location.path and str(location.path)}
         for location in located
     )
-    render.print_for_programs(dumps(list(facts), indent=2))
+    render.print_json(list(facts))
 
 
 def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:
