@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
+from antscache.catalog.load_model import find_loaded
 from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
 
@@ -51,11 +52,13 @@ class Reading:
         release: the one that its metadata names.
         entries: those that its getters ask for.
         unread: the getters that cannot be read.
+        loaded: the names of the networks that it loads with `load_model`; None if not all of it can be read.
     """
 
     release: Release
     entries: tuple[Entry, ...]
     unread: tuple[UnreadGetter, ...] = ()
+    loaded: tuple[str, ...] | None = None
 
 
 class _Project(msgspec.Struct):
@@ -107,13 +110,35 @@ def _read(members: Members, path: Path, package: Package | None, version: str | 
             sources = {module: _getter_text(members, module, member, path) for module, member in modules.items()}
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
-                return Reading(release, *extract(candidate, sources))
+                entries, unread = extract(candidate, sources)
+                return Reading(release, entries, unread, _loaded(members, modules, entries, path))
             except ManifestError as error:
                 raise ManifestError(f"cannot read {candidate} in {path}: {error}", hint=error.hint) from None
     expected = package or " or ".join(GETTERS)
     raise ManifestError(
         f"no {expected} in {path}", hint="give the directory that holds the package, a wheel or an sdist"
     )
+
+
+def _loaded(
+    members: Members, getters: Mapping[str, str | None], entries: tuple[Entry, ...], path: Path
+) -> tuple[str, ...] | None:
+    """Return the networks among `entries` that the package loads with `load_model`; None if a module cannot be read.
+
+    Args:
+        members: of the source at `path`.
+        getters: the member of each getter's module; they tell where the package is.
+        entries: of the release.
+        path: of the source.
+    """
+    module, found = next((module, found) for module, found in getters.items() if found)
+    package = found.removesuffix(module) + module.partition("/")[0] + "/"
+    names = [entry.name for entry in entries if entry.kind == "network"]
+    texts = (_text(members, name, path) for name in members if name.startswith(package) and name.endswith(".py"))
+    try:
+        return find_loaded(texts, names) if names else ()
+    except (ManifestError, *READ_ERRORS):
+        return None
 
 
 def _find(members: Members, module: str) -> str | None:
@@ -181,12 +206,14 @@ def _setup_version(text: str) -> str | None:
 
 
 def _tree(directory: Path) -> Members:
-    """Return the files of interest in a source tree or a site-packages directory, found by name and not by a walk."""
+    """Return the files of interest in a source tree or a site-packages directory: metadata, and modules of packages."""
     names = [getter.module for getters in GETTERS.values() for getter in getters]
     names += ["PKG-INFO", "pyproject.toml", "setup.py"]
     files = {name: directory / name for name in names if (directory / name).is_file()}
-    for metadata in ("*.dist-info/METADATA", "*.egg-info/PKG-INFO"):
-        files |= {str(path.relative_to(directory)): path for path in directory.glob(metadata)}
+    packages = {name.partition("/")[0] for name in names if "/" in name}
+    patterns = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", *(f"{package}/**/*.py" for package in packages))
+    for pattern in patterns:
+        files |= {str(path.relative_to(directory)): path for path in directory.glob(pattern) if path.is_file()}
 
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:

@@ -4,6 +4,7 @@ manifest.py       releases, and the entries that each of them asks for
 identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
+hazards.py        findings that no checksum shows, and which of them refuse a file
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
 keras_weights.py  Keras's own weights: optional entries, with their MD5s
@@ -33,6 +34,14 @@ from antscache.core.events import (
     ignore_events,
 )
 from antscache.core.figshare_urls import FIGSHARE_ROUTES, PACED_ROUTES
+from antscache.core.hazards import (
+    Delivery,
+    Finding,
+    HazardPolicy,
+    describe_findings,
+    find_weights_only,
+    short_texts,
+)
 from antscache.core.identifiers import (
     Identifier,
     figshare_number,
@@ -95,6 +104,7 @@ from antscache.core.trust import (
     find_doubted,
     find_twins,
     find_wrong_one,
+    keep_scan,
     may_replace,
 )
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
@@ -114,6 +124,7 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Delivery",
     "Description",
     "Descriptor",
     "Digest",
@@ -121,6 +132,8 @@ __all__ = [
     "Event",
     "Failed",
     "Fetched",
+    "Finding",
+    "HazardPolicy",
     "Identifier",
     "Kind",
     "Layout",
@@ -154,6 +167,7 @@ __all__ = [
     "as_told",
     "check_usage",
     "choose_record",
+    "describe_findings",
     "describe_twin",
     "descriptor_of",
     "digest_from_hex",
@@ -164,6 +178,7 @@ __all__ = [
     "find_conflicts",
     "find_doubted",
     "find_twins",
+    "find_weights_only",
     "find_wrong_one",
     "hexadecimal",
     "home_directories",
@@ -173,6 +188,7 @@ __all__ = [
     "identify_url",
     "ignore_events",
     "is_misdated",
+    "keep_scan",
     "known_md5",
     "make_entry",
     "may_replace",
@@ -184,6 +200,7 @@ __all__ = [
     "plan_entries",
     "read_usage_log",
     "select",
+    "short_texts",
     "unknown_names",
     "unread_getters",
     "url_of",

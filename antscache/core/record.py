@@ -33,8 +33,10 @@ class Record(msgspec.Struct, frozen=True):
             file.
         recorded: the time of this record, ISO 8601 in UTC.
         checks: the checks that the bytes passed: against a known digest; against the length and the MD5 that the origin
-            told; of the file's form; of its HDF5 structure (`walk`); or others, in words of a newer antscache.
-        accepted: the defect that the checks of form or structure found and the user accepted; empty if there is none.
+            told; of the file's form; of its HDF5 structure and configuration (`walk`); or others, in words of a newer
+            antscache.
+        accepted: the findings that would have refused the bytes, and that the user accepted; empty if there are none.
+        findings: those that did not refuse them (`hazards.py`), each in a short text.
     """
 
     identifier: Identifier
@@ -45,6 +47,7 @@ class Record(msgspec.Struct, frozen=True):
     recorded: str
     checks: tuple[Word, ...] = ()
     accepted: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def descriptor(self) -> Descriptor:
@@ -70,6 +73,11 @@ class Record(msgspec.Struct, frozen=True):
     def is_confirmed(self) -> bool:
         """True if an origin, and not a mirror, confirmed the bytes by their MD5."""
         return self.trust == "origin" and "md5" in self.checks
+
+    @property
+    def is_scanned(self) -> bool:
+        """True if a scan has looked for code and links to other files in the bytes, or the user accepts them anyway."""
+        return "walk" in self.checks or self.accepted != ""
 
     def describe(self) -> str:
         """Return the digest and its reason: "sha256:... (from HOST, origin)"."""
