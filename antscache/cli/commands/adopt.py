@@ -88,6 +88,8 @@ def adopt(
         click.echo(f"{wanted.release}: {summary}")
     _say_trust(invocation, judged, offline=cache.settings.offline)
     for file in judged:
+        if file.findings:
+            invocation.say(f"note: found in {escape_path(file.seen.path)}: {'; '.join(file.findings)}")
         if file.entries and file.why:
             invocation.say(f"{escape_path(file.seen.path)}: {file.why}")
     copied = sum(file.way == "copy" for file in judged)
@@ -117,6 +119,7 @@ def _judgement(judged: Judged) -> dict[str, Any]:
         "blob": judged.seen.blob,
         "entries": [{key: getattr(entry, key) for key in keys} for entry in judged.entries],
         "checks": judged.checks,
+        "findings": judged.findings,
         "trust": judged.trust if judged.entries else None,
         "way": judged.way,
     }
