@@ -55,13 +55,14 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_SITE_DIRS": "/a:/b",
         "ANTSCACHE_TIMEOUT": "1.5",
         "ANTSCACHE_PACE": "0.5",
+        "ANTSCACHE_STRICT": "on",
         "ANTSCACHE_MOUNTED": "on",
     }
     (tmp_path / "elsewhere").mkdir()
     assert set(environ) == set(VARIABLES.values())
     settings = load({}, environ)
     assert settings.root == str(tmp_path / "elsewhere")
-    assert settings.pace == 0.5
+    assert (settings.pace, settings.strict) == (0.5, True)
     assert (settings.offline, settings.mirrors) == (True, ("https://a/{id}", "https://b/{digest}"))
     assert (settings.origins, settings.jobs) == (("http://c/{id}",), 2)
     assert (settings.link_mode, settings.timeout) == ("symlink", 1.5)
