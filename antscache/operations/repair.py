@@ -103,7 +103,7 @@ def _record_scans(
     ]
     refused = []
     for network, scanned in scan_held(networks, root.hazard_policy(), ignore_events) if networks else ():
-        if scanned.complete and not scanned.refusal:
+        if scanned.complete:
             try:
                 store.records.add_scan(network.record_with(scanned))
             except StoreError as error:
