@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Listener,
         Package,
         Plan,
+        Record,
         Release,
         Status,
         UsageRecord,
@@ -369,7 +370,7 @@ class Cache:
             identifiers: the identifiers of files, by their names in the directory, on your word.
             move: take the files out of `directory`, and copy only those that cannot be moved.
             dry_run: change nothing, and return the fate that each file would have.
-            listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
+            listen: hears how many bytes were read; and why networks are not scanned, if h5py is broken.
 
         Raises:
             ManifestError: one of `identifiers` is not of the release, or not of a file in the directory.
@@ -474,7 +475,7 @@ class Cache:
 
         Args:
             releases: in use; without any, all that are in use.
-            deep: repeat the checks of form, which takes ten times as long.
+            deep: repeat the checks of form and the scan of networks, which takes ten times as long.
             repair: move damaged files aside, fetch missing files again unless offline, and make views and index anew,
                 with links where a copied root has copies; lower caches are not read.
             listen: hears how many bytes were read, from any thread; and each event of a fetch.
@@ -516,9 +517,9 @@ class Cache:
         """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable."""
         return views.statuses(self.root, manifest)
 
-    def trusts(self, entries: Iterable[Entry]) -> dict[Identifier, str]:
-        """Return the trust of each recorded identifier among `entries`: "adopted" is a user's word alone."""
-        return {identifier: record.trust for identifier, record in self.root.present_state(entries).records.items()}
+    def records(self, entries: Iterable[Entry]) -> Mapping[Identifier, Record]:
+        """Return the record of each of `entries` that has one: the trust, and what was found in the file."""
+        return self.root.present_state(entries).records
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""

@@ -11,6 +11,7 @@ link_mode       ANTSCACHE_LINK_MODE    --link-mode    auto, reflink, hardlink or
 timeout         ANTSCACHE_TIMEOUT      --timeout      seconds without data after which a transfer fails
 pace            ANTSCACHE_PACE         --pace         seconds from one start at api.figshare.com to the next
 allow_build     ANTSCACHE_ALLOW_BUILD  --allow-build  let pip build an sdist that has no wheel, which runs its code
+strict          ANTSCACHE_STRICT       --strict       refuse every finding, also one that can do no harm
 mounted         ANTSCACHE_MOUNTED                     fetch only into a root on a mount of its own; images set this
 baked                                                 the lower caches of an image; other settings do not displace them
 
@@ -50,6 +51,7 @@ VARIABLES = {
     "timeout": "ANTSCACHE_TIMEOUT",
     "pace": "ANTSCACHE_PACE",
     "allow_build": "ANTSCACHE_ALLOW_BUILD",
+    "strict": "ANTSCACHE_STRICT",
     "mounted": "ANTSCACHE_MOUNTED",
 }
 TOKENS_VARIABLE = "ANTSCACHE_TOKENS"
@@ -78,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pace: seconds from one start at api.figshare.com to the next, over all processes on the root. Its documentation
             asks for no more than one request a second.
         allow_build: True if pip may build the sdist of a release that has no wheel: that runs the code in it.
+        strict: True if every finding in a file refuses it (docs/fetching.md).
         mounted: True in a container. Nothing is fetched into a root that would be lost with the container. A root that
             a variable or a file names counts only if it exists or would outlive the container, because variables leak
             in from hosts. If there is no such root and `~/.keras` is a mount, which users make to keep ANTsPyNet's
@@ -96,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     allow_build: bool = False
+    strict: bool = False
     mounted: bool = False
     baked: tuple[str, ...] = ()
 
@@ -241,7 +245,7 @@ def to_environment(flags: Mapping[str, Any]) -> dict[str, str]:
 
 def _parsed(key: str, text: str) -> Any:
     """Parse the text of an environment variable. An unusable text is returned as it is, and refused later."""
-    if key in {"offline", "allow_build", "mounted"}:
+    if key in {"offline", "allow_build", "strict", "mounted"}:
         return BOOLEAN_TEXTS.get(text.lower(), text)
     if key in {"mirrors", "origins"}:
         return text.split()

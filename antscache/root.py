@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from antscache import config
 from antscache.catalog import Catalog
-from antscache.core import Layout
+from antscache.core import HazardPolicy, Layout, find_weights_only
 from antscache.errors import StoreError
 from antscache.store import Store
 
@@ -71,6 +71,10 @@ class Root:
     def present_state(self, entries: Iterable[Entry]) -> PresentState:
         """Read the records of `entries`, and find which of their blobs are held, here or in a lower cache."""
         return self.store.present_state(entries)
+
+    def hazard_policy(self) -> HazardPolicy:
+        """Return the decision which findings refuse a file: by the settings, and by what all releases at hand load."""
+        return HazardPolicy(self.settings.strict, find_weights_only(self.catalog.manifests()))
 
     def is_selected(self, plan: Plan) -> bool:
         """Return True if everything that `plan` selects is selected, by anybody."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from benchmarks.cases import LinkSpeed
     from benchmarks.servers import Served
 
-ANTSCACHE_WITH_H5PY = str(Path(sys.executable).with_name("antscache"))  # with the developers' tools
 ANTSCACHE = str(Path(__file__).parent.parent / ".venvs" / "antscache" / "bin" / "antscache")  # as users install it
 INJECT_DIRECTORY = str(Path(__file__).parent.parent / "antscache" / "inject")
 ROOT_NAME = "root"  # of antscache's root in the scratch directory
@@ -46,7 +45,7 @@ HUB = "huggingface_hub, 8 threads"
 KERAS = "keras get_file, in a loop"
 PREFETCH = "antscache prefetch"
 PREFETCH_KNOWN = "antscache prefetch, digests known"
-PREFETCH_H5PY = "antscache prefetch, h5py at hand"
+PREFETCH_UNSCANNED = "antscache prefetch, without the scan"
 HASHLIB = "hashlib, 2 threads"
 VERIFY = "antscache verify -j2"
 
@@ -105,7 +104,7 @@ def fetch_contenders(place: Place, files: Sequence[Served], endpoint: str, pace:
         *_libraries(place, endpoint, slow=pace is LIMITED_RATE),
         Contender(PREFETCH, (ANTSCACHE, *prefetch), place.environment, ROOT_NAME),
         _prefetch_with_records(place, (ANTSCACHE, *prefetch)),
-        Contender(PREFETCH_H5PY, (ANTSCACHE_WITH_H5PY, *prefetch), place.environment, ROOT_NAME),
+        _prefetch_without_scan(place, (ANTSCACHE, *prefetch)),
     )
     return tuple(contender for contender in contenders if _NEEDS.get(contender.name) not in absent)
 
@@ -129,6 +128,14 @@ def _prefetch_with_records(place: Place, prefetch: Sequence[str]) -> Contender:
     shutil.rmtree(earlier)
     script = f"mkdir {ROOT_NAME} && cp -r {records} {ROOT_NAME} && exec {shlex.join(prefetch)}"
     return Contender(PREFETCH_KNOWN, ("sh", "-c", script), place.environment, ROOT_NAME)
+
+
+def _prefetch_without_scan(place: Place, prefetch: Sequence[str]) -> Contender:
+    """Return a prefetch whose h5py cannot be imported, so that it scans no network."""
+    broken = place.scratch / "broken"
+    (broken / "h5py").mkdir(parents=True, exist_ok=True)
+    (broken / "h5py" / "__init__.py").write_text("raise ImportError\n")
+    return Contender(PREFETCH_UNSCANNED, tuple(prefetch), {**place.environment, "PYTHONPATH": str(broken)}, ROOT_NAME)
 
 
 def _curl(place: Place, files: Sequence[Served]) -> Iterator[Contender]:

@@ -56,6 +56,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         "ANTSCACHE_TIMEOUT": "1.5",
         "ANTSCACHE_PACE": "0.5",
         "ANTSCACHE_ALLOW_BUILD": "on",
+        "ANTSCACHE_STRICT": "on",
         "ANTSCACHE_MOUNTED": "on",
     }
     (tmp_path / "elsewhere").mkdir()
@@ -63,7 +64,7 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
     settings = load({}, environ)
     assert settings.root == str(tmp_path / "elsewhere")
     assert settings.pace == 0.5
-    assert settings.allow_build
+    assert (settings.allow_build, settings.strict) == (True, True)
     assert (settings.offline, settings.mirrors) == (True, ("https://a/{id}", "https://b/{digest}"))
     assert (settings.origins, settings.jobs) == (("http://c/{id}",), 2)
     assert (settings.link_mode, settings.timeout) == ("symlink", 1.5)

@@ -219,7 +219,7 @@ def test_many_failures_are_one_error(antscache: AntsCache) -> None:
         (Misbehaviour.CHALLENGE, "202 bot challenge"),
         (Misbehaviour.HTML_AS_BINARY, "an HTML page"),
         (Misbehaviour.REDIRECT_FILE, "a redirect to file:, which is not http(s)"),
-        (Misbehaviour.TRUNCATED, "a cut HDF5 file"),
+        (Misbehaviour.CORRUPT, "damaged: the MD5"),
     ],
     ids=lambda value: getattr(value, "value", ""),
 )
@@ -232,8 +232,9 @@ def test_the_error_names_the_refused_answer(used: AntsCache, figshare: StandIn, 
 
 def test_users_can_accept_a_file_of_another_form(antscache: AntsCache, figshare: StandIn) -> None:
     """`--accept IDENTIFIER` takes a file of another form, and its record notes the defect."""
-    origins = figshare.misbehaving_origins(Misbehaviour.WRONG_TYPE)
-    arguments = ["prefetch", "0.3.2", "--name", BRAIN, "--origin", origins.split()[0]]
+    mirror, _, _ = figshare.misbehaving_origins(Misbehaviour.WRONG_TYPE).split()
+    origin, _, _ = figshare.misbehaving_origins(Misbehaviour.MISSING).split()
+    arguments = ["prefetch", "0.3.2", "--name", BRAIN, "--mirror", mirror, "--origin", origin]
     refused = antscache(*arguments)
     failed(refused, 4, "not an HDF5 file", f"--accept figshare:{NUMBER}")
     failed(antscache(*arguments, "--accept", "figshare:22597175"), 4, "not an HDF5 file")
@@ -250,9 +251,10 @@ def test_an_html_page_cannot_be_accepted(antscache: AntsCache, figshare: StandIn
     failed(ran, 4, "an HTML page")
 
 
-def test_a_cut_template_is_refused(antscache: AntsCache, figshare: StandIn) -> None:
-    origins = figshare.misbehaving_origins(Misbehaviour.TRUNCATED)
-    ran = antscache("prefetch", "0.3.2", "--name", TEMPLATE, ANTSCACHE_ORIGINS=origins)
+def test_a_mirrors_cut_template_is_refused(antscache: AntsCache, figshare: StandIn) -> None:
+    mirror, _, _ = figshare.misbehaving_origins(Misbehaviour.TRUNCATED).split()
+    missing = figshare.misbehaving_origins(Misbehaviour.MISSING)
+    ran = antscache("prefetch", "0.3.2", "--name", TEMPLATE, "--mirror", mirror, ANTSCACHE_ORIGINS=missing)
     failed(ran, 4, "a cut gzip file: it does not decompress to its end")
 
 

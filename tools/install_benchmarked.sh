@@ -20,7 +20,7 @@ elif [ -n "$missing" ]; then
     echo "not installed, and not Debian as root:$missing" >&2
 fi
 
-# antscache as users install it, without h5py and the developers' other tools.
+# antscache as users install it, without the developers' tools.
 [ -x .venvs/antscache/bin/antscache ] || { "${PYTHON:-python3}" -m venv .venvs/antscache \
     && .venvs/antscache/bin/python -m pip install --quiet --disable-pip-version-check --editable .; }
 

@@ -125,7 +125,7 @@ class Catalog:
 
     def identified(self, reading: Reading) -> Manifest:
         """Return the published manifest if `reading` asks for the same, else a manifest with a version of its own."""
-        manifest = Manifest(reading.release, reading.entries, unread=reading.unread)
+        manifest = Manifest(reading.release, reading.entries, unread=reading.unread, loaded=reading.loaded)
         published = self.find(reading.release)
         if published and _is_same(published, manifest):
             return published
@@ -173,13 +173,15 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     reading = read_source(file, release.package)
     if reading.release != release:
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
-    return Manifest(release, reading.entries, Artifact(file.name, disk.hash_file(file).digest), reading.unread)
+    artifact = Artifact(file.name, disk.hash_file(file).digest)
+    return Manifest(release, reading.entries, artifact, reading.unread, reading.loaded)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest's file: JSON, one line for each entry, so that diffs are readable."""
     unread = {"unread": manifest.unread} if manifest.unread else {}
-    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact, **unread})
+    loaded = {} if manifest.loaded is None else {"loaded": manifest.loaded}
+    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact, **unread, **loaded})
     entries = b",\n".join(msgspec.json.encode(entry) for entry in manifest.entries)
     return head[:-1] + b',"entries":[\n' + entries + b"\n]}\n"
 

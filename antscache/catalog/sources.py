@@ -1,7 +1,7 @@
 """The source text of a release in an installed package, a wheel, an sdist or a source tree.
 
-Nothing is imported. Sources are not trusted: antscache reads only the getters' modules and the metadata, as text of
-bounded size. `archives` bounds the reading of an archive, `getters` the evaluation of a module.
+Nothing is imported. Sources are not trusted: antscache reads the metadata and the package's modules as text of bounded
+size, and evaluates the getters alone. `archives` bounds the reading of an archive, `getters` that evaluation.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ import msgspec
 from antscache import disk
 from antscache.catalog.archives import MAX_MEMBER_BYTES, open_archive
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
+from antscache.catalog.load_model import find_loaded
 from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from antscache.catalog.archives import Members
 
 MAX_SOURCE_BYTES = 1 << 18  # of Python source: getters have 60 kB; Python's parser takes 5 s for so many f-strings
+MAX_PACKAGE_CHARACTERS = 1 << 24  # of all modules: antspynet 0.3.2 has 1.9 million
 MAX_PROJECT_BYTES = 1 << 16  # of a pyproject.toml
 MAX_PROJECT_LINE_CHARACTERS = 1000  # the reader of TOML takes the square of a dotted key's length, or more
 MAX_VERSION_CHARACTERS = 64
@@ -58,11 +60,13 @@ class Reading:
         release: the one that its metadata names.
         entries: those that its getters ask for.
         unread: the getters that cannot be read.
+        loaded: the names of the networks that it loads with `load_model`; None if not all of it can be read.
     """
 
     release: Release
     entries: tuple[Entry, ...]
     unread: tuple[UnreadGetter, ...] = ()
+    loaded: tuple[str, ...] | None = None
 
 
 class _Project(msgspec.Struct):
@@ -106,13 +110,44 @@ def _read(members: Members, path: Path, package: Package | None, version: str | 
             sources = {module: _getter_text(members, module, member, path) for module, member in modules.items()}
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
-                return Reading(release, *extract(candidate, sources))
+                entries, unread = extract(candidate, sources)
+                return Reading(release, entries, unread, _loaded(members, modules, entries, path))
             except ManifestError as error:
                 raise ManifestError(f"cannot read {candidate} in {path}: {error}", hint=error.hint) from None
     expected = package or " or ".join(GETTERS)
     raise ManifestError(
         f"no {expected} in {path}", hint="give the directory that holds the package, a wheel or an sdist"
     )
+
+
+def _loaded(
+    members: Members, getters: Mapping[str, str | None], entries: tuple[Entry, ...], path: Path
+) -> tuple[str, ...] | None:
+    """Return the networks among `entries` that the package loads with `load_model`.
+
+    None if a module cannot be read, or if the modules have more than MAX_PACKAGE_CHARACTERS: it may load everything.
+
+    Args:
+        members: of the source at `path`.
+        getters: the member of each getter's module; they tell where the package is.
+        entries: of the release.
+        path: of the source.
+    """
+    getter, found = next((getter, found) for getter, found in getters.items() if found)
+    package = found.removesuffix(getter) + getter.partition("/")[0] + "/"
+    names = [entry.name for entry in entries if entry.kind == "network"]
+    modules = [name for name in members if name.startswith(package) and name.endswith(".py")] if names else []
+    loaded, left = set[str](), MAX_PACKAGE_CHARACTERS
+    try:
+        for module in modules:
+            text = _text(members, module, path)
+            left -= len(text)
+            if left < 0:
+                return None
+            loaded |= find_loaded(text, names)
+    except (ManifestError, *READ_ERRORS):
+        return None
+    return tuple(sorted(loaded))
 
 
 def _find(members: Members, module: str) -> str | None:
@@ -195,12 +230,14 @@ def _setup_version(text: str) -> str | None:
 
 
 def _tree(directory: Path) -> Members:
-    """Return the files of interest in a source tree or a site-packages directory, found by name and not by a walk."""
+    """Return the files of interest in a source tree or a site-packages directory: metadata, and modules of packages."""
     names = [getter.module for getters in GETTERS.values() for getter in getters]
     names += ["PKG-INFO", "pyproject.toml", "setup.py"]
     files = {name: directory / name for name in names if (directory / name).is_file()}
-    for metadata in ("*.dist-info/METADATA", "*.egg-info/PKG-INFO"):
-        files |= {str(path.relative_to(directory)): path for path in directory.glob(metadata)}
+    packages = {name.partition("/")[0] for name in names if "/" in name}
+    patterns = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", *(f"{package}/**/*.py" for package in packages))
+    for pattern in patterns:
+        files |= {str(path.relative_to(directory)): path for path in directory.glob(pattern) if path.is_file()}
 
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:

@@ -162,6 +162,11 @@ def fetching(function: Function) -> Function:
                 help="Wait this long between requests to api.figshare.com. [env: ANTSCACHE_PACE; default: 1]",
             ),
             _option(
+                "--strict",
+                is_flag=True,
+                help="Refuse every finding in a file, also one that can do no harm. [env: ANTSCACHE_STRICT]",
+            ),
+            _option(
                 "--link-mode",
                 type=modes,
                 help="Link views to blobs in this way. [env: ANTSCACHE_LINK_MODE; default: auto]",

@@ -128,6 +128,8 @@ class Lines:
                 facts = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
                 accepted = f", accepted although it is {event.accepted}" if event.accepted else ""
                 self._invocation.say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
+                if event.findings:
+                    self._invocation.say(f"note: found in {event.file}: {'; '.join(event.findings)}")
             case Present():
                 self._invocation.say(f"present {event.file} {event.identifier} fetched by another process")
             case Refused():

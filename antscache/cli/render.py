@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.cli.options import Invocation
+    from antscache.core import Record
     from antscache.views import Linked, Names
 
 SIZE_UNIT_FACTOR = 1000
@@ -106,6 +107,18 @@ def say_how_linked(invocation: Invocation, linked: Linked) -> None:
         )
     if linked.modes["copy"]:
         invocation.say(f"{files(linked.modes['copy'])} copied ({reason}): these bytes are on disk twice")
+
+
+def doubts(record: Record | None) -> str:
+    """Format what speaks against a file: that only a user vouches for it, and what was found in it."""
+    if record is None:
+        return ""
+    return "; ".join([*(["adopted"] if record.is_adopted else []), *(f"finding: {text}" for text in record.findings)])
+
+
+def doubt_facts(record: Record | None) -> dict[str, Any]:
+    """Return the same for JSON: the trust, and the findings."""
+    return {"trust": record.trust if record else None, "findings": record.findings if record else ()}
 
 
 def names(found: Names) -> str:

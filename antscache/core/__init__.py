@@ -5,6 +5,7 @@ identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
+hazards.py        findings that no checksum shows, and which of them refuse a file
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
 keras_weights.py  Keras's own weights: optional entries, with their MD5s
@@ -35,6 +36,14 @@ from antscache.core.events import (
     ignore_events,
 )
 from antscache.core.figshare_urls import FIGSHARE_ROUTES, PACED_ROUTES
+from antscache.core.hazards import (
+    Delivery,
+    Finding,
+    HazardPolicy,
+    describe_findings,
+    find_weights_only,
+    short_texts,
+)
 from antscache.core.identifiers import (
     Identifier,
     figshare_number,
@@ -86,7 +95,7 @@ from antscache.core.plan import (
     unknown_names,
     unread_getters,
 )
-from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, merge_selections
+from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, has_checksum, merge_selections
 from antscache.core.trust import (
     RecordBelow,
     RecordConflict,
@@ -97,6 +106,7 @@ from antscache.core.trust import (
     find_doubted,
     find_twins,
     find_wrong_one,
+    keep_scan,
     may_replace,
 )
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
@@ -116,6 +126,7 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Delivery",
     "Description",
     "Descriptor",
     "Digest",
@@ -123,6 +134,8 @@ __all__ = [
     "Event",
     "Failed",
     "Fetched",
+    "Finding",
+    "HazardPolicy",
     "Identifier",
     "Kind",
     "Layout",
@@ -156,6 +169,7 @@ __all__ = [
     "as_told",
     "check_usage",
     "choose_record",
+    "describe_findings",
     "describe_twin",
     "descriptor_of",
     "digest_from_hex",
@@ -167,7 +181,9 @@ __all__ = [
     "find_conflicts",
     "find_doubted",
     "find_twins",
+    "find_weights_only",
     "find_wrong_one",
+    "has_checksum",
     "hexadecimal",
     "home_directories",
     "home_directory",
@@ -176,6 +192,7 @@ __all__ = [
     "identify_url",
     "ignore_events",
     "is_misdated",
+    "keep_scan",
     "known_md5",
     "make_entry",
     "may_replace",
@@ -187,6 +204,7 @@ __all__ = [
     "plan_entries",
     "read_usage_log",
     "select",
+    "short_texts",
     "unknown_names",
     "unread_getters",
     "url_of",

@@ -57,7 +57,8 @@ class Fetched(msgspec.Struct, frozen=True):
     Attributes:
         seconds: from the start of its fetch to its end.
         checks: the checks that it passed, as in its record.
-        accepted: the defect that the user accepted; empty if there is none.
+        accepted: the findings that would have refused it, and that the user accepted; empty if there are none.
+        findings: those that did not refuse it.
     """
 
     identifier: Identifier
@@ -67,6 +68,7 @@ class Fetched(msgspec.Struct, frozen=True):
     seconds: float
     checks: tuple[Check, ...]
     accepted: str
+    findings: tuple[str, ...] = ()
 
 
 class Present(msgspec.Struct, frozen=True):

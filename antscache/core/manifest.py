@@ -89,12 +89,15 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         entries: sorted by kind and name.
         artifact: the published file that they were read from, if any.
         unread: the getters whose entries are missing here, because they cannot be read.
+        loaded: the names of the networks that the release loads with Keras's `load_model`, which reads their
+            configuration, unlike `load_weights`; None if that is not known.
     """
 
     release: Release
     entries: tuple[Entry, ...]
     artifact: Artifact | None = None
     unread: tuple[UnreadGetter, ...] = ()
+    loaded: tuple[Name, ...] | None = None
 
     @property
     def identity(self) -> Digest:

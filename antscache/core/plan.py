@@ -33,7 +33,8 @@ class Wanted:
 
     Attributes:
         known: the bytes that the origin must answer with; None if any bytes of the right form will do.
-        accepted: True if the user takes the bytes even if the file's form is wrong.
+        accepted: True if the user takes the bytes whatever is found in them.
+        scanned: True if a scan of the bytes `known` is recorded already.
         doubted: True if the bytes that are adopted for it are known to be another identifier's.
     """
 
@@ -42,6 +43,7 @@ class Wanted:
     release: Release
     known: Descriptor | None = None
     accepted: bool = False
+    scanned: bool = False
     doubted: bool = False
 
 
@@ -90,7 +92,7 @@ class Plan:
         unavailable: the requested entries for which the release itself has no URL, or that it refuses.
         problems: what is requested and antscache cannot read in the source; each is an error in the end.
         state: the records and held blobs of `entries`.
-        accepted: identifiers whose bytes the user takes even if the file's form is wrong.
+        accepted: identifiers whose bytes the user takes whatever is found in them.
         expected: the bytes that identifiers must have, as a file of `antscache run --record` says.
     """
 
@@ -130,7 +132,9 @@ class Plan:
             if entry.identifier and entry.identifier not in wanted:
                 known, accepted = self._known(entry.identifier), entry.identifier in self.accepted
                 doubted = entry.identifier in self.state.doubted
-                wanted[entry.identifier] = Wanted(entry.identifier, entry.file, self.release, known, accepted, doubted)
+                wanted[entry.identifier] = Wanted(
+                    entry.identifier, entry.file, self.release, known, accepted, doubted=doubted
+                )
         return tuple(sorted(wanted.values(), key=lambda one: not one.file.endswith(".h5")))
 
     def _known(self, identifier: Identifier) -> Descriptor | None:
@@ -224,7 +228,7 @@ def plan_entries(
         manifest: of the release.
         entries: of that manifest; those without an identifier become the plan's `unavailable` and `problems`.
         state: the records and held blobs of these entries.
-        accepted: identifiers whose bytes the user takes even if the file's form is wrong.
+        accepted: identifiers whose bytes the user takes whatever is found in them.
         expected: the bytes that identifiers must have.
 
     Raises:

@@ -15,13 +15,18 @@ from antscache.core.identifiers import Identifier
 from antscache.core.manifest import Entry, Release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 Trust = Literal["lockfile", "origin", "mirror", "adopted"]
 TRUST_RANKS: dict[Trust, int] = {"adopted": 0, "mirror": 1, "origin": 2, "lockfile": 3}
 UNKNOWN_TRUST_RANK = TRUST_RANKS["mirror"]  # of a word that only a newer antscache knows
 Check = Literal["digest", "length", "md5", "sha256", "form", "walk"]
 Word = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
+
+
+def has_checksum(checks: Collection[str]) -> bool:
+    """Return True if `checks` compared the bytes with a checksum that their origin told."""
+    return "md5" in checks or "sha256" in checks
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -33,9 +38,10 @@ class Record(msgspec.Struct, frozen=True):
             file.
         recorded: the time of this record, ISO 8601 in UTC.
         checks: the checks that the bytes passed: against a known digest; against the length, the MD5 and the SHA-256
-            that the origin told; of the file's form; of its HDF5 structure (`walk`); or others, in words of a newer
-            antscache.
-        accepted: the defect that the checks of form or structure found and the user accepted; empty if there is none.
+            that the origin told; of the file's form; of its HDF5 structure and configuration (`walk`); or others, in
+            words of a newer antscache.
+        accepted: the findings that would have refused the bytes, and that the user accepted; empty if there are none.
+        findings: those that did not refuse them (`hazards.py`), each in a short text.
     """
 
     identifier: Identifier
@@ -46,6 +52,7 @@ class Record(msgspec.Struct, frozen=True):
     recorded: str
     checks: tuple[Word, ...] = ()
     accepted: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def descriptor(self) -> Descriptor:
@@ -70,7 +77,12 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def is_confirmed(self) -> bool:
         """True if an origin, and not a mirror, confirmed the bytes by a checksum."""
-        return self.trust == "origin" and not {"md5", "sha256"}.isdisjoint(self.checks)
+        return self.trust == "origin" and has_checksum(self.checks)
+
+    @property
+    def is_scanned(self) -> bool:
+        """True if a scan has looked for code and links to other files in the bytes, or the user accepts them anyway."""
+        return "walk" in self.checks or self.accepted != ""
 
     def describe(self) -> str:
         """Return the digest and its reason: "sha256:... (from HOST, origin)"."""

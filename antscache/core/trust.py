@@ -114,6 +114,14 @@ def may_replace(new: Record, present: Record, *, own: bool) -> bool:
     return own or present.is_adopted or present.descriptor == new.descriptor
 
 
+def keep_scan(new: Record, present: Record) -> Record:
+    """Return `new` with the scan of `present`, its findings and what the user accepted, if both name the same bytes."""
+    if new.descriptor != present.descriptor or "walk" in new.checks or not present.is_scanned:
+        return new
+    checks = (*new.checks, *(check for check in present.checks if check == "walk"))
+    return msgspec.structs.replace(new, checks=checks, accepted=present.accepted, findings=present.findings)
+
+
 def find_twins(records: Iterable[Record]) -> dict[Identifier, Record]:
     """Find the adopted records whose bytes another identifier has too; return the most trusted of these others.
 

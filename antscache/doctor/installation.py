@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
+import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from antscache import __version__, hook
 from antscache.doctor.finding import error as wrong
 from antscache.doctor.finding import list_names, note, ok, warning
 from antscache.errors import AntsCacheError
-from antscache.formats import is_h5py_installed
+from antscache.formats import Hdf5Scanner, ScannerError
 from antscache.root import Root
 from antscache.views import find_view
 
@@ -23,14 +25,15 @@ if TYPE_CHECKING:
 
 
 def check_versions() -> Iterator[Finding]:
-    """Report the versions of antscache, Python and the system, and a missing h5py."""
+    """Report the versions of antscache, Python and the system, and a scanner of networks that does not work."""
     system = f"{platform.system()} {platform.release()} on {platform.machine()}"
     yield ok(f"antscache {__version__} on Python {platform.python_version()}, {system}")
-    if not is_h5py_installed():
-        yield note(
-            "h5py is not installed, so antscache cannot check whether a network of unknown digest uses other files",
-            "pip install 'antscache[hdf5]'",
-        )
+    with closing(Hdf5Scanner()) as scanner:
+        try:
+            scanner.start()
+        except ScannerError as broken:
+            what = f"networks are not scanned for code and for links to other files: {broken}"
+            yield warning(what, f"{sys.executable} -m pip install --force-reinstall h5py")
 
 
 def check_installation(host: Host) -> Iterator[Finding]:

@@ -14,16 +14,16 @@ from antscache.core import Description, Manifest, age, describe_twin, find_twins
 from antscache.doctor.finding import count_files, error, format_size, list_names, note, ok, warning
 from antscache.doctor.host import nearest_existing
 from antscache.fetch import collect_known_sizes, measure_need
-from antscache.operations import GRACE_SECONDS, make_plan
+from antscache.operations import GRACE_SECONDS, find_held_networks, make_plan
 from antscache.root import Root
 from antscache.store import Store, Trash, stale_files
 from antscache.views import names_in_views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from antscache.core import Layout, Wanted
+    from antscache.core import Identifier, Layout, Record, Wanted
     from antscache.doctor.finding import Finding
     from antscache.doctor.host import Host
     from antscache.fetch import Need
@@ -66,6 +66,7 @@ def check_records(host: Host) -> Iterator[Finding]:
     if adopted:
         what = f"{count_files(len(adopted))} held on a user's word alone (adopted): {list_names(adopted)}"
         yield note(what, f"to take a word back: antscache forget {adopted[0]}")
+    yield from _check_scans(root, best)
     for identifier, other in find_twins(records).items():
         if best[identifier].is_adopted:
             what = f"{identifier} was adopted, and has the same bytes as {describe_twin(other)}"
@@ -76,6 +77,20 @@ def check_records(host: Host) -> Iterator[Finding]:
             yield error(f"{conflict}: one of the two is wrong", f"leave out the lower cache that is wrong{other_way}")
     if not adopted:
         yield ok(f"{len(best)} identifiers are recorded, none on a user's word alone")
+
+
+def _check_scans(root: Root, best: Mapping[Identifier, Record]) -> Iterator[Finding]:
+    """Check for findings in files that did not refuse them, and for networks that nobody has scanned."""
+    found = [f"{identifier} ({'; '.join(one.findings)})" for identifier, one in sorted(best.items()) if one.findings]
+    if found:
+        what = f"{count_files(len(found))} with findings that did not refuse them: {list_names(found)}"
+        yield note(what, "to refuse such files from now on: export ANTSCACHE_STRICT=1")
+    refs = root.store.refs
+    entries = {entry for release in refs.releases() for entry in refs.entries(release)}
+    networks = find_held_networks(root.store, entries, best)
+    if unscanned := sorted(network.record.identifier for network in networks if not network.record.is_scanned):
+        what = f"never scanned for code and for links to other files: {list_names(unscanned)}"
+        yield note(what, "antscache verify --deep --repair")
 
 
 def check_leftovers(host: Host) -> Iterator[Finding]:

@@ -188,7 +188,8 @@ def anonymous(record: Record, seconds: int) -> Record:
     origin, and on the programs that the host has installed.
     """
     recorded = dt.datetime.fromtimestamp(seconds, dt.timezone.utc).isoformat(timespec="seconds")
-    return msgspec.structs.replace(record, source="export", recorded=recorded, checks=("digest",))
+    checks = ("digest", "walk") if "walk" in record.checks else ("digest",)
+    return msgspec.structs.replace(record, source="export", recorded=recorded, checks=checks)
 
 
 def _refuse_unselected(selected: Selected, manifests: Catalog, names: Collection[str]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from antscache.core import known_md5
+from antscache.core import Delivery, Finding, describe_findings, has_checksum, known_md5, short_texts
 from antscache.disk import hash_file
 from antscache.fetch.protocol import Checksum, RangeRequest, Refusal, md5_of, strong_etag
 from antscache.formats import FormError, NoFile, form_of
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from antscache.core import Check, Descriptor, Partial, Wanted
+    from antscache.core import Check, Descriptor, HazardPolicy, Partial, Wanted
     from antscache.store import Ingest
 
-    Hdf5Scan = Callable[[Path], Sequence[str] | None]  # returns the hazards in a file; None if it cannot scan here
+    Hdf5Scan = Callable[[Path], Sequence[Finding] | None]  # returns the findings; None if no file can be scanned here
 
 
 class WrongBytes(Refusal):
@@ -40,7 +40,15 @@ class Mismatch(WrongBytes):
 
 
 class Malformed(WrongBytes):
-    """The bytes have another format than the file's name says, or lead outside the file. The user may accept them."""
+    """Something was found in the bytes that refuses them. The user may accept them."""
+
+
+class Checked(NamedTuple):
+    """The checks that a draft has passed, the findings that the user accepted, and those that did not refuse it."""
+
+    checks: tuple[Check, ...]
+    accepted: str = ""
+    findings: tuple[str, ...] = ()
 
 
 class Draft:
@@ -50,13 +58,14 @@ class Draft:
         ingest: where the bytes are written.
         wanted: the file.
         partial: the size and state of the whole file; None if no origin has said its size.
-        etag: the ETag of the first answer.
-        checksums: of the whole file, in the other headers of the first answer.
+        expected: the checksums of the whole file, as the first answer tells them.
+        policy: decides which findings refuse the bytes.
 
     Attributes:
         ingest: where the bytes are written.
         partial: as above.
         answers: the number of answers whose bytes are in the draft.
+        from_origin: True if the last answer is of the identifier's own origin, and not of a mirror.
         noted: True if a note tells other processes of the draft.
     """
 
@@ -65,38 +74,40 @@ class Draft:
         ingest: Ingest,
         wanted: Wanted,
         partial: Partial | None,
-        etag: str,
-        checksums: tuple[Checksum, ...] = (),
+        expected: tuple[Checksum, ...],
+        policy: HazardPolicy,
     ) -> None:
         self.ingest = ingest
         self.partial = partial
         self.answers = 0
+        self.from_origin = False
         self.noted = False
         self._wanted = wanted
-        md5, self._known_md5 = md5_of(etag), known_md5(wanted.identifier)
-        self._expected = (*([Checksum("md5", md5)] if md5 else ()), *checksums)  # as the origin says
+        self._policy = policy
+        self._expected, self._known_md5 = expected, known_md5(wanted.identifier)
         expects_md5 = any(each.algorithm == "md5" for each in self._expected)
         compared = self._known_md5 or (expects_md5 and not wanted.known)
         self._md5 = hashlib.md5(usedforsecurity=False) if compared else None
         self._form = None if wanted.known else form_of(wanted.file)
-        self._accepted = ""
+        self._findings: list[Finding] = []
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Append `chunk`.
 
         Raises:
             Mismatch: the draft would be longer than the size that is recorded.
-            Malformed: no file of this format begins so.
+            Malformed: no file of this format begins so, and no MD5 can show at the end that it is the right one.
+            WrongBytes: it is no file at all.
             StoreError: the disk refused.
         """
         known = self._wanted.known
         if known and self.ingest.size + len(chunk) > known.size:
             raise Mismatch(f"more than the {known.size} bytes recorded")
-        if self._form and not self._accepted:
+        if self._form:
             try:
                 self._form.feed(chunk)
             except FormError as error:
-                self._judge(error)
+                self._note(error)
         if self._md5:
             self._md5.update(chunk)
         self.ingest.write(chunk)
@@ -106,17 +117,30 @@ class Draft:
         """True if the whole file is compared with a known digest or a checksum in the end."""
         return bool(self._wanted.known or self._known_md5 or self._expected)
 
-    def check(self, scan: Hdf5Scan) -> tuple[tuple[Check, ...], str]:
+    def check(self, scan: Hdf5Scan) -> Checked:
         """Check the bytes, which must all be there.
 
         Args:
             scan: scans an HDF5 file for hazards.
 
-        Returns:
-            The checks that were made, and the finding that the user has accepted (empty if there is none).
-
         Raises:
             WrongBytes: they are not those of the file.
+            Malformed: something was found in them that refuses them.
+        """
+        checks = [*self._compare(), *self._check_form(), *self._scan(scan)]
+        delivery = Delivery(
+            self._wanted.known is not None or self._known_md5 is not None, self.from_origin, has_checksum(checks)
+        )
+        refusing, others = self._policy.split(self._findings, self._wanted.identifier, delivery)
+        if refusing and not self._wanted.accepted:
+            raise Malformed(describe_findings(refusing))
+        return Checked(tuple(checks), describe_findings(refusing), short_texts(others))
+
+    def _compare(self) -> list[Check]:
+        """Compare the bytes with all that is known of them; return the checks that were made.
+
+        Raises:
+            WrongBytes: they are others.
         """
         known, blob = self._wanted.known, self.ingest.descriptor
         md5 = self._md5.hexdigest() if self._md5 else None
@@ -128,7 +152,7 @@ class Draft:
         if known:
             if blob != known:
                 raise self._mismatch(blob, known)
-            return ("digest",), ""
+            return ["digest"]
         if self.partial and blob.size != self.partial.size:
             raise WrongBytes(f"{blob.size} of {self.partial.size} bytes")
         checks: list[Check] = ["length"] if self.partial else []
@@ -136,8 +160,7 @@ class Draft:
             raise _damaged(wrong, actual)
         checks += ["md5"] if md5 else []
         checks += ["sha256"] if any(each.algorithm == "sha256" for each in self._expected) else []
-        checks += self._check_form(scan)
-        return tuple(checks), self._accepted
+        return checks
 
     def _mismatch(self, blob: Descriptor, known: Descriptor) -> WrongBytes:
         """Return the reason why the bytes are `blob` and not `known`: damage on the way, or other bytes at the origin.
@@ -158,26 +181,44 @@ class Draft:
         """Return a checksum of the origin that the bytes do not have; None if they have all."""
         return next((each for each in self._expected if each.value != actual[each.algorithm]), None)
 
-    def _check_form(self, scan: Hdf5Scan) -> Iterator[Check]:
-        """Check the format and, of an HDF5 file, the structure; yield each check that was made."""
-        try:
-            if self._form and not self._accepted:
+    def _check_form(self) -> Iterator[Check]:
+        """Check that the format ends as it should, unless its beginning was wrong already."""
+        if self._form:
+            try:
                 self._form.finish()
                 yield "form"
-            scannable = self._wanted.file.endswith(".h5") and not self._accepted
-            hazards = scan(self.ingest.path) if scannable else None
-            if hazards is not None:
-                yield "walk"
-            if hazards:
-                self._judge(FormError(f"an HDF5 file with {'; '.join(hazards)}"))
-        except FormError as error:
-            self._judge(error)
+            except FormError as error:
+                self._note(error)
 
-    def _judge(self, error: FormError) -> None:
-        """Note the finding `error` as accepted if the user accepts this file; raise Malformed if not."""
-        if isinstance(error, NoFile) or not self._wanted.accepted:
-            raise Malformed(str(error)) from None
-        self._accepted = str(error)
+    def _scan(self, scan: Hdf5Scan) -> Iterator[Check]:
+        """Look for hazards in an HDF5 file, unless its record says that a scan has."""
+        if self._wanted.scanned or not self._wanted.file.endswith(".h5"):
+            return
+        try:
+            hazards = scan(self.ingest.path)
+        except FormError as error:
+            if not self._findings:  # a defect of form is why it cannot be scanned
+                self._note(error)
+            return
+        if hazards is not None:
+            yield "walk"
+            self._findings += hazards
+
+    def _note(self, error: FormError) -> None:
+        """Note a defect of form, and check the form no further.
+
+        Raises:
+            WrongBytes: the bytes are no file at all.
+            Malformed: the defect refuses them, whatever an MD5 shows at the end.
+        """
+        self._form = None
+        if isinstance(error, NoFile):
+            raise WrongBytes(str(error)) from None
+        finding = Finding("form", str(error))
+        best = Delivery(self._known_md5 is not None, self.from_origin, confirmed=bool(self._expected))
+        if not self._wanted.accepted and self._policy.refuses(finding, self._wanted.identifier, best):
+            raise Malformed(finding.text) from None
+        self._findings.append(finding)
 
 
 def _damaged(expected: Checksum, actual: Mapping[str, str | None]) -> WrongBytes:

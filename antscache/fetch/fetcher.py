@@ -12,11 +12,11 @@ import threading
 import time
 from collections import deque
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from antscache import config
-from antscache.core import Failed, Fetched, Present, Remarked, Started
+from antscache.core import Failed, Fetched, HazardPolicy, Present, Remarked, Started
 from antscache.disk import is_full
 from antscache.errors import Failure, StoreError
 from antscache.fetch.attempts import Attempts, Question
@@ -28,14 +28,14 @@ from antscache.fetch.other_processes import LeftFile, OtherProcesses
 from antscache.fetch.pacer import Pacer
 from antscache.fetch.result import FetchResult
 from antscache.fetch.transfer import Transfer
-from antscache.formats import Hdf5Scanner, ScannerError, is_h5py_installed
+from antscache.formats import Hdf5Scanner, ScannerError
 from antscache.store import Notes, partial_files, remove_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from antscache.core import Event, Identifier, Listener, Wanted
+    from antscache.core import Event, Finding, Identifier, Listener, Record, Wanted
     from antscache.fetch.origins import Origin
     from antscache.root import Root
     from antscache.store import PartialFile, Store
@@ -55,7 +55,8 @@ class Fetcher:
         jobs: the number of files under way at once.
         timeout: the seconds without data after which a transfer has failed.
         tokens: of mirrors, by host.
-        scanner: makes the scanner of HDF5 files; None if h5py is not installed.
+        scanner: makes the scanner of HDF5 files; None to do without one.
+        policy: decides which findings refuse a file.
         attempts: makes the `Attempts` of a run.
     """
 
@@ -66,6 +67,7 @@ class Fetcher:
     timeout: float
     tokens: Mapping[str, str]
     scanner: Callable[[], Hdf5Scanner] | None = None
+    policy: HazardPolicy = field(default_factory=HazardPolicy)
     attempts: Callable[[Sequence[Origin], Pacer, threading.Event], Attempts] = Attempts
 
     @classmethod
@@ -78,8 +80,16 @@ class Fetcher:
         settings = root.settings
         origins = parse_origins(settings.mirrors, settings.origins)
         pacer = Pacer(root.layout.pace, settings.pace, shared=root.layout.shared)
-        scanner = Hdf5Scanner if is_h5py_installed() else None
-        return cls(root.store, origins, pacer, settings.jobs, settings.timeout, config.read_tokens(), scanner)
+        return cls(
+            root.store,
+            origins,
+            pacer,
+            settings.jobs,
+            settings.timeout,
+            config.read_tokens(),
+            Hdf5Scanner,
+            root.hazard_policy(),
+        )
 
     def run(self, wanted: Sequence[Wanted], listen: Listener) -> FetchResult:
         """Fetch `wanted`, in that order, and call `listen` with each event in this thread.
@@ -197,8 +207,9 @@ class _Run:
                 self._events.put(Present(wanted.identifier, wanted.file, record.descriptor))
             elif ours or (left and self._others.has_stalled(left)):
                 known = record.descriptor if record and not record.is_adopted else None
+                scanned = record is not None and known is not None and self._is_scanned(record)
                 alone = ours and self._others.locks_work
-                self._fetch(replace(wanted, known=known or wanted.known), client, alone=alone)
+                self._fetch(replace(wanted, known=known or wanted.known, scanned=scanned), client, alone=alone)
             else:
                 with self._changed:
                     self._others.leave(wanted, left)
@@ -206,6 +217,10 @@ class _Run:
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
+
+    def _is_scanned(self, record: Record) -> bool:
+        """Return True if no new scan of the recorded bytes is needed: strict, findings have to refuse them."""
+        return record.is_scanned and not (self._fetcher.policy.strict and record.findings)
 
     def _fetch(self, wanted: Wanted, client: Client, *, alone: bool) -> None:
         """Fetch one file from the first origin that delivers it, or report that none did.
@@ -220,7 +235,15 @@ class _Run:
         """
         partials = self._partials.get(wanted.identifier, ())
         transfer = Transfer(
-            wanted, self._store, self._notes, partials, self._scan, self._extra.hear, self._stopped.is_set, alone
+            wanted,
+            self._store,
+            self._notes,
+            partials,
+            self._scan,
+            self._fetcher.policy,
+            self._extra.hear,
+            self._stopped.is_set,
+            alone,
         )
         question = Question(
             wanted, lambda origin: transfer.take_from(origin, client), lambda: transfer.received, self._events.put
@@ -253,8 +276,8 @@ class _Run:
             self._result.malformed.append(failure)
         self._events.put(Failed(wanted.identifier, wanted.file))
 
-    def _scan(self, path: Path) -> Sequence[str] | None:
-        """Return the hazards in an HDF5 file; None if files cannot be scanned here, which is reported once.
+    def _scan(self, path: Path) -> Sequence[Finding] | None:
+        """Return the findings in an HDF5 file; None if files cannot be scanned here, which is reported once.
 
         Raises:
             FormError: the file itself cannot be scanned.

@@ -111,7 +111,7 @@ class AnswerHead:
         announced: the number of bytes to come; None if the origin does not say it.
         size: the size of the whole file; None if the origin does not say it.
         etag: the ETag if it is a strong one; else empty.
-        checksums: of the whole file, if that comes, as the headers tell them.
+        checksums: of the whole file, if that comes, as headers beside the ETag tell them.
     """
 
     start: int
@@ -136,6 +136,12 @@ def md5_of(etag: str) -> str | None:
     """
     match = _MD5.fullmatch(etag)
     return match[1].lower() if match else None
+
+
+def checksums_of(etag: str) -> tuple[Checksum, ...]:
+    """Return the checksum of the whole file that `etag` is, if it is one."""
+    md5 = md5_of(etag)
+    return (Checksum("md5", md5),) if md5 else ()
 
 
 def read_head(status: int, headers: Mapping[str, str], request: RangeRequest) -> AnswerHead:

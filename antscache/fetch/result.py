@@ -20,7 +20,7 @@ class FetchResult:
         failures: the files that no origin delivered, with every attempt.
         mismatched: the failures in which an origin answered with other bytes than are recorded.
         confirmed: the identifiers of those whose origin, and not a mirror, confirmed its bytes by their MD5.
-        malformed: the failures in which an origin's bytes have another format than the file's name says.
+        malformed: the failures in which something was found in an origin's bytes that refuses them.
         sizes: the sizes in bytes that origins reported.
         disk_full: the error that ended the fetch early because the disk was full; else None.
     """

@@ -17,14 +17,14 @@ from antscache.core import Event, Fetched, Partial, Received, Record, Remarked, 
 from antscache.disk import free_space
 from antscache.fetch.attempts import open_at, url_at
 from antscache.fetch.draft import Draft, Mismatch, WrongBytes, resume_request
-from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal
+from antscache.fetch.protocol import AnswerHead, RangeRequest, Refusal, checksums_of
 from antscache.fetch.segments import FileRanges
 from antscache.store import IngestVanished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from antscache.core import Wanted
+    from antscache.core import HazardPolicy, Wanted
     from antscache.fetch.draft import Hdf5Scan
     from antscache.fetch.http import Body, Client
     from antscache.fetch.origins import Origin
@@ -45,6 +45,7 @@ class Transfer:
         notes: tell other processes which file each ingest is the beginning of.
         partials: the beginnings of the file that other processes have left, or are writing.
         scan: scans an HDF5 file for hazards.
+        policy: decides which findings refuse the bytes.
         listen: called with each event.
         stopped: returns True once the run is interrupted.
         alone: True if no other process fetches the file meanwhile, so that nobody writes to `partials` any more.
@@ -57,6 +58,7 @@ class Transfer:
     notes: Notes
     partials: Sequence[PartialFile]
     scan: Hdf5Scan
+    policy: HazardPolicy
     listen: Callable[[Event], None]
     stopped: Callable[[], bool]
     alone: bool = False
@@ -148,7 +150,7 @@ class Transfer:
             if request is None or left.path in self._tried:
                 continue
             self._tried.add(left.path)
-            draft = self._new_draft(partial, partial.etag)
+            draft = self._new_draft(partial, checksums_of(partial.etag))
             draft.answers = 1
             try:
                 for chunk in left.chunks(request.start):
@@ -171,13 +173,14 @@ class Transfer:
             partial = None
             if head.size is not None:
                 partial = Partial(self.wanted.identifier, head.size, head.etag, origin.name, boot_id())
-            draft = self._new_draft(partial, head.etag, head.checksums)
+            draft = self._new_draft(partial, (*checksums_of(head.etag), *head.checksums))
         draft.answers += 1
+        draft.from_origin = origin.trust == "origin"
         self.listen(Started(self.wanted.identifier, self.wanted.file, origin.name, head.size, head.start))
         return draft
 
-    def _new_draft(self, partial: Partial | None, etag: str, checksums: tuple[Checksum, ...] = ()) -> Draft:
-        draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, etag, checksums)
+    def _new_draft(self, partial: Partial | None, expected: tuple[Checksum, ...]) -> Draft:
+        draft = self._draft = Draft(self.store.ingest(), self.wanted, partial, expected, self.policy)
         if partial and partial.size >= MIN_RESUMABLE_BYTES and (partial.etag or self.wanted.known):
             self.notes.add(draft.ingest.path, partial)
             draft.noted = True
@@ -249,7 +252,7 @@ class Transfer:
 
     def _finish(self, draft: Draft, origin: Origin) -> None:
         """Check the complete draft, publish it as a blob, and record it."""
-        checks, accepted = draft.check(self.scan)
+        checks, accepted, findings = draft.check(self.scan)
         self.ranges.drop()
         try:
             blob = draft.ingest.publish()
@@ -258,14 +261,14 @@ class Transfer:
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
         replaced = self.store.records.remember(
-            Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted)
+            Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted, findings)
         )
         if replaced and replaced.descriptor != blob:
             before = f"{file} {identifier} was recorded with other bytes from {replaced.source} ({replaced.trust})"
             self.listen(Remarked(f"{before}; those from {origin.name} replace them"))
         self._remove_partials()
         seconds = time.monotonic() - self._began
-        self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted))
+        self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted, findings))
 
     def _remove_partials(self, longest: int | None = None) -> None:
         """Remove the partial files of other processes, or those of up to `longest` bytes."""

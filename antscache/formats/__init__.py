@@ -2,6 +2,7 @@
 
 forms.py            check the form of bytes while they arrive (HDF5, NIfTI, ITK transforms, JPEG), or of a whole file
 hdf5_hazards.py     find links and code in an HDF5 file; a script of its own, independent of antscache
+keras_classes.py    the classes and functions that a network's configuration may name
 hdf5_subprocess.py  run that script with limits of time and memory
 """
 
@@ -24,7 +25,7 @@ from antscache.formats.forms import (
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError, is_h5py_installed
+    from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError
 
 __all__ = [
     "CutFile",
@@ -39,12 +40,11 @@ __all__ = [
     "ScannerError",
     "form_of",
     "inspect",
-    "is_h5py_installed",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "hdf5_subprocess": ("Hdf5Scanner", "ScannerError", "is_h5py_installed"),
+        "hdf5_subprocess": ("Hdf5Scanner", "ScannerError"),
     },
 )

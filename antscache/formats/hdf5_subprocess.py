@@ -1,8 +1,8 @@
-"""A scanner of HDF5 files, which uses h5py (if it is installed) in a subprocess with limits of time and memory.
+"""A scanner of HDF5 files, which uses h5py in a subprocess with limits of time and memory.
 
-Even undamaged files can be unsafe: CVE-2026-1669 (links and datasets that read other files), CVE-2025-1550 (code in a
-network's configuration). `hdf5_hazards.py` finds these hazards. h5py is C code that untrusted bytes control, so it runs
-in a process that can be killed, and never in this one.
+Even undamaged files can be unsafe: CVE-2026-1669 (links and datasets that read other files), CVE-2025-1550 and
+CVE-2025-9905 (code in a network's configuration). `hdf5_hazards.py` finds these hazards. h5py is C code that untrusted
+bytes control, so it runs in a process that can be killed, and never in this one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from antscache.core import Finding
 from antscache.errors import AntsCacheError
-from antscache.formats import hdf5_hazards
+from antscache.formats import hdf5_hazards, keras_classes
 from antscache.formats.forms import FormError
 
 FILE_TIMEOUT_SECONDS = 30.0  # for one file, of real time and of processor time; MAX_LINKS links take some seconds
@@ -35,20 +36,21 @@ CHILD_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+ALLOWED_NAMES = {
+    "classes": sorted(keras_classes.KERAS_CLASSES),
+    "functions": sorted(keras_classes.FUNCTIONS),
+    "own_layers": sorted(keras_classes.ANTSPYNET_LAYERS),
+    "tensorflow": sorted(keras_classes.TENSORFLOW_FUNCTIONS),
+}
 INHERITED_VARIABLES = ("LD_LIBRARY_PATH",)  # on some clusters Python does not start without it
 
 
 class ScannerError(AntsCacheError):
-    """h5py is installed but does not work, so no file can be scanned."""
+    """h5py does not work here, so no file can be scanned."""
 
 
 class _NoAnswerError(Exception):
     """The subprocess does not answer; `str()` gives the reason."""
-
-
-def is_h5py_installed() -> bool:
-    """Return True if h5py is installed for this Python, without importing it."""
-    return _place("h5py") is not None
 
 
 def _place(package: str) -> str | None:
@@ -71,8 +73,17 @@ class Hdf5Scanner:
         self._process: _Process | None = None
         self._closed = False
 
-    def scan(self, path: Path) -> tuple[str, ...]:
-        """Return descriptions of the hazards in the file at `path`: at most five, and the number of the others.
+    def start(self) -> None:
+        """Start the subprocess, which the first scan does otherwise.
+
+        Raises:
+            ScannerError: no subprocess can be started, or h5py does not work in it.
+        """
+        with self._lock, suppress(_NoAnswerError):  # it was closed
+            self._process = self._process or self._start()
+
+    def scan(self, path: Path) -> tuple[Finding, ...]:
+        """Return the findings in the file at `path`: of each kind at most five, and the number of the others.
 
         Raises:
             FormError: the file cannot be scanned: the HDF5 library refuses it, or the scanner died, took too long or
@@ -94,7 +105,7 @@ class Hdf5Scanner:
         with self._lock:
             self._end()
 
-    def _scan(self, path: Path) -> tuple[str, ...]:
+    def _scan(self, path: Path) -> tuple[Finding, ...]:
         if self._process and not self._process.alive:
             self._end()  # it was killed after the last file, so this file is not the cause
         try:
@@ -104,7 +115,8 @@ class Hdf5Scanner:
             answer = {"refused": "the scan was interrupted" if self._closed else str(error)}
         if "refused" in answer:
             raise FormError(f"an HDF5 file that cannot be scanned: {answer['refused']}")
-        return (*answer["hazards"], *([f"{answer['more']} more"] if answer["more"] else []))
+        findings = tuple(Finding(kind, text) for kind, text in answer["findings"])
+        return (*findings, *(Finding(kind, f"{count} more") for kind, count in answer["more"].items() if count))
 
     def _start(self) -> _Process:
         """Start a subprocess, and return it once it has imported h5py."""
@@ -118,7 +130,7 @@ class Hdf5Scanner:
         if "broken" in greeting:
             raise ScannerError(
                 f"h5py cannot be used to scan HDF5 files: {greeting['broken']}",
-                hint="reinstall h5py, or uninstall it to do without these scans",
+                hint=f"run `{sys.executable} -m pip install --force-reinstall h5py`",
             )
         return process
 
@@ -152,6 +164,8 @@ class _Process:
         finally:
             its_end.close()
         self._lines = self._line.makefile("rb")
+        with suppress(ConnectionError):  # the process is dead, and `read_answer` finds the cause
+            self._line.sendall(json.dumps(ALLOWED_NAMES).encode() + b"\n")
 
     @property
     def alive(self) -> bool:

@@ -6,6 +6,7 @@ adopt.py        take over an existing directory of ANTsPyNet's
 adoptable.py    decide which of its files are files of the release
 confirm.py      ask origins about the files that a user vouches for
 forget.py       take a record back
+scans.py        scan networks for what no checksum shows
 verify.py       read everything again and compare it
 survey.py       list the files that should be there
 repair.py       mend what verify found
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
+    from antscache.operations.scans import HeldNetwork, find_held_networks
     from antscache.operations.verify import Verified, list_sums, verify_root
 
 __all__ = [
     "GRACE_SECONDS",
     "Forgotten",
     "Garbage",
+    "HeldNetwork",
     "Judged",
     "Prefetched",
     "Removed",
@@ -44,6 +47,7 @@ __all__ = [
     "collect_garbage",
     "files_in_user_home",
     "files_to_adopt",
+    "find_held_networks",
     "forget_identifier",
     "list_sums",
     "make_plan",
@@ -62,6 +66,7 @@ __getattr__ = lazily(
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "files_to_adopt", "size_of_files"),
         "forget": ("Forgotten", "forget_identifier"),
+        "scans": ("HeldNetwork", "find_held_networks"),
         "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),

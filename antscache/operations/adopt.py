@@ -1,7 +1,7 @@
 """Adopt: take over an existing directory of ANTsPyNet's.
 
-    look_at -> judge ->     scan_networks -> confirm ->  take_over
-    (bytes,    (recognised, (hazards)        (origins)   (store, records,
+    look_at -> judge ->     confirm ->  scan_networks -> take_over
+    (bytes,    (recognised, (origins)   (findings)       (store, records,
      forms)     taken, left)                              selection)
 
 Only the last step changes anything. It takes a file only with the bytes that were judged, and leaves a file alone that
@@ -29,7 +29,7 @@ from antscache.core import (
 )
 from antscache.disk import hash_file
 from antscache.errors import IntegrityError, ManifestError, StoreError
-from antscache.formats import Hdf5Scanner, is_h5py_installed
+from antscache.formats import Hdf5Scanner
 from antscache.operations.adoptable import (
     Evidence,
     Judged,
@@ -39,9 +39,9 @@ from antscache.operations.adoptable import (
     judge,
     look_at,
     place_of,
-    scan_networks,
 )
 from antscache.operations.confirm import ask_about, confirm
+from antscache.operations.scans import scan_networks
 from antscache.store import IngestVanished
 from antscache.views import make_view, renew_other_views
 
@@ -84,7 +84,7 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
         identifiers: the identifiers of files, by their names in `directory`, on the user's word.
         move: take the files out of `directory`, and copy only those that cannot be moved.
         dry_run: change nothing.
-        listen: hears how many bytes were read; and why networks are not scanned, if h5py is installed and broken.
+        listen: hears how many bytes were read; and why networks are not scanned, if h5py is broken.
 
     Returns:
         The fate of each file in `directory`; with `dry_run`, the fate that it would have.
@@ -102,9 +102,9 @@ def adopt_directory(  # noqa: PLR0913  all but the first three by name
     evidence = _evidence(root, manifest, identifiers or {})
     _check_named(evidence.named, manifest, paths)
     judged = judge(look_at(paths, listen), manifest, evidence)
-    with closing(Hdf5Scanner()) as scanner:
-        judged = tuple(scan_networks(judged, scanner if is_h5py_installed() else None, listen))
     judged = tuple(confirm(judged, ask_about(root, release, judged, listen), listen))
+    with closing(Hdf5Scanner()) as scanner:
+        judged = tuple(scan_networks(judged, scanner, release, root.hazard_policy(), listen))
     if dry_run:
         return judged
     if any(file.entries for file in judged):
@@ -274,7 +274,8 @@ def _record(store: Store, judged: Judged, *, here: bool) -> None:
     for identifier in _identifiers(judged):
         record = store.record(identifier)
         if judged.source or record is None:
-            record = Record(identifier, blob.digest, blob.size, judged.trust, source, now, judged.checks)
+            trust, checks, findings = judged.trust, judged.checks, judged.findings
+            record = Record(identifier, blob.digest, blob.size, trust, source, now, checks, findings=findings)
         elif not here or store.layout.record(identifier).exists():
             continue
         try:

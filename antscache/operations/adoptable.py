@@ -1,22 +1,22 @@
 """The files of an existing directory of ANTsPyNet's: looked at and judged before anything is changed.
 
 A file whose bytes are recorded is recognised under any name. Another one is taken for the release's file of its name,
-on the user's word, if it has that file's form and no hazards. A file that is cut, that could be one of several, or that
-is not of the release is left alone, with the reason. A name that has several contents among all known releases is in
-doubt: its file is left alone too, unless an origin confirms it (`confirm.py`) or the user says which one it is.
+on the user's word, if it has that file's form and no finding refuses it. A file that is cut, that could be one of
+several, or that is not of the release is left alone, with the reason. A name that has several contents among all known
+releases is in doubt: its file is left alone too, unless an origin confirms it (`confirm.py`) or the user says which one
+it is.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from antscache.core import (
     KERAS_DIRECTORY,
     KERAS_WEIGHTS,
-    Remarked,
     fetchable,
     find_doubted,
     home_directory,
@@ -24,7 +24,7 @@ from antscache.core import (
     with_optional,
 )
 from antscache.errors import StoreError
-from antscache.formats import FormError, ScannerError, inspect
+from antscache.formats import inspect
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.core import Check, Descriptor, Entry, Identifier, Listener, Manifest, Package, Record
-    from antscache.formats import Hdf5Scanner
     from antscache.store import CopyMethod
 
 Fate = Literal["recognised", "taken", "left"]
@@ -83,6 +82,7 @@ class Judged:
         trust: the reason to trust that it is the file of its entries, as its record will say.
         source: the host that confirms it; empty without one.
         checks: the checks that it passed before it was taken.
+        findings: what a scan found in it that did not refuse it, each in a short text.
         way: how its bytes came into the store; None if they were there before, or are not there yet.
     """
 
@@ -94,6 +94,7 @@ class Judged:
     trust: str = "adopted"
     source: str = ""
     checks: tuple[Check, ...] = ()
+    findings: tuple[str, ...] = ()
     way: CopyMethod | None = None
 
     def left(self, why: str) -> Judged:
@@ -260,39 +261,6 @@ def _judge_unknown(
 def describe_record(record: Record) -> str:
     """Name the identifier of `record`, with "(adopted)" if a user's word alone vouches for it."""
     return f"{record.identifier} ({record.trust})" if record.is_adopted else record.identifier
-
-
-def scan_networks(
-    judged: Iterable[Judged], scanner: Hdf5Scanner | None, listen: Listener = ignore_events
-) -> Iterator[Judged]:
-    """Leave alone each network that was to be taken and has hazards; yield every file with its fate.
-
-    If the scanner does not work, `listen` hears it once, and the networks are taken without its check.
-
-    Args:
-        judged: the files as `judge` returns them.
-        scanner: of HDF5 files; None if there is none.
-        listen: hears why networks are not scanned, if h5py is installed and broken.
-    """
-    for file in judged:
-        if scanner is None or file.fate != "taken" or not file.seen.path.name.endswith(".h5"):
-            yield file
-            continue
-        try:
-            hazards = scanner.scan(file.seen.path)
-        except FormError as error:
-            yield file.left(str(error))
-        except ScannerError as error:
-            scanner = None
-            listen(Remarked(f"HDF5 files are not scanned: {error}"))
-            yield file
-        else:
-            if hazards:
-                yield file.left(f"an HDF5 file with {'; '.join(hazards)}")
-            elif not is_unchanged(file.seen):
-                yield file.left("it changed while it was read")
-            else:
-                yield replace(file, checks=(*file.checks, "walk"))
 
 
 def is_unchanged(seen: SeenFile) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from antscache.core import Plan, Record, RecordConflict
+    from antscache.core import Entry, Plan, Record, RecordConflict, Release
     from antscache.errors import AntsCacheError
     from antscache.fetch import FetchResult, Need
 
@@ -77,6 +77,17 @@ def disk_full(plan: Plan, rest: Plan, need: Need, error: StoreError) -> StoreErr
     return StoreError(message, hint=error.hint)
 
 
+def refused_file(path: Path, why: str, release: Release, entry: Entry) -> IntegrityError:
+    """Make the error for a program's own file in which something was found that refuses it."""
+    accept = f"antscache prefetch {release} --name {entry.name} --accept {entry.identifier}"
+    trust = (
+        f"; if you trust it, run `{accept}`: a file with the bytes that this fetches is used"
+        if entry.identifier
+        else ""
+    )
+    return IntegrityError(f"{path} is refused: {why}", hint=f"remove it, or name another place{trust}")
+
+
 def displaced(conflict: RecordConflict) -> str:
     """Say which bytes count: those of the lower cache where only a user vouches for the root's, else the first."""
     if conflict.root:
@@ -97,7 +108,9 @@ def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
         return _mismatched(result, plan, kept)
     if result.malformed:
         accept = " ".join(f"--accept {failure.identifier}" for failure in result.malformed[:MAX_LISTED_ITEMS])
-        hint = f"an origin's bytes do not look like the file: if you trust them all the same, add {accept}; {kept}"
+        hint = (
+            f"if you trust the bytes in spite of what is found in them, run `{prefetch_command(plan)} {accept}`; {kept}"
+        )
         return FetchError(result.failures, hint=hint)
     return FetchError(
         result.failures,

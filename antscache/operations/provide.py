@@ -13,11 +13,13 @@ Every deviation from "the file in the view" is remarked.
 from __future__ import annotations
 
 import shlex
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache.core import (
+    Delivery,
     Remarked,
     home_directory,
     identifiers_by_file,
@@ -28,9 +30,11 @@ from antscache.core import (
     with_optional,
 )
 from antscache.errors import AntsCacheError, StoreError
-from antscache.formats import CutFile, NoFile, inspect
+from antscache.formats import CutFile, Hdf5Scanner, NoFile, ScannerError, inspect
+from antscache.operations import error_texts
 from antscache.operations.confirm import read_md5
 from antscache.operations.prefetch import make_plan, prefetch_plan
+from antscache.operations.scans import not_scanned, scan_file
 from antscache.views import EntryLocation, locate_entry, put_file
 
 if TYPE_CHECKING:
@@ -86,9 +90,12 @@ def provide_file(
     Raises:
         ManifestError: the release cannot fetch the entry, and no file of the user's own is whole.
         AntsCacheError: the file is missing and cannot be fetched; the errors are those of `prefetch_plan`.
+        IntegrityError: something was found in the file at `place` that refuses it.
     """
     found = look_at(place, entry.file) if place else None
     if found and found.blob and not found.defect:
+        if why := _find_refusal(root, entry, found, listen):
+            raise error_texts.refused_file(found.path, why, manifest.release, entry)
         if known := _known_as(root, manifest, entry, found.blob):
             listen(Remarked(f"{found.path} is used as it is: {known}"))
         return EntryLocation.of(manifest.release, entry, found.blob, found.path)
@@ -115,7 +122,9 @@ def look_at(path: Path, file: str) -> Found | None:
 def _present(root: Root, manifest: Manifest, entry: Entry, listen: Listener) -> EntryLocation:
     """Make `entry` present in the view and return it, or else the whole file of its name in the user's home."""
     try:
-        prefetch_plan(root, make_plan(root, manifest, select(with_optional(manifest), [entry.name], [entry.kind])))
+        plan = make_plan(root, manifest, select(with_optional(manifest), [entry.name], [entry.kind]))
+        for event in prefetch_plan(root, plan).fetched:
+            _remark_findings(event.file, event.findings, listen)
     except AntsCacheError:
         if location := _in_user_home(root, manifest, entry, listen):
             return location
@@ -133,7 +142,11 @@ def _in_user_home(root: Root, manifest: Manifest, entry: Entry, listen: Listener
         return None
     record, contents = _record(root, entry.identifier), _contents(root, manifest, entry)
     # In a container, the user has mounted that directory for this release: the note asks for a second thought.
-    why = reason_not_to_use(found, record, () if root.settings.mounted else contents) or _wrong_md5(path, entry)
+    why = (
+        reason_not_to_use(found, record, () if root.settings.mounted else contents)
+        or _wrong_md5(path, entry)
+        or _find_refusal(root, entry, found, listen)
+    )
     if why or not found.blob:
         listen(Remarked(f"{found.path} is not used: {why}"))
         return None
@@ -147,6 +160,31 @@ def _wrong_md5(path: Path, entry: Entry) -> str:
     """Say that the file at `path` has another MD5 than the one known for `entry`; empty if it has not."""
     known = known_md5(entry.identifier)
     return "" if known is None or known == read_md5(path)[1] else f"its MD5 is not {known}"
+
+
+def _find_refusal(root: Root, entry: Entry, found: Found, listen: Listener) -> str:
+    """Scan a network that antscache did not fetch; describe what refuses it, or return "".
+
+    `listen` hears of all other findings. Recorded bytes that a scan has looked at are not scanned again.
+    """
+    record = _record(root, entry.identifier)
+    same = record if record and record.descriptor == found.blob else None
+    if not entry.file.endswith(".h5") or (same and same.is_scanned):
+        return ""
+    delivery = Delivery(known=same is not None and not same.is_adopted)
+    with closing(Hdf5Scanner()) as scanner:
+        try:
+            scanned = scan_file(scanner, found.path, str(entry.identifier), delivery, root.hazard_policy())
+        except ScannerError as error:
+            listen(not_scanned(error))
+            return ""
+    _remark_findings(str(found.path), scanned.findings, listen)
+    return scanned.refusal
+
+
+def _remark_findings(file: str, findings: Collection[str], listen: Listener) -> None:
+    if findings:
+        listen(Remarked(f"found in {file}: {'; '.join(findings)}"))
 
 
 def reason_not_to_use(found: Found, record: Record | None, contents: Collection[Identifier]) -> str:

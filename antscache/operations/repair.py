@@ -25,6 +25,7 @@ from antscache.core import (
 from antscache.disk import READ_ONLY_MODE
 from antscache.errors import AntsCacheError, StoreError, ViewError
 from antscache.operations.prefetch import carry_out, make_plan, restore_condemned
+from antscache.operations.scans import find_held_networks, scan_held
 from antscache.operations.survey import expected_files, survey_store
 from antscache.operations.verify import verify_root
 from antscache.store import IngestVanished, Trash
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from antscache.core import Listener, Release
-    from antscache.operations.survey import Discrepancy
+    from antscache.operations.survey import Discrepancy, RootPart
     from antscache.operations.verify import Verified
     from antscache.root import Root
     from antscache.store import Store
@@ -49,12 +50,13 @@ def repair_root(
 
     It moves damaged files aside, fetches missing files again unless offline, and makes views and index anew. Names in
     views that are files of their own, as a copied root has them, become links or clones of their blobs, damaged or not.
-    Lower caches are not read. The result says what is repaired, what is not, and why.
+    Lower caches are not read. With `deep`, networks that nobody has scanned are scanned, and their records say so then.
+    The result says what is repaired, what is not, and why.
 
     Args:
         root: to repair.
         releases: in use; without any, all that are in use.
-        deep: repeat the checks of form.
+        deep: repeat the checks of form and the scan of networks.
         listen: hears how many bytes were read, from any thread; and each event of a fetch.
 
     Raises:
@@ -74,9 +76,39 @@ def repair_root(
             break  # no hidden finding came to light
     remaining = {finding.place for finding in last.findings}
     repaired = tuple(finding for finding in first.findings if finding.place not in remaining)
+    if deep:
+        refused += _record_scans(root, releases, remaining)
     refused += _relink(root, releases)
     relinked = len(before_repair - _names_apart(root, releases))
     return replace(last, repaired=repaired, refused=tuple(dict.fromkeys(refused)), relinked=relinked)
+
+
+def _record_scans(
+    root: Root, releases: Collection[Release], wrong: Collection[tuple[RootPart, str]]
+) -> tuple[str, ...]:
+    """Scan the networks here that nobody has scanned, and record it; return the errors of what could not be done.
+
+    Args:
+        root: to repair.
+        releases: in use; without any, all that are in use.
+        wrong: the part and the place of all that is still damaged or refused.
+    """
+    store = root.store
+    survey = survey_store(store, releases)
+    entries = [entry for selected in survey.selected.values() for entry in selected]
+    networks = [
+        network
+        for network in find_held_networks(store, entries, survey.records)
+        if not network.record.is_scanned and ("blob", network.path.name) not in wrong
+    ]
+    refused = []
+    for network, scanned in scan_held(networks, root.hazard_policy(), ignore_events) if networks else ():
+        if scanned.complete:
+            try:
+                store.records.add_scan(network.record_with(scanned))
+            except StoreError as error:
+                refused.append(str(error))
+    return tuple(refused)
 
 
 def _names_apart(root: Root, releases: Collection[Release]) -> set[tuple[Path, int]]:

@@ -149,7 +149,7 @@ def expected_files(store: Store, survey: Survey, *, deep: bool, everything: bool
     Args:
         store: of the root.
         survey: of `store`.
-        deep: check the form of blobs as well, but for those that the user accepted in another form.
+        deep: check the form of blobs as well, but for those whose records say what was found in them.
         everything: also the blobs under the root that no release in `survey` uses.
     """
     expected: dict[str, Expected] = {}
@@ -158,7 +158,7 @@ def expected_files(store: Store, survey: Survey, *, deep: bool, everything: bool
         for entry in entries:
             if entry.identifier and (record := survey.records.get(entry.identifier)):
                 place, view = _find_place(store, record.descriptor), f"{home}/{place_in_home(release.package, entry)}"
-                file = entry.file if deep and not record.accepted else ""
+                file = entry.file if deep and not (record.accepted or record.findings) else ""
                 expected[place] = Expected("blob", place, record.digest, file)
                 expected[view] = Expected("view", view, record.digest)
     if everything:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from antscache.core import Descriptor, ignore_events
 from antscache.errors import ViewError
 from antscache.formats import inspect
+from antscache.operations.scans import find_held_networks, scan_held
 from antscache.operations.survey import Discrepancy, Expected, blob_path, expected_files, remedy_at, survey_store
 from antscache.store import EMPTY_BLOB, artifact_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from antscache.core import Digest, Identifier, Listener, Record, Release
+    from antscache.core import Digest, HazardPolicy, Identifier, Listener, Record, Release
     from antscache.operations.survey import Survey
     from antscache.root import Root
     from antscache.store import Store
@@ -41,6 +42,7 @@ class Verified:
         repaired: the differences that were found and are repaired.
         refused: the errors of a repair, in words.
         relinked: the number of names in views that were files of their own, and that a repair has linked again.
+        unscanned: the networks that nobody has scanned for code and for links to other files, sorted.
     """
 
     blobs: int
@@ -49,6 +51,7 @@ class Verified:
     repaired: tuple[Discrepancy, ...] = ()
     refused: tuple[str, ...] = ()
     relinked: int = 0
+    unscanned: tuple[Identifier, ...] = ()
 
 
 def verify_root(
@@ -67,18 +70,25 @@ def verify_root(
     Args:
         root: to read.
         releases: in use; without any, all that are in use.
-        deep: repeat the checks of form, which takes ten times as long.
+        deep: repeat the checks of form and the scan of networks, which takes ten times as long.
         below: read lower caches too.
-        listen: hears how many bytes were read, from any thread.
+        listen: hears how many bytes were read, from any thread; and what a scan has found and does not refuse.
 
     Raises:
         StoreError: the root cannot be read.
         ViewError: one of `releases` is not in use.
     """
     jobs, stores = root.settings.jobs, _stores_to_read(root, releases, below=below)
-    results = [_verify(store, named, deep=deep, jobs=jobs, listen=listen) for store, named in stores]
+    policy = root.hazard_policy() if deep else None
+    results = [_verify(store, named, policy, jobs=jobs, listen=listen) for store, named in stores]
     findings = sorted(finding for result in results for finding in result.findings)
-    return Verified(sum(result.blobs for result in results), sum(result.size for result in results), tuple(findings))
+    unscanned = sorted({identifier for result in results for identifier in result.unscanned})
+    return Verified(
+        sum(result.blobs for result in results),
+        sum(result.size for result in results),
+        tuple(findings),
+        unscanned=tuple(unscanned),
+    )
 
 
 def list_sums(root: Root, releases: Collection[Release] = ()) -> tuple[tuple[Digest, Path], ...]:
@@ -119,10 +129,17 @@ def _stores_to_read(
     return [*by_store.items()]
 
 
-def _verify(store: Store, releases: Collection[Release], *, deep: bool, jobs: int, listen: Listener) -> Verified:
-    """Verify everything in `store`, or the files of `releases` in it, `jobs` files at once."""
+def _verify(
+    store: Store, releases: Collection[Release], policy: HazardPolicy | None, *, jobs: int, listen: Listener
+) -> Verified:
+    """Verify everything in `store`, or the files of `releases` in it, `jobs` files at once.
+
+    With `policy` it is a deep verification, which checks forms and scans networks.
+    """
     survey = survey_store(store, releases)
-    groups, sizes_here, findings = _group_by_file(expected_files(store, survey, deep=deep, everything=not releases))
+    groups, sizes_here, findings = _group_by_file(
+        expected_files(store, survey, deep=policy is not None, everything=not releases)
+    )
     readings = _read_groups(groups, jobs, listen)
     for group, (blob, problem) in zip(groups, readings, strict=True):
         findings += [finding for expected in group if (finding := _compare(expected, blob, problem))]
@@ -131,7 +148,33 @@ def _verify(store: Store, releases: Collection[Release], *, deep: bool, jobs: in
     if not releases and store.exists() and (wrong := _wrong_index(store, survey, sizes_here)):
         findings.append(wrong)
     blobs = sum(any(expected.part == "blob" for expected in group) for group in groups)
-    return Verified(blobs, sum(blob.size for blob, _ in readings if blob), tuple(sorted(findings)))
+    refused, unscanned = _scan_networks(store, survey, findings, policy, listen)
+    findings += refused
+    size = sum(blob.size for blob, _ in readings if blob)
+    return Verified(blobs, size, tuple(sorted(findings)), unscanned=unscanned)
+
+
+def _scan_networks(
+    store: Store, survey: Survey, wrong: Iterable[Discrepancy], policy: HazardPolicy | None, listen: Listener
+) -> tuple[list[Discrepancy], tuple[Identifier, ...]]:
+    """Scan the networks in use whose blobs are not `wrong`, if there is a `policy`.
+
+    Returns:
+        A finding for each network that is refused; and the networks that nobody has scanned, now or before.
+    """
+    damaged = {finding.path for finding in wrong if finding.part == "blob"}
+    entries = (entry for selected in survey.selected.values() for entry in selected)
+    networks = [each for each in find_held_networks(store, entries, survey.records) if str(each.path) not in damaged]
+    unscanned = {each.record.identifier for each in networks if not each.record.is_scanned}
+    refused = []
+    for network, scanned in scan_held(networks, policy, listen) if policy and networks else ():
+        identifier = network.record.identifier
+        if scanned.refusal:
+            what = f"{scanned.refusal}; `antscache forget {identifier}` takes its record back"
+            refused.append(Discrepancy("blob", str(network.path), what, "forget"))
+        if scanned.complete:
+            unscanned.discard(identifier)
+    return refused, tuple(unscanned)
 
 
 # What is there

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.core import FIRST_LAYOUT_VERSION, Record, as_told, may_replace, needed_layout
+from antscache.core import FIRST_LAYOUT_VERSION, Record, as_told, keep_scan, may_replace, needed_layout
 from antscache.disk import store_errors
 from antscache.errors import IntegrityError, StoreError
 from antscache.store import description
@@ -86,18 +86,18 @@ class Records:
             IntegrityError: the identifier is recorded as other bytes, and that record stays.
         """
         path, staging = self._layout.record(record.identifier), self._layout.staging
-        content = msgspec.json.encode(record) + b"\n"
         version = needed_layout([record.identifier])
         description.require(self._layout, version)
         with store_errors(f"cannot record {record.identifier}"):
             if version > FIRST_LAYOUT_VERSION:
                 disk.make_directory(path.parent, self._layout.shared_root)
-            if disk.publish(path, content, staging):
+            if disk.publish(path, _encoded(record), staging):
                 return None
             present = None
             with suppress(msgspec.DecodeError):
                 present = self.read(record.identifier)
             if present is None or may_replace(record, present, own=self.is_own(path)):
+                content = _encoded(keep_scan(record, present) if present else record)
                 try:
                     disk.replace(path, content, staging, mode=disk.READ_ONLY_MODE)
                 except PermissionError:  # the file of another member
@@ -113,6 +113,22 @@ class Records:
                     f"if it is the record, run `antscache forget {record.identifier}`",
                 )
         return None
+
+    def add_scan(self, scanned: Record) -> None:
+        """Write the scan of `scanned` into the record of the same bytes, if it is here, yours, and has none.
+
+        Its trust, its source and its time stay.
+        """
+        path = self._layout.record(scanned.identifier)
+        present = None
+        with suppress(msgspec.DecodeError):
+            present = self.read(scanned.identifier)
+        if present is None or not self.is_own(path):
+            return
+        kept = keep_scan(present, scanned)
+        if kept != present:
+            with store_errors(f"cannot record {scanned.identifier}"):
+                disk.replace(path, _encoded(kept), self._layout.staging, mode=disk.READ_ONLY_MODE)
 
     def forget(self, identifier: Identifier) -> None:
         """Remove the record of `identifier`, if there is one. Its blob stays.
@@ -161,6 +177,10 @@ class Records:
     def readable(self) -> Iterator[Record]:
         """Yield the records that can be read."""
         return (record for _, record in self.all() if isinstance(record, Record))
+
+
+def _encoded(record: Record) -> bytes:
+    return msgspec.json.encode(record) + b"\n"
 
 
 def _cannot_replace(path: Path) -> StoreError:

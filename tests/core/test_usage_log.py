@@ -42,7 +42,7 @@ def test_only_recorded_entries_are_fetched(antscache: AntsCache, usage_log: Path
     view = Path(ran.out.strip()) / ".keras/ANTsXNet"
     assert {path.name for path in view.iterdir()} == {f"{BRAIN}.h5", f"{TEMPLATE}.nii.gz"}
     record = json.loads((tmp_path / "other/identifiers/figshare/34821874.json").read_text("utf-8"))
-    assert record["checks"] == ["digest"]
+    assert record["checks"] == ["digest", "walk"]
 
 
 def test_other_bytes_than_recorded_ones_are_refused(

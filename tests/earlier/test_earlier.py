@@ -102,7 +102,8 @@ def listed(ran: Ran, place: Path) -> Any:
 
 
 def _without_newer_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in facts.items() if key not in NEWER_FACTS}
+    newer = NEWER_FACTS | ({"findings"} if "trust" in facts else set())  # of an entry; those of `verify` are older
+    return {key: value for key, value in facts.items() if key not in newer}
 
 
 def by_digest(garbage: list[Any]) -> list[Any]:

@@ -266,8 +266,9 @@ def test_records_keep_promises_and_omit_the_host(tmp_path: Path) -> None:
         "trust": "mirror",
         "source": "export",
         "recorded": "1970-01-01T00:00:00+00:00",
-        "checks": ["digest"],
+        "checks": ["digest", "walk"],
         "accepted": "",
+        "findings": [],
     }
 
 
@@ -387,7 +388,9 @@ def another(root: Path) -> Cache:
     """Return the cache of another host: the same files, fetched in another order, elsewhere, later, less checked."""
     names = tuple(reversed(FOUR))
     recorded = "2030-12-31T23:59:59+00:00"
-    cache = hold(root, names=names, source="ndownloader.figshare.com", recorded=recorded, checks=("form",), apart=True)
+    cache = hold(
+        root, names=names, source="ndownloader.figshare.com", recorded=recorded, checks=("form", "walk"), apart=True
+    )
     hold(root, MANIFESTS["antspynet==90.1"], ())  # and something else
     return cache
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antscache.core import KERAS_WEIGHTS, Release, Wanted
+from antscache.core import KERAS_WEIGHTS, HazardPolicy, Release, Wanted
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.record import Partial
 from antscache.fetch.draft import Draft, Mismatch, resume_request
@@ -189,7 +189,7 @@ def test_known_md5_is_compared_whatever_is_recorded(tmp_path: Path) -> None:
     for known in None, descriptor_of(data):
         wanted = Wanted(str(entry.identifier), entry.file, Release("antspynet", "0.3.2"), known, accepted=True)
         with store.ingest() as ingest:
-            draft = Draft(ingest, wanted, None, "")
+            draft = Draft(ingest, wanted, None, (), HazardPolicy())
             draft.write(data)
             with pytest.raises(Mismatch, match=f"the MD5 is .*, but {KERAS_WEIGHTS[0].md5} is known"):
                 draft.check(lambda _: None)

@@ -30,8 +30,6 @@ NUMBER = "34821874"
 RELEASE = Release("antspynet", "0.3.2")
 WRONG = [
     Misbehaviour.HTML_AS_BINARY,
-    Misbehaviour.WRONG_TYPE,
-    Misbehaviour.TRUNCATED,
     Misbehaviour.CUT_UNANNOUNCED,
 ]
 

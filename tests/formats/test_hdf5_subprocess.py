@@ -23,30 +23,37 @@ from hypothesis import strategies as st
 
 from antscache.formats import hdf5_hazards
 from antscache.formats.forms import FormError, form_of
-from antscache.formats.hdf5_subprocess import Hdf5Scanner, ScannerError, is_h5py_installed
+from antscache.formats.hdf5_subprocess import ALLOWED_NAMES, Hdf5Scanner, ScannerError
 from antscache.testing import content as stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Scan = Callable[[Path], tuple[str, ...]]
 
 REPOSITORY = Path(__file__).parents[2]
+ALLOWED = hdf5_hazards.Allowed(**{name: frozenset(names) for name, names in ALLOWED_NAMES.items()})
 unhurried = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def texts(findings: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(text for _, text in findings)
+
+
+def findings_here(path: Path) -> list[tuple[str, str]]:
+    return list(hdf5_hazards.hazards(str(path), ALLOWED))
 
 
 @pytest.fixture(scope="module")
 def subprocess_scan() -> Iterator[Scan]:
     with closing(Hdf5Scanner()) as opened:
-        yield opened.scan
+        yield lambda path: texts(opened.scan(path))
 
 
 @pytest.fixture(params=["in a subprocess", "here"])
 def scan(request: pytest.FixtureRequest, subprocess_scan: Scan) -> Scan:
     """A scan in the subprocess, as it is used, and one in this process, which coverage sees."""
-    return (
-        subprocess_scan if request.param == "in a subprocess" else lambda path: tuple(hdf5_hazards.hazards(str(path)))
-    )
+    return subprocess_scan if request.param == "in a subprocess" else lambda path: texts(findings_here(path))
 
 
 @pytest.fixture(params=["earliest", "latest"])
@@ -218,13 +225,22 @@ def test_many_hazards_are_counted(subprocess_scan: Scan, file: h5py.File) -> Non
     assert (len(hazards), hazards[-1]) == (6, "15 more")
 
 
+def test_no_kind_of_finding_hides_another(file: h5py.File) -> None:
+    layers = [KERAS_2 | {"name": f"layer{number}"} for number in range(20)]
+    file.attrs["model_config"] = json.dumps(model(*layers))
+    file["out"] = h5py.ExternalLink("other.h5", "/")
+    with closing(Hdf5Scanner()) as scanner:
+        kinds = [finding.kind for finding in scanner.scan(closed(file))]
+    assert kinds == ["code"] * 5 + ["leads out", "code"]
+
+
 @pytest.mark.parametrize("name", ["a/{}/b", "{}"])
 def test_too_many_links_are_refused(file: h5py.File, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(hdf5_hazards, "MAX_LINKS", 10)
     for number in range(11):
         file[name.format(number)] = h5py.SoftLink("/")
     with pytest.raises(ValueError, match="more than 10 links"):
-        list(hdf5_hazards.hazards(str(closed(file))))
+        findings_here(closed(file))
 
 
 # Code in a network's configuration
@@ -253,7 +269,11 @@ KERAS_3 = {
         "function": {"class_name": "__lambda__", "config": {"code": CODE, "defaults": None, "closure": None}},
     },
 }
+POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
 NAMED = {"class_name": "Lambda", "config": {"name": "scale", "function": "relu", "function_type": "function"}}
+
+
+PLAIN = {"class_name": "Dense", "config": {"name": "plain"}}
 
 
 def model(*layers: Any) -> dict[str, Any]:
@@ -268,12 +288,95 @@ def test_bytecode_in_a_layer_is_found(scan: Scan, tmp_path: Path, layer: Any, fo
 
 
 def test_bytecode_in_a_nested_model_is_found(scan: Scan, tmp_path: Path) -> None:
-    wrapped = {"class_name": "TimeDistributed", "config": {"name": "each", "layer": model(NAMED, model(KERAS_2))}}
-    assert len(scan(write_configuration(tmp_path / "a.h5", json.dumps(model(NAMED, wrapped))))) == 1
+    wrapped = {"class_name": "TimeDistributed", "config": {"name": "each", "layer": model(PLAIN, model(KERAS_2))}}
+    assert len(scan(write_configuration(tmp_path / "a.h5", json.dumps(model(PLAIN, wrapped))))) == 1
 
 
-def test_a_named_function_is_no_hazard(scan: Scan, tmp_path: Path) -> None:
-    assert scan(write_configuration(tmp_path / "a.h5", json.dumps(model(NAMED)))) == ()
+def place(part: str = "scale") -> str:
+    return f"in the layer '{part}' of its model_config"
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        (NAMED, f"the function 'relu' {place()}"),
+        # CVE-2025-1550: a Lambda that names any function of any module, with its arguments.
+        (
+            {
+                "class_name": "Lambda",
+                "config": {
+                    "name": "scale",
+                    "function": {"class_name": "function", "module": "builtins", "config": "exec"},
+                    "arguments": {"source": "import os"},
+                },
+            },
+            f"the function 'exec' of 'builtins' {place()}",
+        ),
+        (
+            {
+                "class_name": "Lambda",
+                "config": {"name": "scale", "function": "system", "function_type": "function", "module": "os"},
+            },
+            f"the function 'system' of 'os' {place()}",
+        ),
+        (
+            {"class_name": "function", "module": "os", "config": "system", "name": "scale"},
+            f"the function 'system' of 'os' {place()}",
+        ),
+        ({"class_name": "Popen", "module": "subprocess", "config": {"name": "scale"}}, "the class 'Popen' of 'subproc"),
+        ({"class_name": "Dense", "module": "evil", "config": {"name": "scale"}}, "the class 'Dense' of 'evil' in"),
+        ({"class_name": "Dense", "registered_name": "evil>Dense", "config": {"name": "scale"}}, "the class 'Dense' in"),
+        ({"class_name": "Dense", "module": "kerasevil", "config": {}, "name": "scale"}, "the class 'Dense' of 'kera"),
+        ({"class_name": "TorchModuleWrapper", "module": "keras.layers", "config": {}}, "the class 'TorchModuleWrapper"),
+        ({"class_name": "TFSMLayer", "module": "keras.layers", "config": {}}, "the class 'TFSMLayer' of 'keras.layers"),
+        ({"class_name": "JaxLayer", "config": {}}, "the class 'JaxLayer' in"),
+        ({"class_name": "get_file", "module": "keras.utils", "config": {}}, "the class 'get_file' of 'keras.utils' in"),
+        (
+            {"class_name": "StringLookup", "config": {"name": "scale", "vocabulary": "/etc/passwd"}},
+            f"the file name '/etc/passwd' {place()}",
+        ),
+        (
+            {"class_name": "TFOpLambda", "config": {"name": "scale", "function": "io.read_file"}},
+            f"the TensorFlow function 'io.read_file' {place()}",
+        ),
+        (
+            {"class_name": "InstanceNormalization", "module": "evil", "config": {}},
+            "the class 'InstanceNormalization' o",
+        ),
+    ],
+)
+def test_names_off_the_list_are_found(scan: Scan, tmp_path: Path, layer: Any, found: str) -> None:
+    (text,) = scan(write_configuration(tmp_path / "a.h5", json.dumps(model(layer))))
+    assert text.startswith(found)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"class_name": "Conv3D", "config": {"kernel_initializer": {"class_name": "GlorotUniform", "config": {}}}},
+        {"class_name": "Conv3D", "module": "keras.layers", "registered_name": None, "config": {"dtype": POLICY}},
+        {"class_name": "Functional", "module": "keras.src.models.functional", "registered_name": "Functional"},
+        {"class_name": "BatchNormalizationV1", "module": "tf_keras.layers", "config": {}},
+        {"class_name": "GetItem", "module": "keras.src.ops.numpy", "config": {}, "registered_name": "GetItem"},
+        {"class_name": "StringLookup", "config": {"vocabulary": ["a", "b"]}},
+        {"class_name": "TFOpLambda", "config": {"function": "math.multiply"}},
+        {"class_name": "TFOpLambda", "config": {"function": "compat.v1.shape"}},
+        {"class_name": "function", "module": "keras.activations", "config": "relu"},
+        {"class_name": "function", "module": "builtins", "config": "mse", "registered_name": "function"},
+        {"class_name": "InstanceNormalization", "config": {}},
+        {"class_name": "AttentionLayer2D", "module": "antspynet.utilities.attention_utilities", "config": {}},
+        {"class_name": "Custom>ResampleTensorLayer3D", "config": {}},
+    ],
+)
+def test_names_on_the_list_are_no_findings(scan: Scan, tmp_path: Path, layer: Any) -> None:
+    assert scan(write_configuration(tmp_path / "a.h5", json.dumps(model(layer)))) == ()
+
+
+def test_code_in_training_config_is_found(scan: Scan, tmp_path: Path) -> None:
+    training = {"optimizer_config": {"class_name": "Adam", "config": {}}, "loss": KERAS_3, "metrics": ["mse"]}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["training_config"] = json.dumps(training)
+    assert scan(tmp_path / "a.h5") == ("Python bytecode in the layer 'scale' of its training_config",)
 
 
 anything = st.recursive(
@@ -379,7 +482,7 @@ def test_a_damaged_file_is_scanned_or_refused(
     path = tmp_path / "a.h5"
     with h5py.File(path, "w", libver="latest" if latest else "earliest") as file:
         network(file)
-        file.attrs["model_config"] = json.dumps(model(NAMED))
+        file.attrs["model_config"] = json.dumps(model(PLAIN))
     damaged = bytearray(path.read_bytes())
     for place, value in damages:
         damaged[place % len(damaged)] = value
@@ -520,11 +623,15 @@ def python(program: str, **environ: str) -> str:
     return done.stdout.strip()
 
 
-def test_h5py_is_found_without_import() -> None:
-    assert is_h5py_installed()
-    look, tell = "from antscache.formats import is_h5py_installed as it_is", "print(it_is(), 'h5py' in sys.modules)"
-    assert python(f"{look}; {tell}") == "True False"
-    assert python(f"{look}; sys.path = []; {tell}") == "False False"
+def test_scans_import_no_h5py_here(sound: Path) -> None:
+    """h5py is imported in the subprocess alone."""
+    program = f"""
+import sys
+from pathlib import Path
+from antscache.formats import Hdf5Scanner
+print(Hdf5Scanner().scan(Path({str(sound)!r})), 'h5py' in sys.modules)
+"""
+    assert python(program) == "() False"
 
 
 @pytest.mark.parametrize(

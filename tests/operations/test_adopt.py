@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from support import LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot
 
 from antscache import Cache
+from antscache.core import Finding, HazardPolicy
 from antscache.core.digest import Descriptor, descriptor_of
 from antscache.core.events import Event, Fetched, Remarked, ignore_events
 from antscache.core.manifest import Manifest, make_entry, parse_release
@@ -31,6 +32,7 @@ from antscache.operations import adoptable
 from antscache.operations.adopt import take_over
 from antscache.operations.adoptable import Evidence, SeenFile, judge
 from antscache.operations.confirm import compare
+from antscache.operations.scans import scan_networks
 from antscache.testing import Misbehaviour, content
 
 if TYPE_CHECKING:
@@ -289,7 +291,8 @@ def test_a_network_with_hazards_is_left(cache: Cache, directory: Path) -> None:
         network["more"] = h5py.ExternalLink("/etc/passwd", "/")
     found = cache.adopt(directory, manifest())
     assert fates(found) == dict.fromkeys(FILES, "taken") | {f"{BRAIN}.h5": "left"}
-    assert whys(found)[f"{BRAIN}.h5"] == "an HDF5 file with an external link '/more' to '/etc/passwd'"
+    why = whys(found)[f"{BRAIN}.h5"]
+    assert why.startswith("an HDF5 file with an external link '/more' to '/etc/passwd': `antscache prefetch ")
     assert f"{BRAIN}.h5" not in view(cache.store.layout.root)
 
 
@@ -905,7 +908,7 @@ def test_a_file_changed_after_judging_is_left(cache: Cache, directory: Path, how
 
 def test_a_network_changed_during_the_scan_is_left(directory: Path) -> None:
     class Slow(Hdf5Scanner):
-        def scan(self, path: Path) -> tuple[str, ...]:
+        def scan(self, path: Path) -> tuple[Finding, ...]:
             found = super().scan(path)
             if path.name == f"{BRAIN}.h5":
                 path.write_bytes(made(path.name, "1"))
@@ -913,7 +916,7 @@ def test_a_network_changed_during_the_scan_is_left(directory: Path) -> None:
 
     found = judge(adoptable.look_at(adoptable.files_to_adopt(directory, "antspynet")), manifest(), Evidence())
     with closing(Slow()) as walker:
-        done = tuple(adoptable.scan_networks(found, walker))
+        done = tuple(scan_networks(found, walker, RELEASE, HazardPolicy()))
     assert fates(done) == dict.fromkeys(FILES, "taken") | {f"{BRAIN}.h5": "left"}
     assert whys(done)[f"{BRAIN}.h5"] == "it changed while it was read"
 

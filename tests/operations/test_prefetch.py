@@ -204,6 +204,7 @@ def test_list_prints_each_entry_with_its_status(antscache: AntsCache) -> None:
         "identifier": "figshare:34821874",
         "status": "present",
         "trust": "origin",
+        "findings": [],
     }
     assert rows[TEMPLATE]["status"] == "missing"
     assert (rows["allen_sr_weights"]["identifier"], rows["allen_sr_weights"]["status"]) == (None, "unavailable")

@@ -25,7 +25,6 @@ from antscache.core.events import BytesRead, Event
 from antscache.core.manifest import Entry, Release
 from antscache.core.record import Record, Selection
 from antscache.errors import Offline, StoreError, ViewError
-from antscache.formats import hdf5_subprocess
 from antscache.store.oci import EMPTY_BLOB
 from antscache.testing import StandIn
 
@@ -85,12 +84,6 @@ class Root(NamedTuple):
 
     def blob(self, content: bytes) -> Path:
         return self.path / "blobs/sha256" / digest_of(content).removeprefix("sha256:")
-
-
-@pytest.fixture(autouse=True)
-def _without_h5py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do without h5py, as in a plain installation: the scanner's process starts slowly, and is tested elsewhere."""
-    monkeypatch.setattr(hdf5_subprocess, "is_h5py_installed", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ def test_a_rebuild_downloads_nothing(small: Small, baked: Bake, files: StandIn, 
 def test_wrong_file_fails_the_build(docker: Docker, small: Small, files: StandIn) -> None:
     """No image is left."""
     tag, name, number = "antscache-test:wrong", "mriSuperResolution", "35290684"
-    files.misbehave(number, Misbehaviour.WRONG_TYPE)
+    files.misbehave(number, Misbehaviour.HTML_AS_BINARY)
     try:
         arguments = {"IMAGE": small(), "ANTSXNET_NAMES": f"{BRAIN} {LUNG} {name}"}
         ran = docker.build(tag, files.origins, arguments, recipe=RECIPE)

@@ -52,11 +52,14 @@ class ANTsPyNet:
         return run(*self.cut_off, self.python, HERE / "extract.py", organ, output, home=home)
 
 
-def run(*command: str | Path, home: Path, environ: Mapping[str, str] | None = None) -> Ran:
+def run(
+    *command: str | Path,
+    home: Path,
+    environ: Mapping[str, str] | None = None,
+    timeout: float = RUN_TIMEOUT_SECONDS,
+) -> Ran:
     environ = environ or {"PATH": os.environ["PATH"], "HOME": str(home), **TENSORFLOW}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=RUN_TIMEOUT_SECONDS
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=home, timeout=timeout)
     return Ran(done.returncode, done.stdout, done.stderr)
 
 

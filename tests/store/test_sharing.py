@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -279,6 +280,25 @@ def test_another_members_record_counts_as_a_mirrors(lab: Lab) -> None:
     lab.alice("forget", "figshare:34821874").succeeded()
     lab.bob("prefetch", "0.3.2", *names(BRAIN)).succeeded()
     lab.alice("verify").succeeded()
+
+
+def test_a_scan_is_recorded_by_the_owner_alone(lab: Lab) -> None:
+    lab.shared()
+    now = "2026-01-01T00:00:00+00:00"
+    kept = Record("figshare:34821874", "sha256:" + "0" * 64, 5, "origin", "x", now, ("form",))
+    scanned = msgspec.structs.replace(kept, checks=("form", "walk"))
+    path = lab.root / "identifiers/figshare/34821874.json"
+
+    def store_and(call: str) -> str:
+        return (
+            "from pathlib import Path; from antscache.store import Store; from antscache.core import Record\n"
+            f"store = Store(Path({str(lab.root)!r})); store.check(); store.records.{call}"
+        )
+
+    lab.alice.run(store_and(f"remember({kept!r})")).succeeded()
+    for member, checks in (lab.bob, ("form",)), (lab.alice, ("form", "walk")):
+        member.run(store_and(f"add_scan({scanned!r})")).succeeded()
+        assert msgspec.json.decode(path.read_bytes(), type=Record).checks == checks
 
 
 def test_next_command_opens_a_directory_left_closed(lab: Lab) -> None:

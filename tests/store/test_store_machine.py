@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 SIZE = 600  # bytes of a file
 OTHER_CONTENTS = {number: content(f"9{number}", file, SIZE) for number, file in FILES.items()}  # of the same form
-MISBEHAVIOURS = {Misbehaviour.MISSING, Misbehaviour.HTML, Misbehaviour.CORRUPT, Misbehaviour.TRUNCATED}
+MISBEHAVIOURS = {Misbehaviour.MISSING, Misbehaviour.HTML, Misbehaviour.CORRUPT, Misbehaviour.HTML_AS_BINARY}
 
 
 @pytest.fixture(scope="module")

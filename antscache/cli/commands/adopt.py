@@ -98,6 +98,8 @@ def adopt(
         render.print_line(f"{wanted.release}: {summary}")
     _say_trust(invocation, judged, offline=cache.settings.offline)
     for file in judged:
+        if file.findings:
+            invocation.say(f"note: found in {file.seen.path}: {'; '.join(file.findings)}")
         if file.entries and file.why:
             invocation.say(f"{file.seen.path}: {file.why}")
     copied = sum(file.way == "copy" for file in judged)
@@ -125,6 +127,7 @@ def _judgement(judged: Judged) -> dict[str, Any]:
         "blob": judged.seen.blob,
         "entries": [{key: getattr(entry, key) for key in keys} for entry in judged.entries],
         "checks": judged.checks,
+        "findings": judged.findings,
         "trust": judged.trust if judged.entries else None,
         "way": judged.way,
     }

@@ -37,7 +37,8 @@ def list_(
 
     With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
     release has no URL for it), or unreadable (antscache cannot read its URL). It is "adopted" if only your word says
-    that it is this file. Keras's own weights, which two functions need, are listed by --kind keras alone.
+    that it is this file. A "finding" is something in the file that did not refuse it. Keras's own weights, which two
+    functions need, are listed by --kind keras alone.
     """
     from antscache.core import with_optional
 
@@ -53,13 +54,14 @@ def list_(
     chosen = manifest(cache, release, source, python)
     offered = with_optional(chosen) if kinds else chosen
     rows = [(entry, status) for entry, status in cache.statuses(offered) if entry.kind in wanted]
-    trusts = cache.trusts(entry for entry, status in rows if status == "present")
+    records = cache.records(entry for entry, status in rows if status == "present")
     if json:
         keys = ("kind", "name", "file", "identifier")
         render.print_json(
             [
                 {key: getattr(entry, key) for key in keys}
-                | {"status": status, "trust": trusts.get(str(entry.identifier)) if status == "present" else None}
+                | {"status": status}
+                | render.doubt_facts(records.get(str(entry.identifier)))
                 for entry, status in rows
             ]
         )
@@ -72,7 +74,7 @@ def list_(
             entry.file,
             entry.identifier or "-",
             f"{status}: {entry.reason or entry.problem}" if entry.reason or entry.problem else status,
-            "adopted" if trusts.get(str(entry.identifier)) == "adopted" else "",
+            render.doubts(records.get(str(entry.identifier))),
         )
         for entry, status in rows
     )

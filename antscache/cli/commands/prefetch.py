@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=IdentifierType(),
     metavar="IDENTIFIER",
-    help="Accept figshare:N or url:URL although a check of its form fails; may be given again.",
+    help="Accept figshare:N or url:URL in spite of what is found in it; may be given again.",
 )
 @click.option(
     "--from-record",
@@ -151,14 +151,22 @@ def carry_out(
     if json:
         print_event("prefetched", {"release": str(plan.release), "home": str(result.home), "present": total})
         return result
-    received = sum(event.blob.size for event in result.fetched)
-    outcome = (
-        f"{len(result.fetched)} fetched and verified ({render.size(received)})" if plan.fetch else "nothing to fetch"
-    )
+    outcome = _outcome(result) if plan.fetch else "nothing to fetch"
     never = f", {len(plan.unavailable)} unavailable" if plan.unavailable else ""
     invocation.say(f"{plan.release}: {render.files(total)} present, {outcome}{never}")
     render.say_how_linked(invocation, result.linked)
     return result
+
+
+def _outcome(result: Prefetched) -> str:
+    """Say how much was fetched; "verified" only if networks of unknown bytes were scanned too."""
+    received = render.size(sum(event.blob.size for event in result.fetched))
+    unscanned = sum(
+        event.file.endswith(".h5") and not {"digest", "walk"}.intersection(event.checks) for event in result.fetched
+    )
+    if unscanned:
+        return f"{len(result.fetched)} fetched ({received}), {unscanned} of them networks that were not scanned"
+    return f"{len(result.fetched)} fetched and verified ({received})"
 
 
 def _mention_user_home(invocation: Invocation, cache: Cache, plan: Plan) -> None:

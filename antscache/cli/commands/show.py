@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def show(invocation: Invocation, name: str, json: bool) -> None:
     """Show the file and identifier of a name in each release.
 
-    Shows "adopted" where your word alone says that the file held is this one.
+    Shows "adopted" where your word alone says that the file held is this one, and what was found in it.
     """
     from antscache.core import unknown_names, with_optional
 
@@ -32,14 +32,14 @@ def show(invocation: Invocation, name: str, json: bool) -> None:
     if not entries:
         known = {entry.name for manifest in manifests for entry in manifest.entries}
         raise unknown_names([name], known, "any known release", "RELEASE")
-    trusts = cache.trusts(entry for _, entry in entries)
+    records = cache.records(entry for _, entry in entries)
     if json:
         keys = ("kind", "name", "file", "identifier", "reason", "problem")
         render.print_json(
             [
                 {"release": str(release)}
                 | {key: getattr(entry, key) for key in keys}
-                | {"trust": trusts.get(str(entry.identifier))}
+                | render.doubt_facts(records.get(str(entry.identifier)))
                 for release, entry in entries
             ]
         )
@@ -50,7 +50,7 @@ def show(invocation: Invocation, name: str, json: bool) -> None:
             entry.kind,
             entry.file,
             entry.identifier or _why_none(entry),
-            "adopted" if trusts.get(str(entry.identifier)) == "adopted" else "",
+            render.doubts(records.get(str(entry.identifier))),
         )
         for release, entry in entries
     )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
-@click.option("--deep", is_flag=True, help="Repeat the checks of form as well; this inflates whole images.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Repeat the checks of form and the scan of networks as well; this inflates whole images.",
+)
 @click.option("--repair", is_flag=True, help="Move damaged files aside, fetch them again, and renew views.")
 @click.option("--sums", is_flag=True, help="Print a list for `sha256sum -c`, and read no files.")
 @as_json
@@ -46,17 +50,31 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
     if json:
         render.print_json(verified)
     else:
-        for finding in verified.repaired:
-            render.print_line(f"repaired {finding.part} {finding.path}: {finding.problem}")
-        for finding in verified.findings:
-            render.print_line(f"{finding.part} {finding.path}: {finding.problem}")
-        invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
-        if verified.relinked:
-            invocation.say(f"linked to their blobs again: {render.files(verified.relinked)} in views")
+        _print(invocation, verified)
     if verified.findings:
         raise _unsound(verified, cache, repair=repair)
     for refusal in verified.refused:
         invocation.say(f"warning: {refusal}")
+
+
+def _print(invocation: Invocation, verified: Verified) -> None:
+    for finding in verified.repaired:
+        render.print_line(f"repaired {finding.part} {finding.path}: {finding.problem}")
+    for finding in verified.findings:
+        render.print_line(f"{finding.part} {finding.path}: {finding.problem}")
+    invocation.say(f"{verified.blobs} blobs read, {render.size(verified.size)}")
+    if verified.unscanned:
+        invocation.say(_unscanned(verified))
+    if verified.relinked:
+        invocation.say(f"linked to their blobs again: {render.files(verified.relinked)} in views")
+
+
+def _unscanned(verified: Verified) -> str:
+    """Count the networks that nobody has scanned, and say how to do it."""
+    count = len(verified.unscanned)
+    networks = f"{count} networks were" if count > 1 else "1 network was"
+    what = f"{networks} never scanned for code and for links to other files"
+    return f"{what}: `antscache verify --deep --repair` scans them, and records it"
 
 
 def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityError:
