@@ -6,7 +6,7 @@ EXAMPLES ?= 20000
 QUICK := tests/core tests/formats/test_forms.py tests/catalog/test_getters.py tests/fetch/test_protocol.py \
 	tests/fetch/test_origins.py tests/views/test_links.py tests/operations/test_reads.py
 
-.PHONY: help demo quick test test-all test-slow test-images faults fuzz lint format manifests benchmark tools clean
+.PHONY: help demo quick test test-all test-slow test-images faults fuzz mutants lint format manifests benchmark tools clean
 
 help:
 	@echo "make demo        the main job against a stand-in for Figshare, in a minute"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-images images of the real antspynet, built and run by Docker and Singularity, in half an hour"
 	@echo "make faults      commands killed at every call that changes the disk, and the power cut behind each, in some minutes"
 	@echo "make fuzz        every command with EXAMPLES (20000) of arguments, settings and files that nobody would write"
+	@echo "make mutants     300 changes of the code, drawn by lot: do the tests see them? in two hours"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmark   antscache beside the tools people would use instead"
 	@echo "make manifests   the shipped manifests, anew from the package index"
@@ -48,6 +49,12 @@ faults: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	ANTSCACHE_TESTS_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -n auto --timeout 0 tests/cli/test_fuzz.py $(PYTEST)
+
+# Cosmic Ray has an environment of its own: the tests do not need it.
+mutants:
+	[ -x .venvs/mutants/bin/cosmic-ray ] || { $(PYTHON) -m venv .venvs/mutants \
+		&& .venvs/mutants/bin/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.4'; }
+	.venvs/mutants/bin/python tools/mutants.py $(MUTANTS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
