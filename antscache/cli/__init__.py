@@ -9,6 +9,7 @@ says what to do next. A traceback is shown with --debug only.
     options.py     the flags that verbs share, and the invocation that keeps their values
     progress.py    the progress of a fetch: bars, lines, or events as JSON
     render.py      sizes, times, tables, JSON
+    streams.py     stdout and stderr, such that one that cannot be written does not stop the work
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import click
 from antscache.cli.lazy_group import antscache
 from antscache.cli.options import Invocation
 from antscache.cli.render import print_line
+from antscache.cli.streams import standard_streams
 from antscache.core import escape
 from antscache.errors import AntsCacheError
 
@@ -30,6 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def finish(command: Callable[[Invocation], object]) -> NoReturn:
     """Run `command` and exit: 0, or with an error's message, hint and documented code."""
+    with standard_streams() as data:
+        code = _run(command)
+        if code == 0 and data and data.error:
+            if not isinstance(data.error, BrokenPipeError):  # `antscache list | head`
+                _print_error(
+                    f"error: cannot write to stdout: {data.error.strerror}",
+                    "all else is done: run the command again with an output that can be written",
+                )
+            code = AntsCacheError.exit_code
+    sys.exit(code)
+
+
+def _run(command: Callable[[Invocation], object]) -> int:
+    """Run `command`, print its error if it has one, and return the exit code."""
     invocation = Invocation()
     try:
         code = command(invocation)
@@ -42,9 +57,6 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _print_error("interrupted", "fetched data is kept: run the same command again to go on")
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:  # `antscache list | head`; click exits so too
-        sys.stdout = None  # nothing left to flush at exit
-        code = 1
     except AntsCacheError as error:
         if invocation.debug:
             raise
@@ -58,7 +70,7 @@ def finish(command: Callable[[Invocation], object]) -> NoReturn:
             "run the command again with --debug, and report its output",
         )
         code = AntsCacheError.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _print_error(message: str, hint: str, details: Sequence[str] = ()) -> None:

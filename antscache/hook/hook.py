@@ -28,7 +28,7 @@ COMMAND_VARIABLE = "ANTSCACHE_COMMAND"
 RELEASE_VARIABLE = "ANTSCACHE_RELEASE"
 RECORD_VARIABLE = "ANTSCACHE_RECORD"
 HOOK_MODULE = "antscache_hook"
-RUN_ANTSCACHE = "from antscache.cli import main; main()"
+RUN_ANTSCACHE = "from antscache.__main__ import main; main()"
 
 
 def command() -> tuple[str, ...]:

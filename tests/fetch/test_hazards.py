@@ -72,9 +72,7 @@ def assert_refused(ran: Ran, name: str, why: str = "an HDF5 file with ") -> None
 
 
 @code_shapes
-def test_code_of_a_mirror_is_refused(
-    antscache: AntsCache, serve: Callable[..., StandIn], write: Write
-) -> None:
+def test_code_of_a_mirror_is_refused(antscache: AntsCache, serve: Callable[..., StandIn], write: Write) -> None:
     standin = serve(write)
     assert_refused(from_mirror(antscache, standin, LOADED), LOADED)
     assert not (antscache.root / f"identifiers/figshare/{LOADED_NUMBER}.json").exists()

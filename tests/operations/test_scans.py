@@ -212,9 +212,7 @@ def provide(tmp_path: Path) -> Callable[..., tuple[Path | None, list[str]]]:
     return ask
 
 
-def test_a_programs_own_code_is_refused(
-    provide: Callable[..., tuple[Path | None, list[str]]], tmp_path: Path
-) -> None:
+def test_a_programs_own_code_is_refused(provide: Callable[..., tuple[Path | None, list[str]]], tmp_path: Path) -> None:
     place = write_network(tmp_path / f"{LOADED}.h5", LAMBDA)
     with pytest.raises(IntegrityError, match=f"{place} is refused: an HDF5 file with {LAMBDA_SAID}") as caught:
         provide(LOADED, place)
