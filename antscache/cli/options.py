@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from antscache.cli.render import print_line
+from antscache.core import escape
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,11 +62,19 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
 
 @dataclass(slots=True)
 class Invocation:
-    """The shared flags of one command line, before and behind the verb."""
+    """The shared flags of one command line, before and behind the verb.
+
+    Attributes:
+        flags: settings by their names.
+        quiet: True if only data and errors are printed.
+        debug: True if an error shows its traceback.
+        printer: prints a line above the bars while some are drawn; else None.
+    """
 
     flags: dict[str, Any] = field(default_factory=dict)
     quiet: bool = False
     debug: bool = False
+    printer: Callable[[str], None] | None = None
 
     def cache(self) -> Cache:
         """Open the cache that the flags name."""
@@ -76,9 +85,11 @@ class Invocation:
     def say(self, line: str, *, hint: str = "") -> None:
         """Print `line` on stderr, and a line with the hint if there is one, unless --quiet."""
         if not self.quiet:
-            print_line(line, err=True)
-            if hint:
-                print_line(f"hint: {hint}", err=True)
+            for each in (line, *([f"hint: {hint}"] if hint else [])):
+                if self.printer:
+                    self.printer(escape(each))
+                else:
+                    print_line(each, err=True)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from antscache.cli.render import duration, files, is_terminal, print_json_line, size
+from antscache.cli.render import duration, files, is_watched, print_json_line, size
 from antscache.core import (
     BytesRead,
     Event,
@@ -25,7 +25,8 @@ from antscache.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from antscache.cli.options import Invocation
     from antscache.core import Identifier, Wanted
@@ -43,13 +44,16 @@ def show_fetch(invocation: Invocation, wanted: Sequence[Wanted], sizes: Sizes, *
         events = Events()
         yield events.listen
         return
-    lines = Lines(invocation)
-    if not invocation.quiet and wanted and is_terminal():
-        with _bars(wanted, sizes) as draw:
+    drawn = bool(not invocation.quiet and wanted and is_watched())
+    lines = Lines(invocation, each_file=not drawn)
+    if drawn:
+        from antscache.cli.bars import bars
+
+        with bars(invocation, len(wanted), sizes) as drawing:
 
             def both(event: Event) -> None:
                 lines.listen(event)
-                draw(event)
+                drawing.listen(event)
 
             yield both
     else:
@@ -60,30 +64,24 @@ def show_fetch(invocation: Invocation, wanted: Sequence[Wanted], sizes: Sizes, *
 @contextmanager
 def show_reading(invocation: Invocation, size: int) -> Iterator[Listener]:
     """Yield a listener that shows on a terminal how much of about `size` bytes is read, and prints other events."""
-    lines = Lines(invocation)
-    with _reading_bar(invocation, size) as advance:
+    drawn = not invocation.quiet and is_watched()
+    lines = Lines(invocation, each_file=not drawn)
+    with _reading_bar(invocation, size) if drawn else nullcontext() as advance:
 
         def listen(event: Event) -> None:
-            if isinstance(event, BytesRead):
-                advance(event.count)
-            else:
+            if not isinstance(event, BytesRead):
                 lines.listen(event)
+            elif advance:
+                advance(event.count)
 
         yield listen
         lines.sum_up()
 
 
-@contextmanager
-def _reading_bar(invocation: Invocation, size: int) -> Iterator[Callable[[int], object]]:
-    if invocation.quiet or not is_terminal():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
+def _reading_bar(invocation: Invocation, size: int) -> AbstractContextManager[Callable[[int], None]]:
+    from antscache.cli.bars import reading_bar
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=size)
-        yield lambda count: progress.advance(task, count)
+    return reading_bar(invocation, size)
 
 
 class Events:
@@ -111,10 +109,16 @@ def print_event(kind: str, facts: dict[str, Any]) -> None:
 
 
 class Lines:
-    """A listener that prints a line for each file, and at the end a line for each origin."""
+    """A listener that prints a line for each file, and at the end a line for each origin.
 
-    def __init__(self, invocation: Invocation) -> None:
+    Args:
+        invocation: prints them.
+        each_file: False if bars show the files, so that only what a user has to know of a file gets a line.
+    """
+
+    def __init__(self, invocation: Invocation, *, each_file: bool) -> None:
         self._invocation = invocation
+        self._each_file = each_file
         self._refusals: dict[Identifier, str] = {}
         self._files: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -127,10 +131,11 @@ class Lines:
                 self._bytes[event.origin] += event.blob.size
                 facts = f"{size(event.blob.size)} in {event.seconds:.1f} s from {event.origin}"
                 accepted = f", accepted although it is {event.accepted}" if event.accepted else ""
-                self._invocation.say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
+                if self._each_file or accepted:
+                    self._invocation.say(f"fetched {event.file} {event.identifier} {facts}{accepted}")
                 if event.findings:
                     self._invocation.say(f"note: found in {event.file}: {'; '.join(event.findings)}")
-            case Present():
+            case Present() if self._each_file:
                 self._invocation.say(f"present {event.file} {event.identifier} fetched by another process")
             case Refused():
                 self._refusals[event.identifier] = f"{event.outcome} ({event.origin})"
@@ -138,10 +143,10 @@ class Lines:
                 self._invocation.say(
                     f"failed {event.file} {event.identifier} {self._refusals.get(event.identifier, '')}"
                 )
-            case Waiting() if event.seconds > MIN_SHOWN_WAIT_SECONDS or not event.seconds:
+            case Waiting() if self._each_file and (event.seconds > MIN_SHOWN_WAIT_SECONDS or not event.seconds):
                 time_left = f" for {duration(event.seconds)}" if event.seconds else ""
                 self._invocation.say(f"waiting{time_left} {event.file} {event.identifier} {event.reason}")
-            case Started() if event.resumed:
+            case Started() if self._each_file and event.resumed:
                 self._invocation.say(
                     f"resumed {event.file} {event.identifier} at {size(event.resumed)} from {event.origin}"
                 )
@@ -154,68 +159,3 @@ class Lines:
         """Print how much came from each origin."""
         for origin, count in self._files.most_common():
             self._invocation.say(f"{files(count)}, {size(self._bytes[origin])} from {origin}")
-
-
-@contextmanager
-def _bars(wanted: Sequence[Wanted], known: Sizes) -> Iterator[Listener]:
-    """Draw a bar for all files and one for each file under way. Printed lines stand above the bars."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        sizes: dict[Identifier, int] = dict(known)
-        done = 0
-        everything = progress.add_task(f"0/{len(wanted)} files", total=None)
-        under_way: dict[Identifier, TaskID] = {}
-        begun: set[Identifier] = set()
-
-        def listen(event: Event) -> None:
-            nonlocal done
-            match event:
-                case Started():
-                    end(event.identifier)
-                    if event.identifier not in begun:  # what an earlier run left counts once
-                        begun.add(event.identifier)
-                        progress.advance(everything, event.resumed)
-                    under_way[event.identifier] = progress.add_task(
-                        event.file, total=event.size, completed=event.resumed
-                    )
-                    if event.size:
-                        sizes[event.identifier] = event.size
-                        progress.update(everything, total=expected(sizes.values(), len(wanted)))
-                case Received():
-                    progress.advance(everything, event.count)
-                    if event.identifier in under_way:
-                        progress.advance(under_way[event.identifier], event.count)
-                case Fetched() | Present() | Failed():
-                    end(event.identifier)
-                    done += 1
-                    progress.update(everything, description=f"{done}/{len(wanted)} files")
-                case _:
-                    pass
-
-        def end(identifier: Identifier) -> None:
-            if identifier in under_way:
-                progress.remove_task(under_way.pop(identifier))
-
-        yield listen
-
-
-def expected(known: Collection[int], count: int) -> int:
-    """Estimate the bytes of `count` files by the mean of the `known` sizes."""
-    return sum(known) * count // len(known)

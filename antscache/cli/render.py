@@ -89,9 +89,9 @@ def print_table(rows: Iterable[Sequence[str]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def is_terminal() -> bool:
-    """Return True if stderr is a terminal, where somebody watches."""
-    return sys.stderr.isatty()
+def is_watched() -> bool:
+    """Return True if stderr is a terminal that can draw, and somebody watches it: no run of continuous integration."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 def say_how_linked(invocation: Invocation, linked: Linked) -> None:

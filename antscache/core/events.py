@@ -55,7 +55,7 @@ class Fetched(msgspec.Struct, frozen=True):
     """The success of a fetch: the file is in the store and recorded.
 
     Attributes:
-        seconds: from the start of its fetch to its end.
+        seconds: of asking origins for it and receiving it; not those of waiting for their turn.
         checks: the checks that it passed, as in its record.
         accepted: the findings that would have refused it, and that the user accepted; empty if there are none.
         findings: those that did not refuse it.

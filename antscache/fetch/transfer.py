@@ -66,7 +66,8 @@ class Transfer:
     ranges: FileRanges = field(init=False)
     _tried: set[Path] = field(default_factory=set)
     _draft: Draft | None = None
-    _began: float = field(default_factory=time.monotonic)
+    _asked_at: float = 0.0
+    _seconds: float = 0.0  # of earlier attempts
 
     def __post_init__(self) -> None:
         self.ranges = FileRanges(self.store.layout)
@@ -92,9 +93,9 @@ class Transfer:
         """
         url_at(origin, self.wanted)
         try:
-            request, asked_at = self._next_request(origin), time.monotonic()
+            request, self._asked_at = self._next_request(origin), time.monotonic()
             with open_at(origin, self.wanted, request, client) as body:
-                latency = time.monotonic() - asked_at
+                latency = time.monotonic() - self._asked_at
                 draft = self._draft_for(body.head, origin)
                 self.origin = origin
                 self.ranges.begin(body.head.start, draft.partial, latency)
@@ -102,6 +103,7 @@ class Transfer:
             self._join_segments(draft)
             self._finish(draft, origin)
         except Refusal as refusal:
+            self._seconds += time.monotonic() - self._asked_at
             if isinstance(refusal, Mismatch) and origin.trust != "origin":
                 refusal.confirmed = False
             self._restart_unless_usable(refusal)
@@ -267,7 +269,7 @@ class Transfer:
             before = f"{file} {identifier} was recorded with other bytes from {replaced.source} ({replaced.trust})"
             self.listen(Remarked(f"{before}; those from {origin.name} replace them"))
         self._remove_partials()
-        seconds = time.monotonic() - self._began
+        seconds = self._seconds + time.monotonic() - self._asked_at
         self.listen(Fetched(identifier, file, blob, origin.name, seconds, checks, accepted, findings))
 
     def _remove_partials(self, longest: int | None = None) -> None:

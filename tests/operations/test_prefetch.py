@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -262,34 +261,6 @@ def test_the_root_flag_stands_anywhere(antscache: AntsCache, tmp_path: Path) -> 
 def test_quiet_prints_data_and_nothing_else(antscache: AntsCache) -> None:
     ran = antscache("-q", "prefetch", "0.3.2", "--name", BRAIN).succeeded()
     assert (ran.err, len(ran.out.splitlines())) == ("", 1)
-
-
-def test_a_terminal_sees_bars_and_the_same_result(antscache: AntsCache) -> None:
-    import pty
-    import subprocess
-
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        antscache.command("prefetch", "0.3.2", "--name", BRAIN),
-        env=antscache.environment(TERM="xterm", COLUMNS="100"),
-        stdout=subprocess.PIPE,
-        stderr=follower,
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            more = os.read(leader, 65536)
-        except OSError:  # the terminal's other end has been closed
-            break
-        shown += more
-    os.close(leader)
-    assert process.stdout is not None
-    with process.stdout as out:
-        assert out.read().strip().endswith(b"views/antspynet-0.3.2")
-    assert process.wait() == 0
-    assert b"1/1 files" in shown or b"0/1 files" in shown
-    assert b"fetched and verified" in shown
 
 
 # Python

@@ -44,7 +44,7 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
         for digest, path in cache.sums(named):
             render.print_for_programs(_sum(hexadecimal(digest), str(path)))
         return
-    size = cache.store.stored()[1] if render.is_terminal() else 0
+    size = cache.store.stored()[1] if render.is_watched() else 0
     with show_reading(invocation, size) as listen:
         verified = cache.verify(named, deep=deep, repair=repair, listen=listen)
     if json:
