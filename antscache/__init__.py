@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.cache import Cache
-    from antscache.core import Kind
     from antscache.errors import AntsCacheError
 
 
@@ -41,6 +40,7 @@ def activate(release: str | None = None, *, record: str | os.PathLike[str] | Non
     Raises:
         AntsCacheError: `release` is not written like one, or a setting cannot be used; nothing is changed.
         ImportError: the imported antspynet cannot be directed to a view; nothing is changed.
+        TypeError: there is no such setting.
     """
     from pathlib import Path
 
@@ -51,18 +51,23 @@ def activate(release: str | None = None, *, record: str | os.PathLike[str] | Non
 
 
 def prefetch(
-    release: str | None = None, *, names: Collection[str] = (), kinds: Collection[Kind] = (), **flags: Any
+    release: str | None = None,
+    *,
+    names: str | Collection[str] = (),
+    kinds: str | Collection[str] = (),
+    **flags: Any,
 ) -> Path:
     """Make the files of `release` present and verified, and return the home of its view.
 
     Args:
         release: like `antspynet==0.3.2`, or just `0.3.2`. None: the antspynet in use.
         names: of the entries to fetch; none: all of them.
-        kinds: of the entries to fetch, `data` or `network`; none: both.
+        kinds: of the entries to fetch, `data` or `network` (or `model`); none: both.
         flags: settings, named like the command line's flags: `root`, `offline`, `jobs`, ...
 
     Raises:
         AntsCacheError: some files cannot be made present; `antscache.errors` lists the families of errors.
+        TypeError: there is no such setting.
     """
     from antscache.cache import Cache
 
@@ -80,3 +85,7 @@ def __getattr__(name: str) -> Any:
 
         return AntsCacheError
     raise AttributeError(f"module 'antscache' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

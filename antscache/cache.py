@@ -14,6 +14,8 @@ from antscache.core import (
     Manifest,
     check_usage,
     ignore_events,
+    parse_kinds,
+    parse_names,
     parse_release,
     select,
     unread_getters,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
         Digest,
         Entry,
         Identifier,
-        Kind,
         Listener,
         Package,
         Plan,
@@ -127,8 +128,16 @@ class Cache:
             return self.catalog.source(source)
         if release is None:
             return self.catalog.installed(package, python)
-        wanted = parse_release(release) if isinstance(release, str) else release
+        wanted = self.release(release)
         return self.catalog.find(wanted) or self._saved(self.catalog.manifest(wanted))
+
+    def release(self, release: str | Release) -> Release:
+        """Return the release that `release` names, written like `antspynet==0.3.2` or `0.3.2`; 0.3 is 0.3.0.
+
+        Raises:
+            ManifestError: it does not name one release of a package that antscache knows.
+        """
+        return self.catalog.resolve(parse_release(release) if isinstance(release, str) else release)
 
     def _saved(self, manifest: Manifest) -> Manifest:
         """Save `manifest` for the next time, unless the root cannot be written."""
@@ -143,8 +152,8 @@ class Cache:
         self,
         release: str | Manifest | None = None,
         *,
-        names: Collection[str] = (),
-        kinds: Collection[Kind] = (),
+        names: str | Collection[str] = (),
+        kinds: str | Collection[str] = (),
         accepted: Collection[Identifier] = (),
     ) -> Plan:
         """Plan how entries of a release become present. Nothing is fetched.
@@ -152,8 +161,8 @@ class Cache:
         Args:
             release: its manifest or its name; without it, the release that is installed in the environment.
             names: only entries of these names; without any, of all names.
-            kinds: only entries of these kinds; without any, of all kinds. Keras's own weights, of kind `keras`, need a
-                name or their kind.
+            kinds: only entries of these kinds, `data`, `network` (or `model`) and `keras`; without any, of the first
+                two. Keras's own weights, of kind `keras`, need a name or their kind.
             accepted: identifiers whose bytes you accept although they do not have the form that the file's name says.
 
         Raises:
@@ -162,8 +171,9 @@ class Cache:
             StoreError: the root cannot be read.
         """
         manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        entries = select(with_optional(manifest) if names or kinds else manifest, names, kinds)
-        return self.plan_entries(manifest, entries, accepted).with_unread(unread_getters(manifest, names, kinds))
+        named, of_kinds = parse_names(names), parse_kinds(kinds)
+        entries = select(with_optional(manifest) if named or of_kinds else manifest, named, of_kinds)
+        return self.plan_entries(manifest, entries, accepted).with_unread(unread_getters(manifest, named, of_kinds))
 
     def plan_entries(
         self,
@@ -265,7 +275,7 @@ class Cache:
         return views.find_view(self.root, release)
 
     def selected(
-        self, release: Release, *, names: Collection[str] = (), kinds: Collection[Kind] = ()
+        self, release: Release, *, names: str | Collection[str] = (), kinds: str | Collection[str] = ()
     ) -> tuple[Entry, ...]:
         """Return the selected entries of `release`, in the root or else in a lower cache.
 
@@ -279,7 +289,7 @@ class Cache:
             ManifestError: no selected entry has such a name.
             StoreError: the root cannot be read.
         """
-        return views.selected_entries(self.root, release, names=names, kinds=kinds)
+        return views.selected_entries(self.root, release, names=parse_names(names), kinds=parse_kinds(kinds))
 
     def locate(self, manifest: Manifest) -> tuple[EntryLocation, ...]:
         """Return each entry of `manifest` that can be fetched, with the path of its whole file in a view.
@@ -402,8 +412,8 @@ class Cache:
         self,
         releases: Collection[Release],
         *,
-        names: Collection[str] = (),
-        kinds: Collection[Kind] = (),
+        names: str | Collection[str] = (),
+        kinds: str | Collection[str] = (),
         adopted: bool = False,
     ) -> Contents:
         """Plan to export the selected files of `releases`. Nothing is written.
@@ -420,7 +430,8 @@ class Cache:
             AntsCacheError: only a user vouches for a file.
             ConfigError: SOURCE_DATE_EPOCH is not a time.
         """
-        return export.plan_export(self.root, releases, names=names, kinds=kinds, adopted=adopted)
+        named, of_kinds = parse_names(names), parse_kinds(kinds)
+        return export.plan_export(self.root, releases, names=named, kinds=of_kinds, adopted=adopted)
 
     def export(self, contents: Contents, target: Target, listen: Listener = ignore_events) -> int:
         """Write `contents` to `target`, as a root that serves as a lower cache elsewhere; return its size in bytes.
@@ -496,7 +507,7 @@ class Cache:
         """
         return operations.list_sums(self.root, releases)
 
-    def gc(self, *, grace: float = operations.GRACE_SECONDS, dry_run: bool = False) -> Garbage:
+    def gc(self, *, grace: float = operations.GRACE_SECONDS, now: bool = False, dry_run: bool = False) -> Garbage:
         """Condemn the blobs that no release in use needs, and delete those condemned longer ago than `grace` seconds.
 
         A condemned blob waits in the trash, and the next command that needs it restores it. It is safe to run this
@@ -504,11 +515,15 @@ class Cache:
 
         Args:
             grace: in seconds; younger blobs are not condemned either.
+            now: condemn and delete at once, however young a blob is. A prefetch that has stored one, and not yet
+                recorded it, fetches that file again.
             dry_run: change nothing, and return the plan.
 
         Raises:
             StoreError: a ref, or a record that it needs, cannot be read, and nothing was deleted; or the disk refused.
         """
+        if now:
+            return operations.collect_now(self.root, dry_run=dry_run)
         return operations.collect_garbage(self.root, grace=grace, dry_run=dry_run)
 
     # What is there

@@ -26,6 +26,7 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -54,6 +55,27 @@ VARIABLES = {
     "strict": "ANTSCACHE_STRICT",
     "mounted": "ANTSCACHE_MOUNTED",
 }
+FLAGS = {key: f"--{key.replace('_', '-')}" for key in VARIABLES} | {
+    "site_dirs": "--site-dir",
+    "mirrors": "--mirror",
+    "origins": "--origin",
+}
+EXPECTED = {  # the values of each key, in words that continue "is not"
+    "root": "a directory",
+    "site_dirs": "a list of directories",
+    "offline": "yes or no",
+    "mirrors": "a list of URL templates, with blanks between them",
+    "origins": "a list of URL templates, with blanks between them",
+    "jobs": "a whole number from 1 to 64",
+    "link_mode": "auto, reflink, hardlink or symlink",
+    "timeout": "a number of seconds, above 0 and up to 86400",
+    "pace": "a number of seconds, from 0 to 3600",
+    "allow_build": "yes or no",
+    "strict": "yes or no",
+    "mounted": "yes or no",
+    "baked": "a list of directories",
+}
+_NO_PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/|\$[A-Za-z_{]")
 TOKENS_VARIABLE = "ANTSCACHE_TOKENS"
 SOURCE_DATE_VARIABLE = "SOURCE_DATE_EPOCH"
 MAX_SOURCE_DATE_SECONDS = 2**32 - 1  # since 1970: the latest time that a squashfs can hold
@@ -96,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     origins: tuple[str, ...] = FIGSHARE_ROUTES
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
     link_mode: Literal["auto", "reflink", "hardlink", "symlink"] = "auto"
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 60.0
     pace: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
     allow_build: bool = False
     strict: bool = False
@@ -109,7 +131,10 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
 
     Raises:
         ConfigError: a value cannot be used; the message says where it was found.
+        TypeError: `flags` has a key that is no setting.
     """
+    if unknown := [key for key in flags if key not in VARIABLES]:
+        raise TypeError(f"there is no setting {unknown[0]!r}: antscache knows {', '.join(VARIABLES)}")
     directories = platformdirs.PlatformDirs("antscache", appauthor=False)
     installed = _file(Path(sys.prefix) / "antscache.toml")
     merged: dict[str, Any] = {key: value for key, value in installed.items() if key != "root"}
@@ -118,10 +143,11 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> S
             merged |= _file(directory / "antscache.toml")
     for key, variable in VARIABLES.items():
         if environ.get(variable):
-            merged |= _checked({key: _parsed(key, environ[variable])}, f"the environment ({variable})")
+            merged |= _checked({key: _parsed(key, environ[variable])}, "the environment", VARIABLES)
     default = _directory(directories, "user_cache_path")
-    merged["root"] = flags.get("root") or _root(merged, installed.get("root"), default)
-    merged |= _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the command line")
+    given = _checked({key: value for key, value in flags.items() if value not in (None, ())}, "the flags", FLAGS)
+    merged["root"] = given.get("root") or _root(merged, installed.get("root"), default)
+    merged |= given
     if merged["root"] is None:
         hint = "name a root with --root or ANTSCACHE_DIR, or set HOME"
         raise ConfigError("there is no place for a root, because you have no home directory", hint=hint)
@@ -222,20 +248,64 @@ def _file(path: Path) -> dict[str, Any]:
     return _checked(values, str(path))
 
 
-def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
-    try:
-        msgspec.convert(values, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}", hint=f"antscache knows the keys {', '.join(VARIABLES)}") from None
-    except UnicodeEncodeError:
-        raise ConfigError(f"{where}: this is no text in UTF-8", hint="only paths may have other bytes") from None
+def _checked(values: dict[str, Any], where: str, names: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """Return `values` if each can be used.
+
+    Args:
+        values: by key.
+        where: the place that they stand in.
+        names: what keys are called there, if not by themselves.
+
+    Raises:
+        ConfigError: there is no such key, or a value is none of that key.
+    """
+    for key, value in values.items():
+        if key not in EXPECTED:
+            from difflib import get_close_matches
+
+            closest = next(iter(get_close_matches(key, EXPECTED, 1)), None)
+            meant = f"did you mean {closest}? " if closest else ""
+            raise ConfigError(f"{where}: unknown key {key!r}", hint=f"{meant}antscache knows {', '.join(EXPECTED)}")
+        if not _is_usable(key, value):
+            shown = "" if key in {"mirrors", "origins"} else f": {value!r}"  # URLs may have tokens in them
+            raise ConfigError(f"{where}: {names.get(key, key)} is not {EXPECTED[key]}{shown}", hint=_hint(value))
     return values
 
 
+def _is_usable(key: str, value: Any) -> bool:
+    try:
+        msgspec.convert({key: value}, Settings)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter: only paths may have bytes that are no UTF-8
+        return False
+    if key in {"root", "site_dirs", "baked"}:
+        return all(_is_path(path) for path in ([value] if key == "root" else value))
+    if key in {"mirrors", "origins"}:
+        return all(template.count("://") == 1 for template in value)
+    return True
+
+
+def _is_path(text: str) -> bool:
+    """Return True if `text` can be meant as a path: it is not empty, no URL, and no variable that nobody expanded."""
+    return bool(text.strip()) and text == text.strip() and "\0" not in text and not _NO_PATH.match(text)
+
+
+def _hint(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("$"):
+        return "write the value of the variable: only a shell expands its name"
+    return "docs/configuration.md lists all settings and their values"
+
+
 def to_environment(flags: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment variables that set the same as `flags`."""
+    """Return the environment variables that set the same as `flags`.
+
+    Raises:
+        ConfigError: a lower cache cannot be named in a variable.
+    """
     variables = {}
     for key, value in flags.items():
+        if key == "site_dirs" and value and (unnamed := [path for path in value if os.pathsep in path]):
+            hint = f"give it a name without {os.pathsep}, for instance by a symlink"
+            raise ConfigError(f"{unnamed[0]} cannot be named in {VARIABLES[key]}", hint=hint)
         if isinstance(value, tuple | list):
             variables[VARIABLES[key]] = (os.pathsep if key == "site_dirs" else " ").join(value)
         elif value is not None:
@@ -251,9 +321,8 @@ def _parsed(key: str, text: str) -> Any:
         return text.split()
     if key == "site_dirs":
         return [path for path in text.split(os.pathsep) if path]
-    if key in {"jobs", "timeout", "pace"}:
-        try:
-            return int(text) if key == "jobs" else float(text)
-        except ValueError:
-            return text
+    if key == "jobs":
+        return int(text) if re.fullmatch("[0-9]{1,4}", text) else text
+    if key in {"timeout", "pace"}:
+        return float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", text) else text
     return text

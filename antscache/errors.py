@@ -46,6 +46,8 @@ class AntsCacheError(Exception):
     def __init__(self, message: str, *, details: Sequence[str] = (), hint: str = "") -> None:
         super().__init__("\n".join([message, *details]))
         self.message, self.details, self.hint = message, tuple(details), hint
+        if hint and hasattr(self, "add_note"):  # from Python 3.11 on, which prints notes below an error
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigError(AntsCacheError):

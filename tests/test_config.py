@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
 
-from antscache.config import VARIABLES, Settings, load
+from antscache.config import VARIABLES, Settings, load, to_environment
 from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
 from antscache.root import lower_directories
@@ -80,12 +82,57 @@ def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) ->
         ("ANTSCACHE_OFFLINE", "perhaps"),
         ("ANTSCACHE_LINK_MODE", "copy"),
         ("ANTSCACHE_TIMEOUT", "-1"),
+        ("ANTSCACHE_TIMEOUT", "inf"),
+        ("ANTSCACHE_TIMEOUT", "1e300"),
+        ("ANTSCACHE_TIMEOUT", "1_0"),
+        ("ANTSCACHE_PACE", "nan"),
+        ("ANTSCACHE_JOBS", "1e1"),
+        ("ANTSCACHE_JOBS", "8 # cores"),
+        ("ANTSCACHE_JOBS", "\u0663"),  # a digit of another script
+        ("ANTSCACHE_DIR", "https://host/cache"),
+        ("ANTSCACHE_DIR", "file:///cache"),
+        ("ANTSCACHE_DIR", "$HOME/cache"),
+        ("ANTSCACHE_DIR", "${SCRATCH}/cache"),
+        ("ANTSCACHE_DIR", " /cache"),
+        ("ANTSCACHE_DIR", "/cache\n"),
+        ("ANTSCACHE_DIR", " "),
+        ("ANTSCACHE_SITE_DIRS", "/opt/antscache:$HOME/cache"),
+        ("ANTSCACHE_MIRRORS", "https://host/{id},https://other/{id}"),
+        ("ANTSCACHE_ORIGINS", "host/{id}"),
     ],
 )
 @pytest.mark.usefixtures("files")
 def test_an_unusable_variable_is_named(variable: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=variable):
+    with pytest.raises(ConfigError, match=f"{variable} is not ") as caught:
         load({}, {variable: text})
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("flag", [{"root": ""}, {"root": "https://host/x"}, {"timeout": math.inf}, {"jobs": 65}])
+@pytest.mark.usefixtures("files")
+def test_an_unusable_flag_is_named(flag: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"--{next(iter(flag))} is not "):
+        load(flag, {})
+
+
+@pytest.mark.usefixtures("files")
+def test_tokens_in_unusable_templates_are_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({}, {"ANTSCACHE_MIRRORS": "https://host/s3cret,https://host/s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+def test_an_unknown_key_gets_a_suggestion(files: dict[str, Path]) -> None:
+    files["user"].write_text("jbos = 3")
+    with pytest.raises(ConfigError, match="unknown key 'jbos'") as caught:
+        load({}, {})
+    assert caught.value.hint.startswith("did you mean jobs? ")
+
+
+@pytest.mark.usefixtures("files")
+def test_a_lower_cache_that_no_variable_can_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be named in ANTSCACHE_SITE_DIRS"):
+        to_environment({"site_dirs": ["/a:b"]})
 
 
 @pytest.mark.usefixtures("files")

@@ -71,7 +71,7 @@ def prefetch(used: AntsCache, origins: str, *arguments: str) -> Ran:
         (["path", "0.2.9"], 7, "nothing of antspynet==0.2.9 is held"),
         (["link", "0.2.9", "--home", "x"], 7, "nothing of antspynet==0.2.9 is held"),
         (["prefetch", "0.3.2", "--mirror", "https://host/s3cr3t"], 2, "mirror 1 at host is not a URL template"),
-        (["prefetch", "0.3.2", "--timeout", "0"], 2, "the command line: Expected `float` > 0"),
+        (["prefetch", "0.3.2", "--timeout", "0"], 2, "--timeout is not a number of seconds, above 0"),
         (["prefetch", "0.2.9", "--offline"], 9, "run `antscache prefetch antspynet==0.2.9` where"),
         (["prefetch", "0.3.2", "--name", BRAIN, "--offline"], 9, f"prefetch antspynet==0.3.2 --name {BRAIN}` where"),
         (["prefetch", "0.3.99", "--offline"], 9, "neither shipped with antscache nor kept here"),

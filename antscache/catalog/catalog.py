@@ -13,6 +13,7 @@ They are understood here as if they had been read today, so that releases and in
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,20 @@ class Catalog:
             if manifest and manifest.release == release:
                 return manifest
         return None
+
+    def resolve(self, release: Release) -> Release:
+        """Return the release at hand that is the same by PEP 440: 0.3.0 for 0.3; `release` itself if none is."""
+        if self.find(release):
+            return release
+        from packaging.version import InvalidVersion, Version
+
+        written = Version(release.version)
+        for file in (file for place in self._places for file in place.glob(f"{release.package}-*.json")):
+            version = file.stem.removeprefix(f"{release.package}-")
+            with suppress(InvalidVersion, ManifestError):
+                if Version(version) == written:
+                    return parse_release(f"{release.package}=={version}")
+        return release
 
     def installed(self, package: Package, python: Path | None) -> Manifest:
         """Return the manifest of the `package` that is installed for `python`, or in the current environment.
@@ -168,13 +183,15 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     Raises:
         ManifestError: the file is not of that release, or its source is not understood.
     """
+    from packaging.version import Version
+
     from antscache.catalog.sources import read_source
 
     reading = read_source(file, release.package)
-    if reading.release != release:
+    if Version(reading.release.version) != Version(release.version):
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
     artifact = Artifact(file.name, disk.hash_file(file).digest)
-    return Manifest(release, reading.entries, artifact, reading.unread, reading.loaded)
+    return Manifest(reading.release, reading.entries, artifact, reading.unread, reading.loaded)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -11,24 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from antscache.cli.render import print_line
-from antscache.core import escape
+from antscache.core import KIND_WORDS, escape
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
-    from antscache.core import Kind, Manifest, Release
+    from antscache.core import Manifest, Release
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-KINDS: dict[str, Kind] = {
-    "data": "data",
-    "network": "network",
-    "model": "network",
-    "keras": "keras",
-}  # --kind -> its kind; upstream says model
-
-
 ROOT_HELP = "Use DIR as the root. [env: ANTSCACHE_DIR; default: the user's cache directory]"
 
 
@@ -217,6 +209,14 @@ def from_index(function: Function) -> Function:
     )(function)
 
 
+def of_kind(verb: str) -> Callable[[Function], Function]:
+    """Make the flag of a command that can `verb` entries of some kinds alone."""
+    words = click.Choice(list(KIND_WORDS))
+    return click.option(
+        "--kind", "kinds", multiple=True, type=words, help=f"{verb} only entries of this kind; may be given again."
+    )
+
+
 def as_json(function: Function) -> Function:
     """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
@@ -239,9 +239,7 @@ def manifest(cache: Cache, release: str | None, source: Path | None, python: Pat
 
 
 def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:
-    """Return the release that RELEASE, --from or --python names. A release that is written out is not looked up."""
-    from antscache.core import parse_release
-
+    """Return the release that RELEASE, --from or --python names. One that is written out is not read."""
     if release and source is None and python is None and release not in {"antspynet", "antspyx"}:
-        return parse_release(release)
+        return cache.release(release)
     return manifest(cache, release, source, python).release

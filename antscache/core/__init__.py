@@ -68,6 +68,7 @@ from antscache.core.layout import (
     place_in_home,
 )
 from antscache.core.manifest import (
+    KIND_WORDS,
     PACKAGES,
     Artifact,
     Change,
@@ -90,6 +91,8 @@ from antscache.core.plan import (
     PresentState,
     Status,
     Wanted,
+    parse_kinds,
+    parse_names,
     plan_entries,
     select,
     unknown_names,
@@ -117,6 +120,7 @@ __all__ = [
     "FIRST_LAYOUT_VERSION",
     "KERAS_DIRECTORY",
     "KERAS_WEIGHTS",
+    "KIND_WORDS",
     "LAYOUT_VERSION",
     "PACED_ROUTES",
     "PACKAGES",
@@ -199,6 +203,8 @@ __all__ = [
     "merge_selections",
     "needed_layout",
     "parse_identifier",
+    "parse_kinds",
+    "parse_names",
     "parse_release",
     "place_in_home",
     "plan_entries",

@@ -27,6 +27,12 @@ Version = Annotated[str, msgspec.Meta(pattern=_VERSION_PATTERN, max_length=64)]
 Name = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z", max_length=200)]
 
 PACKAGES: tuple[Package, ...] = get_args(Package)
+KIND_WORDS: dict[str, Kind] = {  # a kind as users write it; ANTsPyNet says model
+    "data": "data",
+    "network": "network",
+    "model": "network",
+    "keras": "keras",
+}
 
 
 class Release(msgspec.Struct, frozen=True, order=True):

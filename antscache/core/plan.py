@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from antscache.core.manifest import fetchable
+from antscache.core.manifest import KIND_WORDS, fetchable
 from antscache.core.record import Selection
 from antscache.errors import MAX_LISTED_ITEMS, IntegrityError, ManifestError
 
@@ -185,6 +185,23 @@ class Plan:
         return replace(self, state=state)
 
 
+def parse_names(names: str | Collection[str]) -> tuple[str, ...]:
+    """Return the names that a caller gave: a text is one name, and not its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def parse_kinds(kinds: str | Collection[str]) -> tuple[Kind, ...]:
+    """Return the kinds that a caller gave in the words of KIND_WORDS.
+
+    Raises:
+        ManifestError: one of them is none.
+    """
+    words = parse_names(kinds)
+    if unknown := [word for word in words if word not in KIND_WORDS]:
+        raise ManifestError(f"no such kind: {unknown[0]!r}", hint=f"the kinds are {', '.join(KIND_WORDS)}")
+    return tuple(dict.fromkeys(KIND_WORDS[word] for word in words))
+
+
 def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
     """Return the entries of `manifest` with one of these names and kinds; without names and kinds, all of them.
 
@@ -203,6 +220,12 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
         )
     known = {entry.name for entry in of_kind}
     if unknown := [name for name in dict.fromkeys(names) if name not in known]:
+        kind_of = {entry.name: entry.kind for entry in manifest.entries}
+        if all(name in kind_of for name in unknown):
+            others = ", ".join(f"{name} is of kind {kind_of[name]}" for name in unknown)
+            raise ManifestError(
+                f"not of kind {' or '.join(kinds)} in {manifest.release}: {others}", hint="name the kind"
+            )
         raise unknown_names(unknown, known, str(manifest.release))
     selected = tuple(entry for entry in of_kind if not names or entry.name in names)
     if names and (problems := [f"{entry.name}: {entry.problem}" for entry in selected if entry.problem]):

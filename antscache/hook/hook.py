@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antscache.config import load, to_environment
+from antscache.errors import AntsCacheError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,10 @@ RELEASE_VARIABLE = "ANTSCACHE_RELEASE"
 RECORD_VARIABLE = "ANTSCACHE_RECORD"
 HOOK_MODULE = "antscache_hook"
 RUN_ANTSCACHE = "from antscache.__main__ import main; main()"
+
+
+class HookError(AntsCacheError, RuntimeError):
+    """A getter of ANTsPyNet's cannot be answered. `inject/` has a class of the same kind for other interpreters."""
 
 
 def command() -> tuple[str, ...]:
@@ -57,14 +62,18 @@ def environment(
         environ: the variables to begin with.
 
     Raises:
-        ConfigError: a setting cannot be used.
+        ConfigError: a setting cannot be used, or a variable cannot hold it.
     """
     settings = load(flags, environ)
     theirs = environ["PYTHONPATH"].split(os.pathsep) if environ.get("PYTHONPATH") else []
     inject = str(INJECT_DIRECTORY)
+    if os.pathsep in inject:
+        hint = f"install antscache in a directory without {os.pathsep} in its path"
+        raise ConfigError(f"PYTHONPATH cannot name {inject}, so that CMD would not use its view", hint=hint)
+    resolved = {"root": settings.root, "site_dirs": settings.site_dirs or None, "offline": settings.offline or None}
     variables = {
         **environ,
-        **to_environment({**flags, "root": settings.root, "site_dirs": settings.site_dirs or None}),
+        **to_environment({**flags, **resolved}),
         "PYTHONPATH": os.pathsep.join([inject, *(path for path in theirs if path != inject)]),
         COMMAND_VARIABLE: json.dumps(command()),
         HOOK_VARIABLE: "1",
@@ -86,7 +95,7 @@ def activate(flags: Mapping[str, Any], *, release: Release | None = None, record
         ImportError: the ANTsPyNet that has been imported cannot be directed to a view; nothing has changed.
     """
     variables = environment(flags, release=release, record=record)
-    load_hook_module().install(command())
+    load_hook_module().install(command(), variables, HookError)
     os.environ.update(variables)
 
 

@@ -54,8 +54,8 @@ class AntsCacheError(RuntimeError):
 class ViewClient:
     """The entries of the package installed in `directory`. antscache is asked once, when they are first needed."""
 
-    def __init__(self, package: str, directory: str, command: Sequence[str]) -> None:
-        self._package, self._directory, self._command = package, directory, command
+    def __init__(self, package: str, directory: str, finder: Any) -> None:
+        self._package, self._directory, self._finder = package, directory, finder
         self._entries: dict[tuple[str, str], Entry] | None = None
         self._places: dict[tuple[str, str, str], tuple[FileState, Entry]] = {}
 
@@ -76,9 +76,9 @@ class ViewClient:
         if entry is None and name != "show" and (kind, ANY_NAME) in self._entries:
             entry = {**self._entries[kind, ANY_NAME], "name": name}
         if entry is None:
-            release = os.environ.get(RELEASE_VARIABLE, "")
+            release = self._environ().get(RELEASE_VARIABLE, "")
             if release.startswith(f"{self._package}==") and name != "show":
-                raise AntsCacheError(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
+                raise self._error(f"{release} has no {kind} {name} that can be fetched\nhint: run without naming it")
             return None
         place = None if kind == "keras" else find_place(self._package, arguments, entry["file"])
         if place is None:
@@ -87,7 +87,7 @@ class ViewClient:
             absolute = place if os.path.isabs(place) else os.path.join(os.getcwd(), place)
             entry = self._in_place(entry, absolute)
             entry = {**entry, "path": place if entry["path"] == absolute else entry["path"]}
-        record(entry)
+        record(entry, self._environ().get(RECORD_VARIABLE))
         return str(entry["path"])
 
     def forget(self) -> None:
@@ -129,7 +129,7 @@ class ViewClient:
         entry = self._ask("fetch", *key, *options).get(key, entry)
         if not is_complete(entry):
             file, path = entry["file"], entry["path"]
-            raise AntsCacheError(f"antscache says that {file} is present, but it is missing or incomplete: {path}")
+            raise self._error(f"antscache says that {file} is present, but it is missing or incomplete: {path}")
         return entry
 
     def _ask(self, verb: str, *arguments: str) -> dict[tuple[str, str], Entry]:
@@ -140,30 +140,39 @@ class ViewClient:
         Raises:
             AntsCacheError: antscache cannot be called, fails, or prints something else.
         """
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        environ = {key: value for key, value in self._environ().items() if not key.startswith("PYTHON")}
         environ[HOOK_VARIABLE] = "0"
         hint = f"hint: install it again, or go without it: {HOOK_VARIABLE}=0"
         try:
             done, command = self._call(["hook", verb, self._package, self._directory, *arguments], environ)
         except (OSError, TypeError, ValueError, IndexError) as error:
-            raise AntsCacheError(f"antscache cannot be called: {error}\n{hint}") from None
+            raise self._error(f"antscache cannot be called: {error}\n{hint}") from None
         stderr = done.stderr.decode("utf-8", "replace").strip()
         if done.returncode != 0:
             if done.returncode < 0:
                 stderr += f"\nantscache ({command[0]}) was ended by signal {-done.returncode}\nhint: try again"
             silent = f"antscache ({command[0]}) ended with exit code {done.returncode} and no message\n{hint}"
-            raise AntsCacheError(stderr.strip() or silent)
+            raise self._error(stderr.strip() or silent)
         problem = "no entries"
         try:
             entries = _decode_entries(json.loads(done.stdout.decode("utf-8")))
         except (KeyError, TypeError, ValueError) as error:
             entries, problem = {}, repr(error)
         if not entries:
-            raise AntsCacheError(f"cannot understand the answer of antscache ({command[0]}): {problem}\n{hint}")
+            raise self._error(f"cannot understand the answer of antscache ({command[0]}): {problem}\n{hint}")
         if new := [line for line in stderr.splitlines() if line not in _said]:
             _said.update(new)
             say("\n".join(new))
         return entries
+
+    def _error(self, text: str) -> Exception:
+        """Make the error of this process: in a program that imports antscache itself, one of antscache's own."""
+        return (self._finder.error or AntsCacheError)(text)
+
+    def _environ(self) -> dict[str, str]:
+        """Return the environment. If it has no variable of antscache's, the program has cleared it: they are added."""
+        cleared = not any(name.startswith("ANTSCACHE_") for name in os.environ)
+        return {**(self._finder.known if cleared else {}), **os.environ}
 
     def _call(self, arguments: Sequence[str], environ: dict[str, str]) -> Any:
         """Call antscache with `arguments`, and return the ended process and the command that called it.
@@ -171,9 +180,9 @@ class ViewClient:
         The command is ANTSCACHE_COMMAND; if that cannot be started, the one of this environment's hook. In a
         container the variable may come from the host, and name a program that the container does not have.
         """
-        named = json.loads(os.environ.get(COMMAND_VARIABLE) or "[]")
+        named = json.loads(environ.get(COMMAND_VARIABLE) or "[]")
         refusals = []
-        for command in filter(None, (named, self._command)):
+        for command in filter(None, (named, self._finder.command)):
             try:
                 done = _run([*command, *arguments], environ)
             except OSError as error:  # noqa: PERF203
@@ -210,13 +219,13 @@ def forget() -> None:
         view.forget()
 
 
-def redirect(module: ModuleType, package: str, kind: str, name: str, command: Sequence[str]) -> None:
+def redirect(module: ModuleType, package: str, kind: str, name: str, finder: Any) -> None:
     """Make the function `name` of `module` return files of the view.
 
     Raises:
         TypeError: it is not a function whose code can be exchanged.
     """
-    view = _view_of(module, package, command)
+    view = _view_of(module, package, finder)
 
     def answer(original: Any, values: Any, named: Any) -> Any:
         arguments = bind_arguments(original, values, named)
@@ -229,12 +238,12 @@ def redirect(module: ModuleType, package: str, kind: str, name: str, command: Se
         _default[0] = current if current in (None, usual) else object()  # the user set another one before
 
 
-def _view_of(module: ModuleType, package: str, command: Sequence[str]) -> ViewClient:
+def _view_of(module: ModuleType, package: str, finder: Any) -> ViewClient:
     """Return the view of the installation of `package` that has `module`."""
     directory = os.path.abspath(module.__file__ or "")
     for _ in module.__name__.split("."):
         directory = os.path.dirname(directory)
-    return _views.setdefault((package, directory), ViewClient(package, directory, command))
+    return _views.setdefault((package, directory), ViewClient(package, directory, finder))
 
 
 def bind_arguments(function: Any, values: Any, named: Any) -> dict[str, Any]:
@@ -246,12 +255,12 @@ def bind_arguments(function: Any, values: Any, named: Any) -> dict[str, Any]:
     return {**arguments, **named}
 
 
-def redirect_weights(module: ModuleType, name: str, weights: str, command: Sequence[str]) -> None:
+def redirect_weights(module: ModuleType, name: str, weights: str, finder: Any) -> None:
     """Make the function `name` of `module` have Keras load its own `weights` from the view.
 
     Leave it alone if it is not the function that was expected.
     """
-    view = _view_of(module, "antspynet", command)
+    view = _view_of(module, "antspynet", finder)
 
     def answer(original: Any, values: Any, named: Any) -> Any:
         path = view.path("keras", weights, {})
@@ -353,7 +362,8 @@ def find_place(package: str, arguments: dict[str, Any], file: str) -> str | None
 def announce_fetch(entry: Entry) -> None:
     """Say that the file of `entry` is about to be fetched, if it can be, unless this process has said so."""
     line = f"getting {entry['file']} of {entry['release']}"
-    if entry["identifier"] and line not in _said:
+    offline = os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    if entry["identifier"] and not offline and line not in _said:
         _said.add(line)
         say(line)
 
@@ -375,12 +385,11 @@ def is_complete(entry: Entry) -> bool:
         return False
 
 
-def record(entry: Entry) -> None:
-    """Append a line for `entry` to the file that ANTSCACHE_RECORD names, once in a process; without one do nothing.
+def record(entry: Entry, template: str | None) -> None:
+    """Append a line for `entry` to the file that `template`, ANTSCACHE_RECORD, names: once in a process.
 
     A file that cannot be written to is reported to the user, and stops nobody.
     """
-    template = os.environ.get(RECORD_VARIABLE)
     if not template or not entry["identifier"]:  # what has no identifier cannot be fetched by a record
         return
     path = template.replace("%p", str(os.getpid()))

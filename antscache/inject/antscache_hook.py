@@ -40,10 +40,18 @@ FUNCTIONS = {
 
 
 class Finder:
-    """A finder that stays the first of `sys.meta_path`. `command` calls antscache if ANTSCACHE_COMMAND does not."""
+    """A finder that stays the first of `sys.meta_path`.
+
+    Attributes:
+        command: calls antscache if ANTSCACHE_COMMAND does not.
+        known: the variables of antscache's at the installation, for a program that clears its environment.
+        error: the class of errors; None for that of `antscache_getters`.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = tuple(command)
+        self.known: dict[str, str] = {}
+        self.error: Any = None
         self._searches: set[tuple[str, int]] = set()  # modules, and the threads that look for them
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -100,9 +108,9 @@ class Finder:
                     functions.check(module, FUNCTIONS[module.__name__])
             for module in modules:
                 if module.__name__ in GETTERS:
-                    functions.redirect(module, *GETTERS[module.__name__], command=self.command)
+                    functions.redirect(module, *GETTERS[module.__name__], self)
                 else:
-                    functions.redirect_weights(module, *KERAS_WEIGHTS[module.__name__], command=self.command)
+                    functions.redirect_weights(module, *KERAS_WEIGHTS[module.__name__], self)
         except Exception as error:
             raise _refusal(", ".join(module.__name__ for module in modules), error) from error
 
@@ -133,10 +141,11 @@ def is_on() -> bool:
     return os.environ.get("ANTSCACHE_HOOK", "").lower() not in ("0", "false", "no", "off")
 
 
-def install(command: Sequence[str] = ()) -> None:
+def install(command: Sequence[str] = (), environ: Any = None, error: Any = None) -> None:
     """Make every getter ask antscache, whether it has been imported already or is imported later.
 
-    A second call makes them ask again for what they have asked before.
+    A second call makes them ask again for what they have asked before. The variables in `environ` (`os.environ`, if it
+    is None) that begin with ANTSCACHE_ are known from now on; what cannot be answered is an `error`, if there is one.
 
     Raises:
         ImportError: a getter that has been imported cannot be redirected; nothing has changed.
@@ -145,5 +154,8 @@ def install(command: Sequence[str] = ()) -> None:
     if imported := [sys.modules[name] for name in FUNCTIONS if name in sys.modules]:
         finder.redirect(*imported)
         getters().forget()
+    variables = os.environ if environ is None else environ
+    finder.known = {name: text for name, text in variables.items() if name.startswith("ANTSCACHE_")}
+    finder.error = error or finder.error
     if finder not in sys.meta_path:
         sys.meta_path.insert(0, finder)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antscache.lazy import lazily
-from antscache.operations.gc import GRACE_SECONDS, Garbage, collect_garbage
+from antscache.operations.gc import GRACE_SECONDS, Garbage, collect_garbage, collect_now
 from antscache.operations.prefetch import Prefetched, check_space, make_plan, plan_need, prefetch_plan
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ __all__ = [
     "adopt_directory",
     "check_space",
     "collect_garbage",
+    "collect_now",
     "files_in_user_home",
     "files_to_adopt",
     "find_held_networks",

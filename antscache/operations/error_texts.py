@@ -28,9 +28,13 @@ def missing_files(plan: Plan) -> str:
 
 
 def prefetch_command(plan: Plan) -> str:
-    """Return the command that fetches the missing files: by their names, if they are few."""
-    names = "" if len(plan.missing) > MAX_LISTED_ITEMS else "".join(f" --name {entry.name}" for entry in plan.missing)
-    return f"antscache prefetch {plan.release}{names}"
+    """Return the command that fetches the missing files: by their names if they are few, else by their kind."""
+    kinds = {entry.kind for entry in plan.entries}
+    if len(plan.missing) <= MAX_LISTED_ITEMS:
+        chosen = "".join(f" --name {entry.name}" for entry in plan.missing)
+    else:
+        chosen = f" --kind {kinds.pop()}" if len(kinds) == 1 else ""
+    return f"antscache prefetch {plan.release}{chosen}"
 
 
 def offline(plan: Plan) -> Offline:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from antscache import disk
@@ -147,6 +147,35 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
         waiting=plan.waiting,
         left=sum(map(os.path.lexists, left)),
         misdated=plan.misdated,
+    )
+
+
+def collect_now(root: Root, *, dry_run: bool = False) -> Garbage:
+    """Condemn and delete at once all that no ref reaches, however young.
+
+    The refs are read again before anything is deleted, as ever. A prefetch that has stored a blob, and not yet recorded
+    it, fetches that file again.
+
+    Args:
+        root: to collect the garbage of.
+        dry_run: change nothing, and return the plan.
+
+    Raises:
+        StoreError: as `collect_garbage` does.
+    """
+    first = collect_garbage(root, grace=0, dry_run=dry_run)
+    if dry_run:
+        now = int(time.time())
+        condemned = (
+            Condemned(root.store.layout.blob(blob.digest), blob.digest, now, blob.size) for blob in first.condemned
+        )
+        return replace(first, deleted=(*first.deleted, *condemned), condemned=())
+    second = collect_garbage(root, grace=0)
+    return replace(
+        second,
+        deleted=(*first.deleted, *second.deleted),
+        restored=(*first.restored, *second.restored),
+        abandoned=(*first.abandoned, *second.abandoned),
     )
 
 

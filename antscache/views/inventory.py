@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from antscache.catalog import Catalog
     from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Record, Release, Status
     from antscache.root import Root
     from antscache.store import Store
@@ -29,7 +30,8 @@ class ReleaseUsage:
     Attributes:
         release: in use.
         entries: the number of its selected entries.
-        present: the number of those that are held.
+        offered: the number of all entries that the release can fetch, as far as its manifest is at hand.
+        present: the number of the selected ones that are held.
         size: the size of all its blobs, as if no other release shared them.
         own: the size of its blobs that no other release in use shares.
         shared: the size of its blobs that other releases in use share.
@@ -40,6 +42,7 @@ class ReleaseUsage:
 
     release: Release
     entries: int
+    offered: int
     present: int
     size: int
     own: int
@@ -174,10 +177,10 @@ def usages(root: Root) -> tuple[ReleaseUsage, ...]:
 
     A release that is in use in a lower cache alone takes no space here.
     """
-    by_release = {usage.release: usage for usage in _usages_in(root.store)}
+    by_release = {usage.release: usage for usage in _usages_in(root.store, root.catalog)}
     for lower in root.store.lowers:
         with suppress(StoreError):  # a lower cache that cannot be read is passed over
-            for usage in _usages_in(lower):
+            for usage in _usages_in(lower, root.catalog):
                 by_release.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
     return tuple(sorted(by_release.values(), key=lambda usage: usage.release))
 
@@ -204,7 +207,12 @@ def names_in_views(store: Store, releases: Collection[Release] = ()) -> Names:
     return Names(count, tuple(apart))
 
 
-def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
+def _offered(manifest: Manifest | None, selected: Collection[Entry]) -> int:
+    """Count the entries that can be fetched, and selected ones beside them: Keras's own weights."""
+    return len({*fetchable(manifest.entries if manifest else ()), *selected})
+
+
+def _usages_in(store: Store, catalog: Catalog) -> tuple[ReleaseUsage, ...]:
     """Return the usage of each release in use in `store`."""
     selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
     states = {release: store.present_state(entries) for release, entries in selected.items()}
@@ -216,6 +224,7 @@ def _usages_in(store: Store) -> tuple[ReleaseUsage, ...]:
         ReleaseUsage(
             release=release,
             entries=len(entries),
+            offered=_offered(catalog.find(release), entries),
             present=len(held[release]),
             size=sum(blob.size for blob in blobs[release]),
             own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),

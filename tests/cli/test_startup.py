@@ -67,7 +67,7 @@ finally:
         (["prune", "--dry-run"], ["gc"]),
         (["container-args", "--help"], ["container_args"]),
         (["hook", "status"], ["hook"]),
-        (["status"], ["list", "status"]),  # whose lines it prints
+        (["status", "-q"], ["list", "status"]),  # whose lines it prints
     ],
 )
 def test_a_verb_is_imported_when_it_is_called(antscache: AntsCache, arguments: list[str], verbs: list[str]) -> None:

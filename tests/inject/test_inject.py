@@ -286,6 +286,14 @@ def test_missing_file_is_fetched_on_request(lab: Lab, figshare: StandIn) -> None
     assert not (lab.antscache.home / ".keras").exists()
 
 
+@pytest.mark.parametrize("before", ["", "import antspynet\n"], ids=["before the import", "after it"])
+def test_a_cleared_environment_changes_nothing(lab: Lab, before: str) -> None:
+    upstream = lab.upstream()
+    code = f"import os\n{before}os.environ.clear()\n{IMPORTS}print(json.dumps(network({BRAIN!r})))"
+    ran = lab.hooked(upstream, code, ANTSCACHE_RELEASE="antspynet==0.3.1").succeeded()
+    assert ran.json.endswith(f"views/antspynet-0.3.1/.keras/ANTsXNet/{BRAIN}.h5")
+
+
 CUT_CODE = """
 path = network(sys.argv[1])
 if sys.argv[2] == "the file":
@@ -324,6 +332,7 @@ def test_offline_missing_file_error_names_working_command(lab: Lab, release: str
     assert error.startswith("AntsCacheError: error: ")
     assert f"{BRAIN}.h5" in error
     assert (release or f"antspynet=={upstream.version}") in error
+    assert "getting" not in lab.hooked(upstream, IMPORTS + f"outcome(lambda: network({BRAIN!r}))", **offline).err
     hint = re.search(r"^hint: .*`antscache (.*?)`", error, re.MULTILINE)
     assert hint
     lab.antscache(*shlex.split(hint[1])).succeeded()
@@ -881,6 +890,19 @@ def test_later_imports_use_the_view_after_activate(settled: Lab) -> None:
     assert activated(settled, upstream, code) == str(settled.view() / f"{BRAIN}.h5")
 
 
+def test_errors_after_activate_are_antscaches_own(lab: Lab) -> None:
+    code = """
+import antscache
+antscache.activate(offline=True)
+try:
+    network(sys.argv[1])
+except antscache.AntsCacheError as error:
+    print(json.dumps([isinstance(error, RuntimeError), str(error)]))
+"""
+    runtime, text = activated(lab, lab.upstream(), IMPORTS + code, BRAIN)
+    assert (runtime, f"missing and offline: {BRAIN}.h5" in text) == (True, True)
+
+
 REFERENCES_CODE = """
 import functools, importlib, inspect, pickle
 from antspynet.utilities.get_pretrained_network import get_pretrained_network as renamed
@@ -1004,7 +1026,7 @@ import antscache
 before = dict(os.environ), list(sys.meta_path)
 try:
     antscache.activate(*json.loads(sys.argv[1]), **json.loads(sys.argv[2]))
-except (ImportError, antscache.AntsCacheError) as error:
+except (ImportError, TypeError, antscache.AntsCacheError) as error:
     message = str(error)
 print(json.dumps([message, dict(os.environ) == before[0], sys.meta_path == before[1], data(sys.argv[3])]))
 """

@@ -385,6 +385,26 @@ def test_the_command_reports_and_hints(antscache: AntsCache, used: Cache) -> Non
     assert last.err == ""
 
 
+def test_gc_now_frees_what_rm_left(antscache: AntsCache, cache: Cache) -> None:
+    """The hints of rm and of gc say when the space comes."""
+    prefetch(cache, BRAIN, TEMPLATE)
+    removed = antscache("rm", "0.3.2").succeeded()
+    assert re.search(r"hint: `antscache gc --now` frees 8\.\d kB .*; without --now, in a day", removed.err)
+    assert "hint: `antscache gc --now` deletes them at once" in antscache("gc").succeeded().err
+    planned = antscache("gc", "--now", "-n").succeeded().out
+    assert re.match(r"would be deleted: \d files \(8", planned.splitlines()[-1])
+    freed = antscache("gc", "--now").succeeded()
+    assert re.fullmatch(r"deleted: \d files \(8\.\d kB\); condemned: 0 files \(0 B\)\n", freed.out)
+    assert list(cache.store.blobs()) == []
+    assert antscache("gc", "--now", "--grace", "1d").code == 2
+
+
+def test_gc_now_keeps_what_is_needed(cache: Cache, figshare: StandIn) -> None:
+    prefetch(cache, BRAIN)
+    assert cache.gc(now=True).deleted == ()
+    assert_right(cache, figshare, BRAIN_NUMBER)
+
+
 def test_dry_run_and_json_list_each_file(antscache: AntsCache, used: Cache, figshare: StandIn) -> None:
     digest = template(figshare).digest
     ran = antscache("gc", "-n", "--grace", "0s").succeeded()
@@ -602,6 +622,20 @@ def test_link_restores_blobs_from_the_trash(
     Trash(cache.store.layout).condemn(record.digest)
     antscache("link", "0.3.2", "--home", tmp_path / "out", "--mode", "copy", "--offline").succeeded()
     assert (tmp_path / f"out/.keras/ANTsXNet/{FEW[BRAIN_NUMBER]}").read_bytes() == figshare.content(BRAIN_NUMBER)
+
+
+@pytest.mark.slow
+def test_gc_now_beside_32_prefetches_loses_nothing(antscache: AntsCache, cache: Cache, figshare: StandIn) -> None:
+    """Each is held between its blob and the record. It fetches the file again."""
+    entries = [entry for entry in cache.manifest("0.3.2").entries if entry.identifier][:32]
+    held = [held_at(antscache, "before remember", "prefetch", "0.3.2", "--name", entry.name) for entry in entries]
+    antscache("gc", "--now").succeeded()
+    for process in held:
+        process.go_on()
+    antscache("verify").succeeded()
+    for entry in entries:
+        path = cache.store.layout.place_in_view(RELEASE, entry)
+        assert path.read_bytes() == figshare.content(str(entry.identifier).removeprefix("figshare:"))
 
 
 def test_many_prefetches_and_collections_at_once_end_well(

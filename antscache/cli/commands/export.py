@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import KINDS, Invocation, as_json, release_of, shared
+from antscache.cli.options import Invocation, as_json, of_kind, release_of, shared
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     help="Make FILE a directory or an image. [default: by its name: .sqsh, .sqfs, .squashfs; .ext3, .img; else dir]",
 )
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Export only this entry; may be given again.")
-@click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Export only entries of this kind."
-)
+@of_kind("Export")
 @click.option(
     "--layers",
     type=click.IntRange(1, 100),
@@ -65,7 +63,7 @@ def export(
         raise click.UsageError(f"--layers is for directories, and {target.file.name} becomes a {target.format}")
     cache = invocation.cache()
     named = dict.fromkeys(release_of(cache, release, None, None) for release in releases)
-    contents = cache.plan_export(named, names=names, kinds=[KINDS[kind] for kind in kinds], adopted=adopted)
+    contents = cache.plan_export(named, names=names, kinds=kinds, adopted=adopted)
     for release in named:
         if not any(part.release == release for part in contents.parts):
             invocation.say(f"note: {release} is left out: it has none of the chosen entries")

@@ -18,21 +18,25 @@ if TYPE_CHECKING:
 @click.option(
     "--grace",
     type=Duration(),
-    default="1d",
     metavar="TIME",
     help="Spare files younger than TIME, such as 90s, 15m, 2h. [default: 1d]",
 )
+@click.option("--now", is_flag=True, help="Spare none, and delete at once what is condemned.")
 @as_json
 @shared
 @click.pass_obj
-def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
+def gc(invocation: Invocation, dry_run: bool, grace: float | None, now: bool, json: bool) -> None:
     """Delete files that no release in use needs.
 
     The first gc condemns a file, and a gc after the grace time deletes it. Until then, a prefetch that needs the file
-    restores it. You may run gc and prefetches at the same time.
+    restores it. With --now, this gc does both. You may run gc and prefetches at the same time.
     """
-    cache = invocation.cache()
-    garbage = cache.gc(grace=grace, dry_run=dry_run)
+    from antscache.operations import GRACE_SECONDS
+
+    if now and grace is not None:
+        raise click.UsageError("--now has no grace: leave out --grace")
+    cache, grace = invocation.cache(), GRACE_SECONDS if grace is None else grace
+    garbage = cache.gc(grace=grace, now=now, dry_run=dry_run)
     if json:
         render.print_json(_facts(garbage))
         return
@@ -47,7 +51,10 @@ def gc(invocation: Invocation, dry_run: bool, grace: float, json: bool) -> None:
     if garbage.restored:
         invocation.say(f"{would}restored: {render.files(len(garbage.restored))}, which a release needs again")
     if garbage.young:
-        invocation.say(f"too young to condemn: {render.files(garbage.young)} that no release needs")
+        invocation.say(
+            f"too young to condemn: {render.files(garbage.young)} that no release needs",
+            hint="`antscache gc --now` deletes them at once",
+        )
     if garbage.waiting:
         invocation.say(f"condemned earlier, and too recently to delete: {render.files(garbage.waiting)}")
     if garbage.left:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import KINDS, Invocation, as_json, one_release, release_of, shared
+from antscache.cli.options import Invocation, as_json, of_kind, one_release, release_of, shared
 
 
 @click.command()
@@ -22,7 +22,7 @@ from antscache.cli.options import KINDS, Invocation, as_json, one_release, relea
     help="Put the files into DIR itself, as for set_antsxnet_cache_directory(DIR).",
 )
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Link only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Link only entries of this kind.")
+@of_kind("Link")
 @click.option(
     "--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="Link in this way."
 )
@@ -51,7 +51,7 @@ def link(
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
     target = target.absolute()
-    entries = cache.selected(named, names=names, kinds=[KINDS[kind] for kind in kinds])
+    entries = cache.selected(named, names=names, kinds=kinds)
     linked = cache.link(entries, target, mode, home_of=named.package if home else None)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")

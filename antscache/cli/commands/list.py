@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import KINDS, Invocation, as_json, from_index, manifest, one_release, shared
+from antscache.cli.options import Invocation, as_json, from_index, manifest, of_kind, one_release, shared
+from antscache.core import KIND_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("release", required=False)
 @one_release
 @from_index
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="List only entries of this kind.")
+@of_kind("List")
 @as_json
 @shared
 @click.pass_obj
@@ -40,7 +41,7 @@ def list_(
     that it is this file. A "finding" is something in the file that did not refuse it. Keras's own weights, which two
     functions need, are listed by --kind keras alone.
     """
-    from antscache.core import with_optional
+    from antscache.core import parse_kinds, with_optional
 
     cache = invocation.cache()
     if release is None and source is None and python is None:
@@ -49,8 +50,13 @@ def list_(
             render.print_json([_usage_facts(usage) for usage in usages])
         else:
             print_usages(usages)
+            if not usages:
+                invocation.say(
+                    f"no release is in use in {cache.store.layout.root}",
+                    hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
+                )
         return
-    wanted = {KINDS[kind] for kind in kinds or KINDS}
+    wanted = parse_kinds(kinds or KIND_WORDS)
     chosen = manifest(cache, release, source, python)
     offered = with_optional(chosen) if kinds else chosen
     rows = [(entry, status) for entry, status in cache.statuses(offered) if entry.kind in wanted]
@@ -92,6 +98,7 @@ def _usage_facts(usage: ReleaseUsage) -> dict[str, Any]:
     return {
         "release": str(usage.release),
         "entries": usage.entries,
+        "offered": usage.offered,
         "present": usage.present,
         "size": usage.size,
         "own": usage.own,
@@ -107,11 +114,12 @@ def print_usages(usages: Iterable[ReleaseUsage]) -> None:
     render.print_table(
         (
             str(usage.release),
-            f"{usage.present} of {render.files(usage.entries)}",
+            f"{usage.present} of {render.files(usage.offered)}",
             render.size(usage.size),
             f"{render.size(usage.own)} of its own",
             f"{render.size(usage.shared)} shared",
             f"{render.size(usage.below)} in lower caches" if usage.below else "",
+            f"{usage.entries - usage.present} missing" if usage.entries > usage.present else "",
             f"{usage.adopted} adopted" if usage.adopted else "",
         )
         for usage in usages

@@ -10,13 +10,13 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import (
-    KINDS,
     IdentifierType,
     Invocation,
     as_json,
     fetching,
     from_index,
     manifest,
+    of_kind,
     one_release,
     shared,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @one_release
 @from_index
 @click.option("--name", "names", multiple=True, metavar="NAME", help="Fetch only this entry; may be given again.")
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Fetch only entries of this kind.")
+@of_kind("Fetch")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option("--sizes", is_flag=True, help="Ask origins for unknown sizes first, with a request for each file.")
 @click.option(
@@ -81,8 +81,7 @@ def prefetch(
         plans = cache.plan_usage(_read_records(records))
     else:
         manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-        chosen = [KINDS[kind] for kind in kinds]
-        plans = [cache.plan(wanted, names=names, kinds=chosen, accepted=accepted) for wanted in manifests]
+        plans = [cache.plan(wanted, names=names, kinds=kinds, accepted=accepted) for wanted in manifests]
     sized = [(plan, cache.sizes(plan, ask=sizes)) for plan in plans]
     if dry_run:
         _print_plans(cache, sized, json=json)

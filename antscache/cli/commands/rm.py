@@ -51,5 +51,6 @@ def rm(
     outcome = "would be removed" if dry_run else "removed"
     render.print_line(f"{named}: {render.files(len(removed.names))} {outcome} from its view")
     if removed.own:
-        free = "could then free" if dry_run else "can free"
-        invocation.say(f"hint: `antscache gc` {free} {render.size(removed.own)} that no other release needs")
+        when = "then frees" if dry_run else "frees"
+        size = render.size(removed.own)
+        invocation.say(f"hint: `antscache gc --now` {when} {size} that no other release needs; without --now, in a day")

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from antscache.cli import render
 from antscache.cli.options import Invocation, fetching, shared
 from antscache.core import parse_release
+from antscache.errors import AntsCacheError, ManifestError
+
+if TYPE_CHECKING:
+    from antscache.core import Release
 
 SIGNALS_IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127  # as shells and env(1) exit
@@ -62,7 +70,11 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         release = parse_release(words[0]) if words else None
     if not command:
         raise click.UsageError("no CMD to run")
+    if release is None and _is_release(command[0]):
+        raise click.UsageError(f"RELEASE stands before `--`: antscache run {command[0]} -- {shlex.join(command[1:])}")
     environment = hook.environment(invocation.flags, release=release, record=record)
+    if release and environment.get("ANTSCACHE_OFFLINE") == "1":
+        _warn_of_nothing(invocation, release)
     sys.stdout.flush()
     for name in SIGNALS_IGNORED_BY_PYTHON:  # CMD gets the default again
         signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -73,3 +85,23 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
         render.print_line(f"error: cannot run {command[0]}: {reason}", err=True)
         raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None
+
+
+def _warn_of_nothing(invocation: Invocation, release: Release) -> None:
+    """Say so if nothing of `release` is held, and nothing may be fetched either."""
+    with suppress(AntsCacheError):  # CMD may need nothing; if it does, it gets this error
+        cache = invocation.cache()
+        manifest = cache.manifest(cache.release(release))
+        if not any(status == "present" for _, status in cache.statuses(manifest)):
+            invocation.say(
+                f"warning: nothing of {manifest.release} is held in {cache.store.layout.root}, and you are offline",
+                hint=f"run `antscache prefetch {manifest.release}` where there is network access",
+            )
+
+
+def _is_release(word: str) -> bool:
+    """Return True if `word` is written like a release, and there is no such program."""
+    with suppress(ManifestError):
+        parse_release(word)
+        return shutil.which(word) is None
+    return False

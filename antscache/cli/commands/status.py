@@ -32,6 +32,8 @@ def status(invocation: Invocation, json: bool) -> None:
                 "own": u.own,
                 "shared": u.shared,
                 "below": u.below,
+                "present": u.present,
+                "offered": u.offered,
                 "missing": u.entries - u.present,
                 "adopted": u.adopted,
             }
@@ -54,3 +56,5 @@ def status(invocation: Invocation, json: bool) -> None:
     render.print_line(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
     render.print_line(f"views  {render.names(names)}")
     print_usages(usages)
+    if not usages:
+        invocation.say("hint: `antscache releases` lists those that `antscache prefetch RELEASE` fetches")

@@ -34,12 +34,12 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
     Reads the whole root, or the files of the RELEASEs. Exit code 5 if any is damaged or missing.
     """
     from antscache.cli.progress import show_reading
-    from antscache.core import hexadecimal, parse_release
+    from antscache.core import hexadecimal
 
     if sums and (deep or repair or json):
         raise click.UsageError("--sums reads no files: leave out --deep, --repair and --json")
     cache = invocation.cache()
-    named = [parse_release(release) for release in releases]
+    named = [cache.release(release) for release in releases]
     if sums:
         for digest, path in cache.sums(named):
             render.print_for_programs(_sum(hexadecimal(digest), str(path)))
