@@ -113,7 +113,7 @@ def _check_root_user(root: Path, permissions: Permissions, *, shared: bool) -> I
             consequence = "who may not change the files that you write there"
             what = f"you are root, but {root} belongs to {user_name(owner)}, {consequence}"
             yield warning(what, f"run antscache as its owner; in a container: {as_owner}")
-    elif permissions.owned_by_root:
+    elif permissions.owned_by_root and not (owner == SUPERUSER_UID and _is_readers(root)):
         new_owner = f"{me}" if shared else f"{me}:{os.getegid()}"
         paths = f"{count_paths(permissions.owned_by_root)} in {root}"
         what = f"the user root owns {paths}, as after a docker run without --user"
@@ -123,11 +123,18 @@ def _check_root_user(root: Path, permissions: Permissions, *, shared: bool) -> I
         yield error(f"{what}, and you may not write there", remedy) if blocked else warning(what, remedy)
 
 
+def _is_readers(root: Path) -> bool:
+    """Return True if you may read `root` and not write to it, as a lab's cache lets its users."""
+    return os.access(root, os.R_OK | os.X_OK) and not os.access(root, os.W_OK)
+
+
 def _check_modes(root: Path, permissions: Permissions) -> Iterator[Finding]:
     """Check that you may read `root` and write to its directories, except those that `_check_root_user` reports."""
     me, status = os.geteuid(), root.stat()
     mine = [path for path in permissions.unwritable if Path(path).stat().st_uid == me]
     others = [path for path in permissions.unwritable if Path(path).stat().st_uid not in {me, SUPERUSER_UID}]
+    if status.st_uid == SUPERUSER_UID and _is_readers(root):
+        others = permissions.unwritable
     use_as_lower = "to use its files, set ANTSCACHE_SITE_DIRS to it, and ANTSCACHE_DIR to a root of your own"
     if os.statvfs(root).f_flag & os.ST_RDONLY:
         what = f"{root} is on a read-only filesystem: you can use its files, but antscache cannot add any"
@@ -136,7 +143,10 @@ def _check_modes(root: Path, permissions: Permissions) -> Iterator[Finding]:
         yield error(f"you may not write to {mine[0]}, although it is yours", f"chmod u+rwx {shlex.quote(mine[0])}")
     elif others:
         owner = user_name(Path(others[0]).stat().st_uid)
-        yield warning(f"you may not write to {others[0]}: it belongs to {owner}", use_as_lower)
+        if _is_readers(root):
+            yield note(f"{root} belongs to {owner}: you can use its files, and not add any", use_as_lower)
+        else:
+            yield warning(f"you may not write to {others[0]}: it belongs to {owner}", use_as_lower)
     elif me != SUPERUSER_UID and status.st_uid not in {me, SUPERUSER_UID}:
         yield note(f"{root} belongs to {user_name(status.st_uid)}, and you may write to it")
     if permissions.unreadable:

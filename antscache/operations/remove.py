@@ -65,7 +65,11 @@ def remove_release(root: Root, release: Release, *, force: bool = False, dry_run
     ours = [ref for ref in refs if force or ref.is_ours]
     others = merge_selections(ref.selection for ref in refs if ref not in ours)
     if others and not ours:
-        raise StoreError(f"others selected {release}, and you did not", hint="take their selections away with --force")
+        owners = ", ".join(sorted({disk.owner_of(ref.path) for ref in refs}))
+        hint = f"ask them to run `antscache rm {release}`"
+        if all(map(store.refs.can_deselect, refs)):
+            hint += f", or take their selections away: `antscache rm {release} --force`"
+        raise StoreError(f"{release} is in use by others ({owners}), and not by you", hint=hint)
     for ref in ours:
         if not store.refs.can_deselect(ref):
             hint = f"ask them to run `antscache rm {release}` themselves"

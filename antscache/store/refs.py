@@ -36,7 +36,10 @@ MAX_WRITE_ATTEMPTS = 3  # another process may remove the directory with its last
 
 
 class Ref(NamedTuple):
-    """A selection in a file, and the id of the user who wrote it."""
+    """A selection in a file, and the id of the user who wrote it: yours, if the root is not shared.
+
+    Network filesystems may say another owner than the user who wrote a file, and a root of one's own has one user.
+    """
 
     path: Path
     selection: Selection
@@ -64,7 +67,7 @@ class Refs:
         """Return True if you have written `selection` already."""
         with store_errors(f"cannot read the selections of {selection.release}"):
             with suppress(FileNotFoundError):
-                if self._path(selection).lstat().st_uid == os.geteuid():
+                if self._path(selection).lstat().st_uid == os.geteuid() or not self._layout.shared:
                     return True
             return self._path(selection, ours=True).exists()
 
@@ -134,7 +137,8 @@ class Refs:
                 if isinstance(selection, str):
                     hint = f"run `antscache verify --repair`, then `antscache prefetch {release}`"
                     raise StoreError(f"{path} is damaged: {selection}", hint=hint)
-                refs.append(Ref(path, selection, path.lstat().st_uid))
+                owner = path.lstat().st_uid
+                refs.append(Ref(path, selection, owner if self._layout.shared else os.geteuid()))
         return tuple(refs)
 
     def selections(self, release: Release) -> tuple[Selection, ...]:

@@ -409,15 +409,17 @@ def test_root_user_in_a_foreign_root_is_warned(public: Path) -> None:
 
 
 @needs_root
-def test_root_of_another_user_is_a_warning(public: Path) -> None:
-    """A root of another user is a warning that says how to use its files."""
+@pytest.mark.parametrize("owner", [OTHER, 0])
+def test_a_readers_cache_is_a_note(public: Path, owner: int) -> None:
+    """It says whose it is, and how to use its files. Nobody is told to take it over."""
     public.chmod(0o777)
-    shared_by(OTHER, root=public / "root")
+    shared_by(owner, root=public / "root")
     with user(USER):
-        findings = run_check(permissions.check_owners, at(public / "root"))
-    assert levels(findings) == ["warning"]
-    assert f"belongs to user {OTHER}" in findings[0].what
-    assert "ANTSCACHE_SITE_DIRS" in findings[0].remedy
+        [finding] = run_check(permissions.check_owners, at(public / "root"))
+    assert finding.level == "note"
+    assert f"belongs to {'root' if owner == 0 else f'user {OTHER}'}: you can use its files" in finding.what
+    assert "ANTSCACHE_SITE_DIRS" in finding.remedy
+    assert "chown" not in finding.remedy
 
 
 @needs_root

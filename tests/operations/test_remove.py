@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
-from support.users import ANN, BOB, everybodys, run_as
+from support.users import ANN, BOB, LAB, everybodys, run_as
 
 from antscache.cache import Cache
 from antscache.core.manifest import Release
@@ -185,7 +186,7 @@ def test_the_command_reports_removed_and_kept_files(antscache: AntsCache, cache:
     plan = antscache("rm", "0.3.2", "-n").succeeded()
     assert re.search(rf"^remove  {BRAIN}\.h5$", plan.out, re.MULTILINE)
     assert plan.out.splitlines()[-1] == "antspynet==0.3.2: 3 files would be removed from its view"
-    assert "hint: `antscache gc` could then free 8.0 kB that no other release needs" in plan.err
+    assert "hint: `antscache gc --now` then frees 8.0 kB that no other release needs" in plan.err
     ran = antscache("rm", "antspynet==0.3.2").succeeded()
     assert ran.out == "antspynet==0.3.2: 3 files removed from its view\n"
     assert f"kept {antsxnet(cache) / 'mine.h5'}, which is another user's, or not antscache's\n" in ran.err
@@ -264,6 +265,9 @@ PREFETCH_SCRIPT = """
 cache = Cache(Settings(root=arguments[0], origins=tuple(arguments[1].split()), offline=not arguments[1]))
 cache.prefetch(cache.plan("0.3.2", names=arguments[2:]))
 """
+SHARE_SCRIPT = f"""
+Store(Path(arguments[0])).share({LAB})
+"""
 REMOVE_SCRIPT = """
 from antscache.core import parse_release
 cache = Cache(Settings(root=arguments[0]))
@@ -277,10 +281,13 @@ except AntsCacheError as error:
 
 @pytest.fixture
 def common(everybodys: Path, figshare: StandIn) -> Cache:
-    """Return a root that Ann made, in which everybody may write and delete; Bob uses one more file than she does."""
+    """Return a root that Ann shares with Bob, in which both may delete; he uses one more file than she does."""
     root = everybodys / "root"
+    run_as(ANN, SHARE_SCRIPT, root)
     run_as(ANN, PREFETCH_SCRIPT, root, figshare.origins, BRAIN, umask=0)
     run_as(BOB, PREFETCH_SCRIPT, root, figshare.origins, BRAIN, LUNG, umask=0)
+    for directory in (root, *root.rglob("")):
+        directory.chmod(directory.stat().st_mode & ~stat.S_ISVTX)
     return Cache.open(root)
 
 
@@ -289,8 +296,8 @@ def test_selections_of_another_user_stay(common: Cache) -> None:
     assert removed == {"names": [], "kept": [], "others": 1, "own": 0}
     assert common.view(RELEASE).missing == ()
     message, hint = run_as(ANN, REMOVE_SCRIPT, common.store.layout.root)
-    assert message == "others selected antspynet==0.3.2, and you did not"
-    assert "--force" in hint
+    assert message == f"antspynet==0.3.2 is in use by others (user {BOB}), and not by you"
+    assert hint.endswith("`antscache rm antspynet==0.3.2 --force`")
     assert common.view(RELEASE).missing == ()
 
 
@@ -335,3 +342,22 @@ def test_anothers_complete_root_is_not_written(common: Cache) -> None:
     before = snapshot(root)
     run_as(BOB + 1, PREFETCH_SCRIPT, root, "", BRAIN)
     assert snapshot(root) == before
+
+
+def test_ownership_counts_in_shared_roots_alone(everybodys: Path, figshare: StandIn) -> None:
+    """As on a network filesystem that says another owner than the only user."""
+    root = everybodys / "root"
+    run_as(ANN, PREFETCH_SCRIPT, root, figshare.origins, BRAIN, umask=0)
+    run_as(ANN, "import os; os.chmod(arguments[0], 0o777)", root)
+    for path in (root, *root.rglob("*")):
+        os.chown(path, BOB, BOB, follow_symlinks=False)
+    assert run_as(ANN, REMOVE_SCRIPT, root)["names"] == [f"{BRAIN}.h5"]
+
+
+def test_a_reader_is_told_whom_to_ask(common: Cache) -> None:
+    root = common.store.layout.root
+    for directory in (root, *root.rglob("")):
+        directory.chmod(0o755)
+    message, hint = run_as(BOB + 1, REMOVE_SCRIPT, root)
+    assert message == f"antspynet==0.3.2 is in use by others (user {ANN}, user {BOB}), and not by you"
+    assert hint == "ask them to run `antscache rm antspynet==0.3.2`"

@@ -212,6 +212,7 @@ def test_unreadable_selection_is_an_error(everybodys: Path, mode: int) -> None:
 
 SELECT = """
 store = Store(Path(arguments[0]))
+store.check()
 from antscache.core.manifest import Entry, Release
 selection = Selection(Release("antspynet", "0.3.2"), (Entry("network", "a", "a.h5", "figshare:1"),))
 store.refs.select(selection)
@@ -220,6 +221,7 @@ print(json.dumps([ref.path.name for ref in store.refs.of(selection.release) if r
 """
 DESELECT = """
 store = Store(Path(arguments[0]))
+store.check()
 from antscache.core.manifest import Release
 for ref in store.refs.of(Release("antspynet", "0.3.2")):
     if ref.is_ours:
@@ -232,7 +234,7 @@ print(json.dumps([store.refs.can_deselect(ref) for ref in store.refs.of(Release(
 def common(everybodys: Path) -> Store:
     """A root in which everybody writes and only owners delete."""
     store = Store(everybodys / "root")
-    store.create()
+    store.share(None)
     (store.layout.refs / "antspynet/0.3.2").mkdir(parents=True)
     for directory in (store.layout.ingest, *store.layout.refs.rglob("")):
         directory.chmod(0o1777)

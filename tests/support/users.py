@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ANN, BOB = 12001, 12002  # user ids that nobody has; their groups have the same numbers
+LAB = 12000  # another group of both
 
 # Everything is imported first: the interpreter itself may be in a directory of root's.
 _PROLOGUE = """
@@ -30,7 +31,8 @@ from antscache.config import Settings
 from antscache.core import Selection
 from antscache.store import Store
 user, umask, arguments = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-os.setgroups([]); os.setgid(user); os.setuid(user); os.umask(umask); os.chdir("/")
+os.setgroups([12000] if user in (12001, 12002) else [])
+os.setgid(user); os.setuid(user); os.umask(umask); os.chdir("/")
 os.environ["HOME"] = "/nonexistent"
 """
 
