@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+UNTRUSTED_CERTIFICATE = "TLS failed"  # an attempt's outcome then, followed by the words of OpenSSL
 MAX_LISTED_ITEMS = 5  # failures or names in one message; the others are counted
 
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 
 from antscache.disk import open_regular
+from antscache.errors import UNTRUSTED_CERTIFICATE
 from antscache.fetch.bounds import bound_answers
 from antscache.fetch.protocol import (
     REDIRECT_STATUSES,
@@ -258,7 +259,7 @@ def _refusals() -> Iterator[None]:
     except (urllib3.exceptions.TimeoutError, TimeoutError):
         raise Refusal("no data in time", transient=True) from None
     except (urllib3.exceptions.SSLError, ssl.SSLError) as error:
-        raise Refusal(f"TLS failed: {_reason(error)}", affects_origin=True) from None
+        raise Refusal(f"{UNTRUSTED_CERTIFICATE}: {_reason(error)}", affects_origin=True) from None
     except urllib3.exceptions.ProxyError as error:
         raise Refusal(f"the proxy failed: {_proxys_reason(error)}", transient=True, affects_origin=True) from None
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ proxies and netrc; it is imported only if the environment has one of them.
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import ssl
 import urllib.request
@@ -99,6 +100,8 @@ def _proxy(url: str) -> str | None:
     """
     if not urllib.request.getproxies() or urllib.request.proxy_bypass(host_of(url)):  # requests knows no address:port
         return None
+    if _is_in_bypassed_network(urlsplit(url).hostname or ""):
+        return None
     from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
 
     proxy = select_proxy(url, get_environ_proxies(url, no_proxy=None))
@@ -114,6 +117,17 @@ def _proxy(url: str) -> str | None:
         hint = "set HTTP_PROXY, HTTPS_PROXY or ALL_PROXY to a URL like http://host:port"
         raise ConfigError("the environment names a proxy, but not by a valid URL", hint=hint)
     return named
+
+
+def _is_in_bypassed_network(host: str) -> bool:
+    """Return True if `host` is an IPv6 address in a network that `NO_PROXY` names; `requests` knows those of IPv4."""
+    with suppress(ValueError):
+        address = ipaddress.IPv6Address(host)
+        for name in (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(","):
+            with suppress(ValueError):
+                if address in ipaddress.IPv6Network(name.strip().strip("[]"), strict=False):
+                    return True
+    return False
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from antscache.core import find_wrong_one
-from antscache.errors import MAX_LISTED_ITEMS, FetchError, IntegrityError, Offline, StoreError
+from antscache.errors import MAX_LISTED_ITEMS, UNTRUSTED_CERTIFICATE, FetchError, IntegrityError, Offline, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,10 +116,20 @@ def failed(result: FetchResult, plan: Plan) -> AntsCacheError | None:
             f"if you trust the bytes in spite of what is found in them, run `{prefetch_command(plan)} {accept}`; {kept}"
         )
         return FetchError(result.failures, hint=hint)
-    return FetchError(
-        result.failures,
-        hint=f"set ANTSCACHE_MIRRORS to another place with these files, or try again later; {kept}",
-    )
+    return FetchError(result.failures, hint=f"{_next_step(result)}; {kept}")
+
+
+def _next_step(result: FetchResult) -> str:
+    """Say what to do if origins cannot be reached: about certificates, if all of them fail because of these."""
+    outcomes = [attempt.outcome for failure in result.failures for attempt in failure.attempts]
+    elsewhere = "set ANTSCACHE_MIRRORS to another place with these files"
+    if not outcomes or not all(UNTRUSTED_CERTIFICATE in outcome for outcome in outcomes):
+        return f"{elsewhere}, or try again later"
+    if any("not yet valid" in outcome or "expired" in outcome for outcome in outcomes):
+        return f"if `date -u` prints another time than it is, set the clock; else {elsewhere}"
+    if any("issuer" in outcome or "self-signed" in outcome for outcome in outcomes):
+        return f"if your network has certificates of its own, set SSL_CERT_FILE to the file with them; else {elsewhere}"
+    return elsewhere
 
 
 def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import os
 import re
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import urllib3
 from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, require, snapshot
 from support.authority import Authority
 from support.proxy import Proxy
 
+from antscache.fetch.proxies import make_pools
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
@@ -138,6 +141,20 @@ def test_hosts_in_no_proxy_are_asked_directly(
         assert hosts(proxy) == proxied
 
 
+@pytest.mark.parametrize(
+    ("no_proxy", "direct"),
+    [("2001:db8::/32", True), ("fd00::/8, 2001:db8::/126", True), ("2001:db8:1::/48,10.0.0.0/8", False), ("", False)],
+)
+def test_no_proxy_understands_ipv6_networks(monkeypatch: pytest.MonkeyPatch, no_proxy: str, direct: bool) -> None:
+    for name in "no_proxy", "http_proxy", "https_proxy", "all_proxy":
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:8080")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    pools = make_pools("http://[2001:db8::1]:8000/files/1")
+    assert isinstance(pools, urllib3.ProxyManager) is not direct
+
+
 def test_no_proxy_understands_suffixes(antscache: Networked, clear: StandIn) -> None:
     antscache.origins = "http://mirror.invalid/files/{id} http://mirror.test/files/{id}"
     with Proxy(clear.url) as proxy:
@@ -210,6 +227,18 @@ def test_untrusted_certificate_sets_the_origin_aside(antscache: Networked, encry
     assert (ran.code, encrypted.requests) == (4, [])
     assert ran.err.count("  TLS failed: ") == 3
     assert ran.err.count("  set aside after 3 answers in a row: TLS failed: ") == 1
+    assert "hint: if your network has certificates of its own, set SSL_CERT_FILE to the file with them" in ran.err
+
+
+def test_an_expired_certificate_hints_at_the_clock(antscache: Networked, tmp_path: Path) -> None:
+    """A clock that is years ahead finds every certificate expired."""
+    past = dt.datetime(2001, 1, 1, tzinfo=dt.timezone.utc)
+    authority = Authority.in_directory(tmp_path, not_after=past)
+    with StandIn(size=SIZE, tls=authority.server()) as expired:
+        antscache.origins, antscache.environ = expired.origins, {"SSL_CERT_FILE": str(authority.ca)}
+        ran = antscache(*ONE)
+    assert (ran.code, "TLS failed: " in ran.err) == (4, True)
+    assert "hint: if `date -u` prints another time than it is, set the clock" in ran.err
 
 
 def test_a_certificate_of_another_host_is_refused(antscache: Networked, encrypted: StandIn) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
 CERTIFIED_NAMES = (
@@ -30,11 +31,11 @@ class Authority:
     key: Path
 
     @classmethod
-    def in_directory(cls, directory: Path) -> Authority:
-        """Make an authority, with its files in `directory`."""
+    def in_directory(cls, directory: Path, *, not_after: dt.datetime | None = None) -> Authority:
+        """Make an authority, with its files in `directory`; its server's certificate is valid until `not_after`."""
         authority = cls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
         ca = trustme.CA()
-        issued = ca.issue_cert(*CERTIFIED_NAMES)
+        issued = ca.issue_cert(*CERTIFIED_NAMES, not_after=not_after)
         ca.cert_pem.write_to_path(str(authority.ca))
         issued.private_key_pem.write_to_path(str(authority.key))
         for pem in issued.cert_chain_pems:
