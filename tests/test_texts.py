@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ import pytest
 from support import REPOSITORY
 
 from antscache.cli.lazy_group import antscache
+from antscache.cli.options import Invocation
 from antscache.errors import AntsCacheError
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ SPEAKS = {  # functions whose first text is read by users, beside the errors' cl
         "NoFile",
         "ScannerError",
         "AttemptFailed",
+        "_error",
         "Remarked",
     },
     "antscache/doctor": {"error", "note", "ok", "warning", "wrong"},
@@ -155,3 +159,32 @@ def test_no_message_begins_with_a_relative_word() -> None:
     texts = [text for file in PACKAGE.rglob("*.py") for _, *both in messages_of(file) for text in both]
     assert len(texts) > 300
     assert not [text for text in texts if text.split(" ", 1)[0].lower() in RELATIVE]
+
+
+COMMAND = re.compile(r"`antscache ([^`]*)`")
+FILLED_IN = {"release": "0.3.2", "named": "0.3.2", "RELEASE": "0.3.2", "identifier": "figshare:1"}  # else "x"
+
+
+def commands_in_hints() -> list[str]:
+    """Return the commands in all hints, with something in place of what is filled in."""
+    lines = (TEXTS / "messages.txt").read_text("utf-8").splitlines()
+    found = {command for line in lines if "hint: " in line for command in COMMAND.findall(line)}
+
+    def fill(match: re.Match[str]) -> str:
+        return next((value for name, value in FILLED_IN.items() if name in match[0]), "x")
+
+    return sorted(re.sub(r"\{[^{}]*\}|\bRELEASE\b", fill, command) for command in found)
+
+
+@pytest.mark.parametrize("command", commands_in_hints())
+def test_every_command_in_a_hint_parses(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x").mkdir()  # a directory that adopt takes
+    words = shlex.split(command)
+    if words[0] == "--root":
+        words = [*words[2:], *words[:2]]
+    verb = antscache.get_command(click.Context(antscache), words[0])
+    assert verb is not None
+    while isinstance(verb, click.Group):
+        verb, words = verb.commands[words[1]], words[1:]
+    verb.make_context(words[0], words[1:], obj=Invocation())

@@ -224,7 +224,7 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
         if all(name in kind_of for name in unknown):
             others = ", ".join(f"{name} is of kind {kind_of[name]}" for name in unknown)
             raise ManifestError(
-                f"not of kind {' or '.join(kinds)} in {manifest.release}: {others}", hint="name the kind"
+                f"not of kind {' or '.join(kinds)} in {manifest.release}: {others}", hint="leave out --kind"
             )
         raise unknown_names(unknown, known, str(manifest.release))
     selected = tuple(entry for entry in of_kind if not names or entry.name in names)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 RootPart = Literal["blob", "record", "selection", "view", "index"]
 Remedy = Literal["move", "open", "make", "forget"]
+NOT_THERE = "not there"  # the problem of a file that is missing
 
 
 class Discrepancy(msgspec.Struct, frozen=True, order=True):
@@ -40,6 +41,11 @@ class Discrepancy(msgspec.Struct, frozen=True, order=True):
     path: str
     problem: str
     remedy: Remedy = "make"
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True if nothing is damaged: an interrupted command has not made a name in a view, or the index, yet."""
+        return self.remedy == "make" and (self.part == "index" or (self.part == "view" and self.problem == NOT_THERE))
 
     @property
     def place(self) -> tuple[RootPart, str]:

@@ -19,7 +19,15 @@ from antscache.core import Descriptor, ignore_events
 from antscache.errors import ViewError
 from antscache.formats import inspect
 from antscache.operations.scans import find_held_networks, scan_held
-from antscache.operations.survey import Discrepancy, Expected, blob_path, expected_files, remedy_at, survey_store
+from antscache.operations.survey import (
+    NOT_THERE,
+    Discrepancy,
+    Expected,
+    blob_path,
+    expected_files,
+    remedy_at,
+    survey_store,
+)
 from antscache.store import EMPTY_BLOB, artifact_manifest
 
 if TYPE_CHECKING:
@@ -209,7 +217,7 @@ def _file_type(mode: int) -> str:
 
 def _unreadable(expected: Expected, error: OSError) -> Discrepancy:
     if isinstance(error, FileNotFoundError):
-        problem = "a broken link" if os.path.lexists(expected.path) else "not there"
+        problem = "a broken link" if os.path.lexists(expected.path) else NOT_THERE
         return Discrepancy(expected.part, expected.path, problem)
     return Discrepancy(
         expected.part, expected.path, f"cannot be read: {error.strerror}", remedy_at(Path(expected.path))

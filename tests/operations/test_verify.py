@@ -735,3 +735,31 @@ def test_the_empty_blob_is_made_again(root: Root, damage: Callable[[Path], None]
     assert [finding.path for finding in root.verify().findings] == [str(path)]
     assert root.verify(repair=True).findings == ()
     assert path.read_bytes() == b"{}"
+
+
+# What an interrupted command leaves
+
+
+def test_an_unfinished_view_is_no_damage(antscache: AntsCache) -> None:
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    view = antscache.root / f"views/antspynet-0.3.2/.keras/ANTsXNet/{BRAIN}.h5"
+    view.unlink()
+    ran = antscache("verify")
+    assert (ran.code, "error: a name in a view is not there" in ran.err) == (7, True)
+    assert ran.err.count("hint: no file is damaged: `antscache verify --repair`") == 1
+    antscache("verify", "--repair", "--offline").succeeded()
+    assert view.exists()
+
+
+def test_an_old_index_is_no_error(antscache: AntsCache) -> None:
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    (antscache.root / "index.json").unlink()
+    assert "note: the index is not up to date" in antscache("verify").succeeded().err
+
+
+def test_damage_beside_it_is_damage(antscache: AntsCache) -> None:
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    (antscache.root / "index.json").unlink()
+    next((antscache.root / "blobs/sha256").iterdir()).chmod(0o644)
+    (antscache.root / f"views/antspynet-0.3.2/.keras/ANTsXNet/{BRAIN}.h5").write_bytes(b"other")
+    assert antscache("verify").code == 5

@@ -110,7 +110,7 @@ def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]
         try:
             content = path.read_bytes()
         except OSError as error:
-            hint = "give the path of a record that `antscache run --record` wrote"
+            hint = "give the path of a record that `antscache run --record FILE` wrote"
             raise ManifestError(f"cannot read {path}: {error.strerror}", hint=hint) from None
         for release, uses in read_usage_log(content, str(path)).items():
             usage.setdefault(release, []).extend(uses)

@@ -8,7 +8,7 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import Invocation, as_json, fetching, shared
-from antscache.errors import IntegrityError
+from antscache.errors import IntegrityError, ViewError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair: bool, sums: bool, json: bool) -> None:
     """Re-read files and compare their checksums.
 
-    Reads the whole root, or the files of the RELEASEs. Exit code 5 if any is damaged or missing.
+    Reads the whole root, or the files of the RELEASEs. Exit code 5 if any is damaged or missing; 7 if none is, and an
+    interrupted command left a view unfinished.
     """
     from antscache.cli.progress import show_reading
     from antscache.core import hexadecimal
@@ -51,8 +52,9 @@ def verify(invocation: Invocation, releases: tuple[str, ...], deep: bool, repair
         render.print_json(verified)
     else:
         _print(invocation, verified)
-    if verified.findings:
+    if any(not finding.is_unfinished for finding in verified.findings):
         raise _unsound(verified, cache, repair=repair)
+    _check_finished(invocation, verified)
     for refusal in verified.refused:
         invocation.say(f"warning: {refusal}")
 
@@ -75,6 +77,21 @@ def _unscanned(verified: Verified) -> str:
     networks = f"{count} networks were" if count > 1 else "1 network was"
     what = f"{networks} never scanned for code and for links to other files"
     return f"{what}: `antscache verify --deep --repair` scans them, and records it"
+
+
+def _check_finished(invocation: Invocation, verified: Verified) -> None:
+    """Say so if nothing is damaged, but an interrupted command left something to be made.
+
+    Raises:
+        ViewError: names in views are not made yet.
+    """
+    hint = "no file is damaged: `antscache verify --repair` makes what an interrupted command did not"
+    if names := sum(finding.part == "view" for finding in verified.findings):
+        raise ViewError(
+            f"{names} names in views are not there" if names > 1 else "a name in a view is not there", hint=hint
+        )
+    if verified.findings:
+        invocation.say("note: the index is not up to date", hint=hint)
 
 
 def _unsound(verified: Verified, cache: Cache, *, repair: bool) -> IntegrityError:
