@@ -42,7 +42,7 @@ from antscache.disk.files import (
 from antscache.disk.hashing import hash_file, open_regular, opened
 from antscache.disk.mount_notes import find_lost_mount, note_mount
 from antscache.disk.mounts import is_mounted, is_persistent
-from antscache.disk.refusals import is_full, store_errors
+from antscache.disk.refusals import HINTS, is_full, store_errors
 from antscache.disk.space import DEFAULT_BLOCK_BYTES, disk_space, free_space
 from antscache.disk.users import group_name, is_own, owner_of, process_name, user_name
 from antscache.lazy import lazily
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DECODE_ERRORS",
     "DEFAULT_BLOCK_BYTES",
+    "HINTS",
     "READ_ONLY_MODE",
     "SAFE_OPEN_FLAGS",
     "SHARED_DIRECTORY_MODE",

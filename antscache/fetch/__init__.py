@@ -10,6 +10,7 @@ other_processes.py     files that other processes are fetching: wait for them, t
 http.py                requests, redirects, and file: URLs of this host
 bounds.py              the bounds of an answer in time and in length
 protocol.py            an answer's status and headers: a file, a part of it, or a refusal (pure)
+workers.py             threads, as many as the system gives
 proxies.py             proxies, certificates and credentials of this machine
 origins.py             mirrors and Figshare's routes, in the order they are asked
 origin_health.py       origins that are set aside, or not asked for a while

@@ -28,6 +28,7 @@ from antscache.fetch.other_processes import LeftFile, OtherProcesses
 from antscache.fetch.pacer import Pacer
 from antscache.fetch.result import FetchResult
 from antscache.fetch.transfer import Transfer
+from antscache.fetch.workers import start_threads
 from antscache.formats import Hdf5Scanner, ScannerError
 from antscache.store import Notes, partial_files, remove_stale
 
@@ -136,12 +137,12 @@ class _Run:
         self._todo = deque(wanted)
         self._open = len(wanted)  # files that are neither fetched nor given up
         # Daemons: a worker that waits for a silent origin must not keep an interrupted process alive.
-        self._workers = [
-            threading.Thread(target=self._work, daemon=True, name=f"antscache-fetch-{number}")
-            for number in range(fetcher.jobs)
-        ]
-        for worker in self._workers:
-            worker.start()
+        self._workers = start_threads(
+            [
+                threading.Thread(target=self._work, daemon=True, name=f"antscache-fetch-{number}")
+                for number in range(fetcher.jobs)
+            ]
+        )
 
     def events(self) -> Iterator[Event]:
         """Yield each event until all workers have ended; raise the error of a worker that failed."""

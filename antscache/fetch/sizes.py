@@ -20,6 +20,7 @@ from antscache import config
 from antscache.core import ignore_events
 from antscache.disk import DEFAULT_BLOCK_BYTES, disk_space
 from antscache.fetch.origins import origins_of, parse_origins
+from antscache.fetch.workers import start_threads
 from antscache.store import partial_files
 
 if TYPE_CHECKING:
@@ -191,9 +192,7 @@ class _Asking:
             for _ in range(min(jobs, len(self._todo)))
         ]
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
+            for thread in start_threads(threads):
                 thread.join()
         finally:
             self.stopped.set()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
@@ -239,7 +240,12 @@ def _read_groups(groups: list[list[Expected]], jobs: int, listen: Listener) -> l
             readings[number] = _read_file(group[0].path, file, listen)
 
     with ThreadPoolExecutor(jobs) as threads:
-        for worker in [threads.submit(work) for _ in range(jobs)]:
+        workers: list[Future[None]] = []
+        with suppress(RuntimeError):  # the system starts no more threads
+            workers += (threads.submit(work) for _ in range(jobs))
+        if not workers:
+            work()
+        for worker in workers:
             worker.result()
     return readings
 

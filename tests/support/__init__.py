@@ -83,6 +83,7 @@ class AntsCache:
             self.command(*arguments),
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=False,
             env=self.environment(**environ),
             cwd=self.home,
