@@ -168,12 +168,16 @@ def _root(settings: Mapping[str, Any], installed: str | None, default: Path | No
         return root or installed or default
     if root and ((path := Path(_absolute(root))).is_dir() or is_persistent(path)):
         return path
-    if not (installed and is_persistent(Path(installed))):
-        with suppress(RuntimeError):
-            keras = Path.home() / ".keras"
-            if is_mounted(keras) and os.access(keras, os.W_OK):
-                return keras / "antscache"
-    return installed or default
+    keras = None if installed and is_persistent(Path(installed)) else mounted_keras()
+    return keras / "antscache" if keras and os.access(keras, os.W_OK) else installed or default
+
+
+def mounted_keras() -> Path | None:
+    """Return your `~/.keras` if a filesystem that outlives a container is mounted there, else None."""
+    with suppress(RuntimeError):
+        keras = Path.home() / ".keras"
+        return keras if is_mounted(keras) else None
+    return None
 
 
 def state_directory() -> Path | None:

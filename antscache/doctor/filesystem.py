@@ -35,7 +35,9 @@ def check_abilities(host: Host) -> Iterator[Finding]:
     ingest = host.layout.ingest
     if not ingest.is_dir():
         what = "the filesystem was not tested: antscache has not created the root yet"
-        yield note(what, "antscache prefetch creates it")
+        lost = host.settings.mounted and not disk.is_persistent(host.layout.root)
+        remedy = f"mount a directory at {host.layout.root}" if lost else "antscache prefetch creates it"
+        yield note(what, remedy)
         return
     try:
         with _temporary_files(ingest) as make:

@@ -45,8 +45,20 @@ def offline(plan: Plan) -> Offline:
     )
 
 
-def not_mounted(plan: Plan, root: Path) -> StoreError:
-    """Make the error for a root that would be lost with the container, so that nothing is fetched into it."""
+def not_mounted(plan: Plan, root: Path, keras: Path | None) -> StoreError:
+    """Make the error for a root that would be lost with the container, so that nothing is fetched into it.
+
+    Args:
+        plan: with missing files.
+        root: of the container.
+        keras: the user's `~/.keras`, if it is mounted and you may not write to it.
+    """
+    if keras:
+        return StoreError(
+            f"missing: {missing_files(plan)}; nothing is fetched into {keras}, because you may not write there",
+            hint=f"mount a directory at {keras} that you may write to, or run the container as its owner: "
+            "`docker run --user $(id -u):$(id -g) ...`",
+        )
     return StoreError(
         f"missing: {missing_files(plan)}; nothing is fetched into {root}, because it would be lost with the container",
         hint=f"mount a directory there: `docker run -v DIR:{root} ...`, `apptainer run --bind DIR:{root} ...`",

@@ -7,11 +7,12 @@ selection, under the lock of each identifier (`fetch`), and after linking.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from antscache import disk
+from antscache import config, disk
 from antscache.core import Fetched, Present, Remarked, ignore_events, plan_entries
 from antscache.errors import StoreError, ViewError
 from antscache.operations import error_texts
@@ -168,7 +169,9 @@ def refuse_early(root: Root, plan: Plan, sizes: Sizes | None = None) -> Plan:
         _mend_view(root, plan.release)
         raise error_texts.offline(plan)
     if root.settings.mounted and not disk.is_persistent(root.layout.root):
-        raise error_texts.not_mounted(plan, root.layout.root)
+        keras = config.mounted_keras()
+        unwritable = keras if keras and not os.access(keras, os.W_OK) else None
+        raise error_texts.not_mounted(plan, root.layout.root, unwritable)
     check_space(root, plan, sizes)
     return plan
 

@@ -35,7 +35,8 @@ def odd(antscache: AntsCache, tmp_path: Path) -> AntsCache:
 
 JSON_CALLS = [
     "status", "list", "list 0.3.2", "verify", "gc", "releases", f"show {BRAIN}", "diff 0.2.9 0.3.2",
-    f"prefetch 0.3.2 --name {LUNG}", "link 0.3.2 --home out", "forget figshare:34821874 -n", "doctor --offline", "rm 0.3.2 -n",
+    f"prefetch 0.3.2 --name {LUNG}", "link 0.3.2 --home out", "forget figshare:34821874 -n", "doctor --offline",
+    "rm 0.3.2 -n",
 ]  # fmt: skip
 
 

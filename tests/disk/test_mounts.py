@@ -121,6 +121,19 @@ def test_nothing_is_fetched_into_a_containers_layer(contained: Callable[..., Ran
         root.rmdir()
 
 
+def test_an_unwritable_mount_is_named(contained: Callable[..., Ran], antscache: AntsCache) -> None:
+    """The hint is not to mount a directory: one is mounted. The doctor does not send to prefetch, which refuses."""
+    root = f"/antscache-test-{os.urandom(4).hex()}"
+    read_only = "mount --bind $DIR $HOME/.keras; mount -o remount,bind,ro $HOME/.keras"
+    ran = contained(read_only, "prefetch", "0.3.2", "--name", BRAIN, XDG_CACHE_HOME=root)
+    assert ran.code == 6
+    assert f"nothing is fetched into {antscache.home}/.keras, because you may not write there" in ran.err
+    assert "docker run --user $(id -u):$(id -g)" in ran.err
+    doctor = contained(read_only, "doctor", "--offline", XDG_CACHE_HOME=root).out
+    assert "prefetch creates it" not in doctor
+    assert f"mount a directory at {root}" in doctor
+
+
 @pytest.mark.parametrize("writable", ["", "mount -o remount,bind,ro $HOME/.keras"])
 def test_offline_whole_files_in_a_mount_are_used(
     contained: Callable[..., Ran], antscache: AntsCache, figshare: StandIn, tmp_path: Path, writable: str
