@@ -93,7 +93,11 @@ def _over(stream: TextIO | None) -> Lossy | None:
         return Lossy(None)
     binary = getattr(stream, "buffer", None)
     raw = getattr(binary, "raw", binary)
-    return Lossy(raw) if isinstance(raw, io.FileIO) else None
+    if not isinstance(raw, io.FileIO):
+        return None
+    with suppress(OSError):  # what was written before comes first
+        stream.flush()
+    return Lossy(raw)
 
 
 def _text(lossy: Lossy, like: TextIO | None) -> TextIO:

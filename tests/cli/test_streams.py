@@ -83,6 +83,19 @@ def test_a_reader_may_leave(antscache: AntsCache) -> None:
     antscache("path", "0.2.9").succeeded()
 
 
+def test_what_a_program_printed_before_comes_first(antscache: AntsCache) -> None:
+    """In a pipe Python keeps it back."""
+    code = "import sys; print('before'); from antscache.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "path", "--root"],
+        env=antscache.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["before", str(antscache.root)]
+
+
 INTERRUPTED_IMPORT = """
 import os, signal
 os.kill(os.getpid(), signal.SIGINT)

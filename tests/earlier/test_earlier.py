@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EARLIER = REPOSITORY / "tests/earlier"
 LISTINGS: dict[str, Any] = json.loads((EARLIER / "full.json").read_text())
 PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"  # in place of the earlier host's paths
-NEWER_FACTS = {"trust", "adopted"}  # in listings, and unknown to the earlier version
+NEWER_FACTS = {"trust", "adopted", "offered"}  # in listings, and unknown to the earlier version
 OWN = next(usage["release"] for usage in LISTINGS["list"] if "+" in usage["release"])  # an installation's own release
 DEEP, CUT, CONDEMNED = "DeepAtroposHcpT1Weights", "ixi", "kirby"
 CUT_NUMBER, LUNG_NUMBER, TEMPLATE_NUMBER, BRAIN_NUMBER = "25516358", "41965818", "22597175", "34821874"

@@ -67,7 +67,7 @@ def test_error_about_a_template_hides_secrets() -> None:
 
 @pytest.mark.parametrize("template", ["https//host/secret/{id}", "/secret/{id}", "secret", "https://[secret/{id}"])
 def test_a_template_without_a_host_is_counted(template: str) -> None:
-    with pytest.raises(ConfigError, match=r"^mirror 2 is not a URL template$"):
+    with pytest.raises(ConfigError, match=r"^mirror 2 is not a URL template(\nhint: |$)"):
         parse_origins(["https://host/{id}", template], [])
 
 

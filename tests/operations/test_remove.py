@@ -190,7 +190,7 @@ def test_the_command_reports_removed_and_kept_files(antscache: AntsCache, cache:
     ran = antscache("rm", "antspynet==0.3.2").succeeded()
     assert ran.out == "antspynet==0.3.2: 3 files removed from its view\n"
     assert f"kept {antsxnet(cache) / 'mine.h5'}, which is another user's, or not antscache's\n" in ran.err
-    assert "hint: `antscache gc` can free 8.0 kB that no other release needs" in ran.err
+    assert "hint: `antscache gc --now` frees 8.0 kB that no other release needs" in ran.err
 
 
 def test_json_has_the_same_facts(antscache: AntsCache, cache: Cache) -> None:

@@ -32,7 +32,6 @@ def status(invocation: Invocation, json: bool) -> None:
                 "own": u.own,
                 "shared": u.shared,
                 "below": u.below,
-                "present": u.present,
                 "offered": u.offered,
                 "missing": u.entries - u.present,
                 "adopted": u.adopted,
