@@ -8,7 +8,8 @@ to a disk that is not mounted, never counts as an empty directory: without refs,
 from __future__ import annotations
 
 import shlex
-from stat import S_ISLNK
+from contextlib import suppress
+from stat import S_ISDIR, S_ISLNK
 from typing import TYPE_CHECKING
 
 from antscache import disk
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from antscache.core import Layout
 
 
-def refuse_lost_parts(layout: Layout) -> None:
-    """Check that no directory of the root, nor the root itself, is a link that leads nowhere.
+def refuse_unusable_parts(layout: Layout) -> None:
+    """Check that no directory of the root is a link that leads nowhere, or a file.
 
     Raises:
-        StoreError: one is.
+        StoreError: one is. The error names it.
     """
     directories = (*layout.directories, *layout.optional_directories)
     for part in dict.fromkeys((layout.root, *(step for path in directories for step in (path.parent, path)))):
@@ -34,6 +35,17 @@ def refuse_lost_parts(layout: Layout) -> None:
                 f"{part} is a link to {part.readlink()}, which is not there",
                 hint="mount the disk that it leads to, or remove the link",
             )
+    for part in dict.fromkeys(step for path in layout.directories[1:] for step in (path.parent, path)):
+        if part != layout.root and _is_file(part):
+            raise StoreError(
+                f"{part} is not a directory", hint="move it away: it is in the place of a part of the root"
+            )
+
+
+def _is_file(part: Path) -> bool:
+    with suppress(OSError):  # reported by the first use of it
+        return not S_ISDIR(part.stat().st_mode)
+    return False
 
 
 def refuse_lost_root(layout: Layout, state: Path) -> None:

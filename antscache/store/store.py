@@ -100,7 +100,7 @@ class Store:
         Raises:
             StoreError: it is neither.
         """
-        parts.refuse_lost_parts(self.layout)
+        parts.refuse_unusable_parts(self.layout)
         present = description.read(self.layout)
         self.layout.durable_version = min(
             self.layout.durable_version, present.layout if present else FIRST_LAYOUT_VERSION

@@ -170,6 +170,19 @@ def test_a_lost_part_is_an_error(filled: AntsCache, figshare: StandIn, tmp_path:
     assert_well(filled, figshare)
 
 
+@pytest.mark.parametrize(
+    "part", ["blobs", "blobs/sha256", "identifiers", "identifiers/figshare", "refs", "views", "ingest", "locks"]
+)
+def test_a_file_in_the_place_of_a_part_is_named(filled: AntsCache, part: str) -> None:
+    """The disk and the name of the root are all right."""
+    shutil.rmtree(filled.root / part)
+    (filled.root / part).write_text("mine")
+    ran = filled("prefetch", "0.3.2", "--name", LUNG)
+    assert (ran.code, f"error: {filled.root / part} is not a directory" in ran.err) == (6, True)
+    assert "hint: move it away" in ran.err
+    assert (filled.root / part).read_text() == "mine"
+
+
 def test_a_lost_root_is_an_error(filled: AntsCache) -> None:
     filled.root.rename(filled.root.with_name("moved"))
     filled.root.symlink_to("nowhere")
