@@ -130,7 +130,7 @@ def test_an_unknown_key_gets_a_suggestion(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_a_lower_cache_that_no_variable_can_name_is_refused() -> None:
+def test_a_lower_cache_needs_a_usable_name() -> None:
     with pytest.raises(ConfigError, match="cannot be named in ANTSCACHE_SITE_DIRS"):
         to_environment({"site_dirs": ["/a:b"]})
 

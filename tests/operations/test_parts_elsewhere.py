@@ -173,7 +173,7 @@ def test_a_lost_part_is_an_error(filled: AntsCache, figshare: StandIn, tmp_path:
 @pytest.mark.parametrize(
     "part", ["blobs", "blobs/sha256", "identifiers", "identifiers/figshare", "refs", "views", "ingest", "locks"]
 )
-def test_a_file_in_the_place_of_a_part_is_named(filled: AntsCache, part: str) -> None:
+def test_a_file_in_a_parts_place_is_named(filled: AntsCache, part: str) -> None:
     """The disk and the name of the root are all right."""
     shutil.rmtree(filled.root / part)
     (filled.root / part).write_text("mine")
