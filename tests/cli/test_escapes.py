@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from antscache.core.manifest import Entry, Manifest, Release, UnreadGetter
 from antscache.core.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support import Ran
 
     from antscache.testing import StandIn
@@ -27,6 +30,17 @@ if TYPE_CHECKING:
 HOSTILE = "\x1b[2J\x9b31m\u202e\r\nerror: forged"
 NUMBER = "34821874"
 RELEASE = Release("antspynet", "9.9")
+
+
+def write(path: Path, content: str = "{}") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, "utf-8")
+
+
+def leave_behind(path: Path) -> None:
+    """Make a file that nobody has written to for decades."""
+    path.touch()
+    os.utime(path, (0, 0))
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +59,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> Ant
     (layout.root / "catalog").mkdir(exist_ok=True)
     (layout.root / f"catalog/{RELEASE.slug}.json").write_bytes(encode_manifest(manifest))
     view = next(layout.views.glob("*/.keras/ANTsXNet"))
-    (layout.root / "trash").mkdir(exist_ok=True)
+    layout.trash.mkdir()
     (base / "files").mkdir()
-    for directory in view, layout.root / "trash", layout.root / "blobs/sha256", base / "files":
-        (directory / HOSTILE).touch()
-        os.utime(directory / HOSTILE, (0, 0))
+    for directory in view, layout.ingest, layout.trash, layout.blobs, base / "files":
+        leave_behind(directory / HOSTILE)
+    write(layout.records / "1.json")
     (base / "files" / os.fsdecode(b"caf\xe9.h5")).touch()
     return antscache
 
@@ -63,10 +77,16 @@ COMMANDS = {
     "adopt": ["adopt", "-n", "files", "--as", "0.3.2", "--offline"],
     "doctor": ["doctor", "--offline"],
     "forget": ["forget", "-n", f"figshare:{NUMBER}"],
+    "gc": ["gc", "-n"],
+    "show": ["show", "one"],
+    "verify": ["verify"],
+    "link": ["link", str(RELEASE), "--home", "made"],
+    "export": ["export", str(RELEASE), "out"],
 }
 JSON_COMMANDS = {name: arguments for name, arguments in COMMANDS.items() if name != "prefetch with problems"} | {
-    "show": ["show", BRAIN],
     "init": ["init"],
+    "link": ["link", "0.3.2", "--home", HOSTILE],
+    "export": ["export", "-n", "0.3.2", HOSTILE],
 }
 ECHOES = {
     "verb": [HOSTILE],
@@ -101,6 +121,104 @@ def test_json_is_ascii(hostile: AntsCache, arguments: list[str]) -> None:
     assert ran.out.isascii()
     assert json.loads(ran.out) is not None
     assert all(line.isprintable() for line in ran.out.split("\n"))
+
+
+# One text at a time
+
+
+RECORD = f"identifiers/figshare/{NUMBER}.json"
+SELECTIONS = "refs/antspynet/0.3.2"
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Change the JSON in a file, which may be one that nobody may write to."""
+    content = json.loads(path.read_text("utf-8")) | changes
+    path.unlink()
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def write_selection(root: Path, kind: str) -> None:
+    entries = [{"kind": kind, "name": "x", "file": "x", "identifier": "figshare:1"}]
+    selection = {"release": {"package": "antspynet", "version": "0.3.2"}, "entries": entries}
+    write(root / f"{SELECTIONS}/0.json", json.dumps(selection))
+
+
+def write_manifest(root: Path, release: Release = RELEASE, name: str = BRAIN, **found: str) -> None:
+    manifest = Manifest(release, (Entry("network", name, f"{BRAIN}.h5", **found),))
+    write(root / f"catalog/{RELEASE.slug}.json", encode_manifest(manifest).decode())
+
+
+def disagree_below(root: Path) -> None:
+    """Make a lower cache that knows other bytes, from a host with such a name."""
+    lower = root.with_name("lower")
+    shutil.copytree(root, lower, symlinks=True)
+    rewrite(lower / RECORD, digest=f"sha256:{'0' * 64}", source=HOSTILE)
+
+
+READERS = {
+    "gc": ["gc", "-n"],
+    "show": ["show", BRAIN],
+    "verify": ["verify"],
+    "diff": ["diff", "0.3.2", str(RELEASE), "--offline"],
+    "releases": ["releases"],
+    "link": ["link", "0.3.2", "--home", "made"],
+    "export": ["export", "-n", "0.3.2", "out"],
+}
+# What plants a text in a root, and the commands that print it: none where a pattern refuses it, or nobody reads it.
+PLANTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
+    "finding of a record": (lambda root: rewrite(root / RECORD, findings=[HOSTILE]), {"show"}),
+    "source of a record": (lambda root: rewrite(root / RECORD, source=HOSTILE), set()),
+    "source of a record below": (disagree_below, {"verify"}),
+    "trust of a record": (lambda root: rewrite(root / RECORD, trust=HOSTILE), set()),
+    "identifier of a record": (lambda root: rewrite(root / RECORD, identifier=HOSTILE), set()),
+    "name of a record": (lambda root: write(root / f"identifiers/figshare/{HOSTILE}.json"), set()),
+    "name of a selection": (
+        lambda root: write(root / f"{SELECTIONS}/{HOSTILE}.json"),
+        {"gc", "verify", "link", "export"},
+    ),
+    "kind in a selection": (lambda root: write_selection(root, HOSTILE), {"gc", "verify", "link", "export"}),
+    "version with selections": (lambda root: write(root / f"refs/antspynet/{HOSTILE}/0.json"), {"gc"}),
+    "package with selections": (lambda root: write(root / f"refs/{HOSTILE}/0.3.2/0.json"), {"gc"}),
+    "reason in a manifest": (lambda root: write_manifest(root, reason=HOSTILE), {"show"}),
+    "problem in a manifest": (lambda root: write_manifest(root, problem=HOSTILE), {"show"}),
+    "name in a manifest": (lambda root: write_manifest(root, name=HOSTILE, reason="none"), set()),
+    "version in a manifest": (
+        lambda root: write_manifest(root, Release("antspynet", f"9.9{HOSTILE}"), reason="none"),
+        set(),
+    ),
+    "identifier in a manifest": (lambda root: write_manifest(root, identifier=HOSTILE), set()),
+    "name of a manifest": (lambda root: write(root / f"catalog/antspynet-{HOSTILE}.json"), set()),
+    "name in ingest": (lambda root: leave_behind(root / f"ingest/{HOSTILE}"), {"gc"}),
+    "name in trash": (lambda root: leave_behind(root / f"trash/{HOSTILE}"), set()),
+    "name of a blob": (lambda root: leave_behind(root / f"blobs/sha256/{HOSTILE}"), set()),
+    "name of a view": (lambda root: leave_behind(root / f"views/{HOSTILE}"), set()),
+    "name in a view": (lambda root: leave_behind(root / f"views/antspynet-0.3.2/.keras/ANTsXNet/{HOSTILE}"), set()),
+}
+
+
+@pytest.fixture(scope="module")
+def prefetched(tmp_path_factory: pytest.TempPathFactory, _figshare: StandIn) -> AntsCache:
+    """A root with one file, and a trash."""
+    base = tmp_path_factory.mktemp("prefetched")
+    antscache = AntsCache(base / "root", base, _figshare.origins)
+    antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    (antscache.root / "trash").mkdir()
+    return antscache
+
+
+@pytest.mark.parametrize(("plant", "printed"), PLANTS.values(), ids=PLANTS)
+def test_planted_texts_are_printed_escaped(
+    antscache: AntsCache, prefetched: AntsCache, plant: Callable[[Path], object], printed: set[str]
+) -> None:
+    """Each of the commands that can read the text prints it within a line, or never."""
+    shutil.copytree(prefetched.root, antscache.root, symlinks=True)
+    plant(antscache.root)
+    antscache.environ["ANTSCACHE_SITE_DIRS"] = str(antscache.root.with_name("lower"))
+    ran = {name: run(antscache, arguments) for name, arguments in READERS.items()}
+    said = {name: f"{one.out}\n{one.err}" for name, one in ran.items()}
+    lines = [(name, line) for name, text in said.items() for line in text.split("\n")]
+    assert [line for line in lines if not line[1].isprintable() or line[1].startswith("error: forged")] == []
+    assert {name for name, text in said.items() if "forged" in text} == printed
 
 
 def test_paths_are_exact_for_programs(hostile: AntsCache) -> None:
