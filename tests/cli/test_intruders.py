@@ -15,6 +15,8 @@ from support.within import EXIT_CODES, run_within
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from support import Ran
+
     from antscache.testing import StandIn
 
 NUMBER = "34821874"
@@ -52,6 +54,7 @@ INTRUDERS: dict[str, Callable[[Path], object]] = {
     "directory": Path.mkdir,
     "loop": lambda path: path.symlink_to(path),
 }
+HARMFUL = ("pipe", "endless", "huge", "deep", "directory", "loop")
 COMMANDS = (
     "list",
     "list 0.3.2",
@@ -68,6 +71,32 @@ COMMANDS = (
     f"export --name {BRAIN} 0.3.2 out",
     f"forget figshare:{NUMBER}",
     "init",
+)
+# Of a lower cache nobody reads the index, the views, or what is for writers.
+READ_BELOW = ("description", "record", "selection", "manifest", "blob", "package")
+PLACES_BELOW = {place: f"lower/{PLACES[place]}" for place in READ_BELOW} | {
+    "root": "lower",
+    "records": "lower/identifiers/figshare",
+    "refs": "lower/refs",
+    "blobs": "lower/blobs/sha256",
+    "manifests": "lower/catalog",
+}
+UNHARMED = ("list", "list 0.3.2", "releases", "status", f"show {BRAIN}", "gc -n")  # they need none of its files
+COMMANDS_ABOVE = (
+    *UNHARMED,
+    "path 0.3.2",
+    "verify",
+    "link 0.3.2 --home one",
+    f"export --name {BRAIN} 0.3.2 exported-from-below",
+    f"prefetch 0.3.2 --name {BRAIN} --offline",
+    "verify --repair --offline",
+    *UNHARMED,
+    "rm -n 0.3.2",
+    "link 0.3.2 --home two",
+    f"export --name {BRAIN} 0.3.2 exported",
+    "container-args docker",
+    f"forget -n figshare:{NUMBER}",
+    "adopt -n one --as 0.3.2 --offline",
 )
 
 
@@ -88,13 +117,57 @@ def test_intruder_stops_no_command(antscache: AntsCache, prefetched: Path, intru
     for command in COMMANDS:
         shutil.rmtree(antscache.root, ignore_errors=True)
         shutil.copytree(prefetched, antscache.root, symlinks=True)
-        pattern = PLACES[place]
-        for path in list(antscache.root.glob(pattern)) or [antscache.root / pattern]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_dir():
-                shutil.rmtree(path)
-            path.unlink(missing_ok=True)
-            INTRUDERS[intruder](path)
-        ran = run_within(shlex.split(command), environ, antscache.home)
-        assert ran.code in EXIT_CODES, (command, ran.err)
-        assert "internal error" not in ran.err, (command, ran.err)
+        put_in_place(antscache.root, PLACES[place], INTRUDERS[intruder])
+        run_soundly(command, environ, antscache.home)
+
+
+@pytest.mark.parametrize("place", PLACES_BELOW)
+@pytest.mark.parametrize("intruder", HARMFUL)
+def test_intruder_below_stops_no_command(antscache: AntsCache, prefetched: Path, intruder: str, place: str) -> None:
+    """The same in a lower cache, which stays as it is; and what does not need its files succeeds."""
+    lower = antscache.root.with_name("lower")
+    environ = antscache.environment(ANTSCACHE_SITE_DIRS=lower)
+    shutil.copytree(prefetched, lower, symlinks=True)
+    put_in_place(lower.parent, PLACES_BELOW[place], INTRUDERS[intruder])
+    before = state_of(lower)
+    for command in COMMANDS_ABOVE:
+        ran = run_soundly(command, environ, antscache.home)
+        assert ran.code == 0 or command not in UNHARMED, (command, ran.err)
+    assert state_of(lower) == before
+
+
+@pytest.mark.parametrize("intruder", HARMFUL)
+def test_intruders_below_stop_no_check(antscache: AntsCache, prefetched: Path, intruder: str) -> None:
+    """The doctor examines a lower cache for each of the places."""
+    lowers = [antscache.root.with_name(f"below-{number}") / "lower" for number, _ in enumerate(PLACES_BELOW)]
+    for lower, pattern in zip(lowers, PLACES_BELOW.values(), strict=True):
+        shutil.copytree(prefetched, lower, symlinks=True)
+        put_in_place(lower.parent, pattern, INTRUDERS[intruder])
+    environ = antscache.environment(ANTSCACHE_SITE_DIRS=os.pathsep.join(map(str, lowers)))
+    ran = run_soundly("doctor --offline", environ, antscache.home)
+    assert "this check" not in ran.out  # did not end, or stopped
+    assert all(str(lower) in ran.out for lower in lowers)
+
+
+def put_in_place(directory: Path, pattern: str, make: Callable[[Path], object]) -> None:
+    """Make an intruder in the place of each path in `directory` that matches `pattern`, or else at that path."""
+    for path in list(directory.glob(pattern)) or [directory / pattern]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        make(path)
+
+
+def run_soundly(command: str, environ: dict[str, str], home: Path) -> Ran:
+    """Run `command`, and check that it has ended as documented."""
+    ran = run_within(shlex.split(command), environ, home)
+    assert ran.code in EXIT_CODES, (command, ran.err)
+    assert "internal error" not in ran.err, (command, ran.err)
+    return ran
+
+
+def state_of(root: Path) -> dict[Path, tuple[int, int, int]]:
+    """Return the number, the time of the last write and the mode of all paths below `root`."""
+    states = {path: path.lstat() for path in (root, *root.rglob("*"))}
+    return {path: (state.st_ino, state.st_mtime_ns, state.st_mode) for path, state in states.items()}

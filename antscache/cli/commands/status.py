@@ -7,6 +7,7 @@ import click
 from antscache.cli import render
 from antscache.cli.commands.list import print_usages
 from antscache.cli.options import Invocation, as_json, shared
+from antscache.errors import StoreError
 
 
 @click.command()
@@ -47,9 +48,11 @@ def status(invocation: Invocation, json: bool) -> None:
         return
     render.print_line(f"root   {root}{'' if cache.store.exists() else ' (not made yet)'}")
     for lower in cache.store.lowers:
-        render.print_line(
-            f"below  {lower.layout.root}: {', '.join(map(str, lower.refs.releases())) or 'no release in use'}"
-        )
+        try:
+            in_use = ", ".join(map(str, lower.refs.releases())) or "no release in use"
+        except StoreError as error:  # other commands pass over it
+            in_use = str(error)
+        render.print_line(f"below  {lower.layout.root}: {in_use}")
     for unused in cache.unused:
         render.print_line(f"below  {unused.directory}: not used, {unused.why}")
     render.print_line(f"blobs  {blobs} in {render.size(size)}{'' if space is None else f', {render.size(space)} free'}")
