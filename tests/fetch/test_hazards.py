@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import BRAIN, LUNG
-from support.networks import CODE, LAMBDA, LAMBDA_SAID, LEADING_OUT, write_network
+from support.networks import CODE, LAMBDA, LAMBDA_SAID, LEADING_OUT, TRAINED_CODE, write_network
 
 from antscache.testing import Misbehaviour, StandIn
 
@@ -78,6 +78,14 @@ def test_code_of_a_mirror_is_refused(antscache: AntsCache, serve: Callable[..., 
     assert not (antscache.root / f"identifiers/figshare/{LOADED_NUMBER}.json").exists()
     from_mirror(antscache, standin, LOADED, "--accept", f"figshare:{LOADED_NUMBER}").succeeded()
     assert "'evil' of its model_config" in record(antscache, LOADED)["accepted"]
+
+
+@pytest.mark.parametrize("write", TRAINED_CODE.values(), ids=TRAINED_CODE)
+def test_code_for_the_training_is_refused(antscache: AntsCache, serve: Callable[..., StandIn], write: Write) -> None:
+    """`load_model` compiles the network, and calls what its `training_config` names."""
+    ran = from_mirror(antscache, serve(write), LOADED)
+    assert_refused(ran, LOADED)
+    assert "'evil' of its training_config" in ran.err
 
 
 @code_shapes

@@ -27,6 +27,14 @@ def configured(layer: Any) -> Write:
     return write
 
 
+def trained(loss: Any) -> Write:
+    def write(file: h5py.File) -> None:
+        training = {"optimizer_config": {"class_name": "Adam", "config": {}}, "loss": loss, "metrics": ["mse"]}
+        file.attrs["training_config"] = json.dumps(training)
+
+    return write
+
+
 def link(file: h5py.File) -> None:
     file["more"] = h5py.ExternalLink("/etc/passwd", "/")
 
@@ -46,25 +54,23 @@ LEADING_OUT: dict[str, Write] = {  # CVE-2026-1669
     "external storage": storage,
     "virtual dataset": virtual,
 }
-LAMBDA = configured(
-    {"class_name": "Lambda", "config": {"name": "evil", "function": [BYTECODE, None, None], "function_type": "lambda"}}
-)
-CODE: dict[str, Write] = {
-    "CVE-2025-1550": configured(
-        {
-            "module": "keras.layers",
-            "class_name": "Lambda",
-            "config": {"name": "evil", "function": KERAS_3_FUNCTION, "arguments": {"source": "raise SystemExit"}},
-        }
-    ),
-    "CVE-2025-9905": LAMBDA,
-    "a class of another module": configured(
-        {"module": "subprocess", "class_name": "Popen", "config": {"name": "evil"}}
-    ),
-    "a vocabulary file": configured(
-        {"class_name": "StringLookup", "config": {"name": "evil", "vocabulary": "/etc/passwd"}}
-    ),
+BYTECODE_LAYER = {
+    "class_name": "Lambda",
+    "config": {"name": "evil", "function": [BYTECODE, None, None], "function_type": "lambda"},
 }
+LAYERS: dict[str, Any] = {
+    "CVE-2025-1550": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"name": "evil", "function": KERAS_3_FUNCTION, "arguments": {"source": "raise SystemExit"}},
+    },
+    "CVE-2025-9905": BYTECODE_LAYER,
+    "a class of another module": {"module": "subprocess", "class_name": "Popen", "config": {"name": "evil"}},
+    "a vocabulary file": {"class_name": "StringLookup", "config": {"name": "evil", "vocabulary": "/etc/passwd"}},
+}
+LAMBDA = configured(BYTECODE_LAYER)
+CODE = {name: configured(layer) for name, layer in LAYERS.items()}
+TRAINED_CODE = {name: trained(layer) for name, layer in LAYERS.items()}
 LAMBDA_SAID = "Python bytecode in the layer 'evil' of its model_config"
 
 
