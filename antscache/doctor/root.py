@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache import disk
+from antscache import config, disk
 from antscache.core import Description, Manifest, age, describe_twin, find_twins
 from antscache.doctor.finding import count_files, error, format_size, list_names, note, ok, warning
 from antscache.doctor.host import nearest_existing
@@ -40,8 +40,9 @@ def check_root(host: Host) -> Iterator[Finding]:
         what = f"{layout.root} is a link to {layout.root.readlink()}, which does not exist"
         yield error(what, "mount the directory that it leads to, or name another root with --root or ANTSCACHE_DIR")
         return
-    store = Store(layout.root)
+    store = Store(layout.root, state=config.state_directory())
     store.check()
+    store.check_disk()
     store.check_parts()
     if layout.description.exists():
         yield ok(f"the root is {layout.root}{', shared by a group' if is_shared(layout) else ''}")

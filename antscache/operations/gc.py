@@ -118,6 +118,7 @@ def collect_garbage(root: Root, *, grace: float = GRACE_SECONDS, dry_run: bool =
         StoreError: the root cannot be read, or a ref, or a record that it needs, is damaged, so that it is unknown
             which blobs it reaches: nothing was deleted. Or the disk refused.
     """
+    root.store.check_disk()
     store, plan = root.store, _plan(root.store, grace, dry_run=dry_run)
     if dry_run or not store.exists():
         return plan

@@ -57,6 +57,7 @@ def remove_release(root: Root, release: Release, *, force: bool = False, dry_run
             cannot be read, and nothing was changed; or the disk refused.
     """
     store = root.store
+    store.check_disk()
     refs, home = store.refs.of(release), store.layout.view(release)
     if not refs and not home.is_dir() and not store.index.names(release):
         raise ViewError(

@@ -123,8 +123,10 @@ def _stores_to_read(
     """Return the stores to read, each with its releases: a lower cache only for those that are not in use in the root.
 
     Raises:
+        StoreError: the root was on a disk that is not mounted now.
         ViewError: one of `releases` is in use in none of them.
     """
+    root.store.check_disk()
     lowers = root.store.lowers if below else ()
     if not releases:
         return [(store, ()) for store in (lowers if lowers and not root.store.exists() else (root.store,))]

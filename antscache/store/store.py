@@ -120,9 +120,9 @@ class Store:
             anew: True if it may be made where a root of yours was, on a disk that is not mounted now.
         """
         self.check()
+        if not anew:
+            self.check_disk()
         layout = self.layout
-        if self._state and not (anew or self.exists()):
-            parts.refuse_lost_root(layout, self._state)
         with store_errors(f"cannot make a root of {layout.root}"):
             for directory in (*layout.directories, *(layout.optional_directories if layout.shared else ())):
                 disk.make_directory(directory, layout.shared_root if directory != layout.root else None)
@@ -146,6 +146,15 @@ class Store:
         if self._state:
             disk.note_mount(self._state, layout.root)
 
+    def check_disk(self) -> None:
+        """Check that the root is there, or that none of yours was, on a disk that is not mounted now.
+
+        Raises:
+            StoreError: one was.
+        """
+        if self._state and not self.exists():
+            parts.refuse_lost_root(self.layout, self._state)
+
     def check_parts(self) -> None:
         """Check that files can be moved between the parts of the root, which may be links or mounts.
 
@@ -154,11 +163,12 @@ class Store:
         """
         parts.refuse_separate_parts(self.layout)
 
-    def share(self, group: int | None = None) -> list[Path]:
+    def share(self, group: int | None = None, *, anew: bool = False) -> list[Path]:
         """Make the root if it is not there, and share it with a group, as `sharing.py` says.
 
         Args:
             group: the number of the group; None for the one that the root has.
+            anew: as `create` takes it.
 
         Returns:
             The paths that belong to other users; they stay as they are.
@@ -168,6 +178,8 @@ class Store:
                 disk refused, and the same call continues from there.
         """
         self.check()
+        if not anew:
+            self.check_disk()
         layout = self.layout
         with store_errors(f"cannot make a root of {layout.root}"):
             disk.make_directory(layout.root)

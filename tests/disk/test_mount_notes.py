@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import BRAIN, SIZE, AntsCache, cannot
+from support.upstreams import make
 
 from antscache.disk import find_lost_mount, note_mount
 from antscache.testing import content
@@ -42,17 +43,47 @@ def lost(antscache: AntsCache, disk: Path) -> AntsCache:
     return antscache
 
 
-@pytest.mark.parametrize("command", [["prefetch", "0.3.2", "--name", BRAIN], ["adopt", ".", "--as", "0.3.2"]])
-def test_lost_root_is_not_made_anew(lost: AntsCache, disk: Path, command: list[str]) -> None:
-    (lost.home / f"{BRAIN}.h5").write_bytes(content("34821874", f"{BRAIN}.h5", SIZE))
+FETCH = ("hook", "fetch", "antspynet", "antspynet-0.3.2", "network", BRAIN)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("prefetch", "0.3.2", "--name", BRAIN),
+        ("adopt", "files", "--as", "0.3.2"),
+        ("verify",),
+        ("verify", "--repair"),
+        ("rm", "0.3.2"),
+        ("gc",),
+        ("gc", "--now"),
+        ("init",),
+        ("init", "--shared"),
+        FETCH,
+        (*FETCH, "--to", "place/mine.h5"),
+    ],
+    ids=" ".join,
+)
+def test_lost_root_is_not_made_anew(lost: AntsCache, disk: Path, command: tuple[str, ...]) -> None:
+    """Nor does any command end as if there were nothing to do."""
+    make(lost.home, "0.3.2")
+    (lost.home / "files").mkdir()
+    (lost.home / f"files/{BRAIN}.h5").write_bytes(content("34821874", f"{BRAIN}.h5", SIZE))
     ran = lost(*command)
-    assert (ran.code, list(disk.iterdir())) == (6, [])
+    assert (ran.code, ran.out, list(disk.iterdir())) == (6, "", [])
     assert f"the one that you wrote to was on the disk at {disk}" in ran.err
     assert f"`antscache init --root {lost.root}`" in ran.err
+    assert not (lost.home / "place").exists()
 
 
-def test_init_makes_a_new_root(lost: AntsCache) -> None:
-    lost("init", "--root", lost.root).succeeded()
+def test_the_doctor_misses_a_lost_root(lost: AntsCache, disk: Path) -> None:
+    ran = lost("doctor", "--offline")
+    assert f"the one that you wrote to was on the disk at {disk}" in ran.out
+    assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [[], ["--shared"]])
+def test_init_makes_a_new_root(lost: AntsCache, flags: list[str]) -> None:
+    lost("init", *flags, "--root", lost.root).succeeded()
     lost("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     (lost.root / "antscache.json").unlink()
     lost("prefetch", "0.3.2", "--name", BRAIN).succeeded()

@@ -21,7 +21,8 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
     """Make the root, or share it with a group.
 
     Prints the root's path. An existing root stays as it is; with --shared it is opened to the group. Other commands
-    make a root of your own when they need one. Members of a shared root trust each other with the files that their
+    make a root of your own when they need one. Where your root was on a disk that is not mounted now, only --root makes
+    another. Members of a shared root trust each other with the files that their
     programs load: see docs/sharing.md.
     """
     from antscache.disk import group_name, owner_of
@@ -30,11 +31,11 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
     if group and not with_group:
         raise ConfigError("--group goes with --shared", hint="add --shared, or leave --group out")
     store = invocation.cache().store
-    root, unchanged = store.layout.root, []
+    root, unchanged, anew = store.layout.root, [], "root" in invocation.flags
     if with_group:
-        unchanged = store.share(group_number(group) if group else None)
+        unchanged = store.share(group_number(group) if group else None, anew=anew)
     else:
-        store.create(anew=True)
+        store.create(anew=anew)
     named = group_name(root.stat().st_gid) if store.layout.shared else None
     if json:
         render.print_json({"root": str(root), "shared": store.layout.shared, "group": named})
