@@ -31,7 +31,7 @@ NIFTI_SLACK_BYTES = 64 << 20  # behind twice the size that a header says: more b
 
 
 class FormError(ValueError):
-    """The bytes do not have the form that the file's name says; `str()` describes them."""
+    """The bytes do not have the form that the file's name says; `str()` says why, and repeats none of them."""
 
 
 class NoFile(FormError):  # noqa: N818  it names the fact
@@ -86,7 +86,7 @@ class Form:
             raise NoFile("an HTML page")
         start = self.head[: len(self.signature)]
         if start != self.signature[: len(start)]:
-            raise FormError(f"not {self.description}: it starts with {bytes(self.head[:8])!r}")
+            raise FormError(f"not {self.description}: it starts with other bytes")
 
 
 class Hdf5(Form):
@@ -248,14 +248,14 @@ def _nifti_sizes(header: bytes) -> tuple[int, int | None]:
     sizes = {order: struct.unpack_from(f"{order}i", header)[0] for order in "<>"}
     order, size = next(((order, size) for order, size in sizes.items() if size in _NIFTI_FIELDS), ("", 0))
     if not size:
-        raise FormError(f"not a compressed NIfTI file: its content starts with {header[:8]!r}")
+        raise FormError("not a compressed NIfTI file: its content starts with other bytes")
     if len(header) < size:
         return 0, None
     dim, (datatype,), (offset,), (magic,) = (
         struct.unpack_from(order + form, header, at) for at, form in _NIFTI_FIELDS[size]
     )
     if magic not in _NIFTI_MAGICS or not 0 < dim[0] < len(dim) or not math.isfinite(offset):
-        raise FormError(f"not a compressed NIfTI file: magic {magic!r}, {dim[0]} dimensions, voxels from {offset}")
+        raise FormError("not a compressed NIfTI file: its header has another magic, or dimensions that none has")
     # A negative dimension has another meaning (FreeSurfer: vectors longer than dim can tell).
     voxels: int = math.prod(max(0, length) for length in dim[1 : dim[0] + 1])
     voxel = next((size for size, datatypes in _DATATYPES.items() if datatype in datatypes), 0)  # 0: unknown type
@@ -321,7 +321,7 @@ class ItkTransform(Form):
         self._values, _ = self._described()
         name = self._variable[_MATRIX_HEADER_BYTES:].rstrip(b"\0")
         if not (_FIXED_NAME if self._matrices % 2 else _TRANSFORM_NAME).fullmatch(name):
-            raise FormError(f"not an ITK transform: it has a matrix with the name {name!r}")
+            raise FormError("not an ITK transform: it has a matrix with another name")
         self._matrices += 1
         self._variable = b""
 
@@ -333,9 +333,7 @@ class ItkTransform(Form):
                 if rows >= 0 and columns == 1 and not imaginary and 0 < name <= _MAX_NAME_BYTES:
                     return rows * _VALUE_BYTES[order][kind], name
                 break
-        raise FormError(
-            f"not an ITK transform: it has a matrix that is not a column, {self._variable[:_MATRIX_HEADER_BYTES]!r}"
-        )
+        raise FormError("not an ITK transform: it has a matrix that is not a column")
 
 
 class Jpeg(Form):

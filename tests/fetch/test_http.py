@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import urllib3
 from support.authority import Authority
-from support.raw_server import raw_server
+from support.raw_server import another_address, raw_server, redirecting_server
 
 from antscache.fetch import bounds, http
 from antscache.fetch.http import Client
@@ -94,6 +94,29 @@ def test_an_origins_own_words_never_reach_the_terminal() -> None:
     hostile = b"HTTP/1.1 404 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n"
     with raw_server(hostile) as url:
         assert str(refusal(url)) == "404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.1 401 s3cr3t\r\nContent-Length: 6\r\n\r\ns3cr3t", "401 Unauthorized"),
+        (b"HTTP/1.1 500 \r\ns3cr3t: s3cr3t\r\nContent-Length: 6\r\n\r\ns3cr3t", "500 Internal Server Error"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\ns3cr3t", "200 with an HTML page"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: s3cr3t\r\nContent-Length: 6\r\n\r\ns3cr3t",
+            "200 with a Content-Encoding",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\ns3cr3t\r\n", "cut"),
+        (b"HTTP/1.1 302 Found\r\nLocation: file:///s3cr3t\r\nContent-Length: 6\r\n\r\ns3cr3t", "a redirect to file:"),
+        (b"220 s3cr3t ESMTP\r\n", "broken off"),
+    ],
+)
+def test_answers_of_private_networks_stay_there(answer: bytes, outcome: str) -> None:
+    """A redirect leads there, as curl follows it; the refusal shows the status, and nothing else of the answer."""
+    with raw_server(answer, another_address()) as private, redirecting_server(private) as url:
+        text = str(refusal(url))
+    assert (outcome in text, "s3cr3t" in text) == (True, False), text
+    gc.collect()
 
 
 def test_third_figshare_route_is_a_challenge(standin: StandIn) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import gzip
 import json
 import os
 import re
@@ -18,12 +19,13 @@ import urllib3
 from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, require, snapshot
 from support.authority import Authority
 from support.proxy import Proxy
+from support.raw_server import another_address, raw_server, redirecting_server
 
 from antscache.fetch.proxies import make_pools
 from antscache.testing import Misbehaviour, StandIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NUMBER = "34821874"  # of BRAIN
@@ -362,6 +364,40 @@ def test_refused_redirect_is_named_without_its_url(
     assert (ran.code, f"  {at('127.0.0.1', encrypted)}  {outcome}" in ran.err) == (4, True)
     assert not re.search(f"://|passwd|{how.value}", ran.err + ran.out)
     assert len(encrypted.requests) == 3 * (6 if outcome.startswith("more") else 1)
+
+
+@pytest.fixture
+def redirected(antscache: Networked, clear: StandIn) -> Callable[..., Ran]:
+    """Fetch the file of a name from a mirror that redirects to a private network, which has `answer`."""
+
+    def fetch(name: str, answer: bytes) -> Ran:
+        antscache.origins = clear.misbehaving_origins(Misbehaviour.MISSING)
+        with raw_server(answer, another_address()) as private, redirecting_server(private) as mirror:
+            return antscache("prefetch", "0.3.2", "--name", name, ANTSCACHE_MIRRORS=mirror.removesuffix("1") + "{id}")
+
+    return fetch
+
+
+def test_redirects_into_private_networks_are_followed(
+    antscache: Networked, clear: StandIn, redirected: Callable[..., Ran]
+) -> None:
+    """As curl follows them."""
+    content = clear.content(NUMBER)
+    redirected(BRAIN, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)).succeeded()
+    assert antscache.record()["trust"] == "mirror"
+
+
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
+@pytest.mark.parametrize("name", [BRAIN, TEMPLATE, TRANSFORM])
+def test_refused_bodies_of_private_networks_are_not_shown(
+    antscache: Networked, redirected: Callable[..., Ran], name: str, squeeze: Callable[[bytes], bytes]
+) -> None:
+    """Nor kept: not even the first bytes, which are not those of such a file."""
+    body = squeeze(b"%b, and more of what nobody else may read" % SECRET.encode())
+    ran = redirected(name, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    assert ran.code == 4, ran.err
+    kept = antscache.printed_and_kept(ran)
+    assert not any(text in kept for text in (SECRET, str(body[:4])[2:-1]))
 
 
 # Credentials

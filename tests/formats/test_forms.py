@@ -261,7 +261,7 @@ def test_other_compressed_content_is_refused_at_once() -> None:
     """The first bytes of the compressed content are enough to refuse it."""
     form = form_of("a.nii.gz")
     compressor = zlib.compressobj(wbits=31)
-    with pytest.raises(FormError, match="not a compressed NIfTI file: its content starts with b'<html>'"):
+    with pytest.raises(FormError, match="not a compressed NIfTI file: its content starts with other bytes"):
         form.feed(compressor.compress(b"<html>") + compressor.flush(zlib.Z_SYNC_FLUSH))
 
 
@@ -374,8 +374,8 @@ def test_a_damaged_transform_is_accepted_or_refused(noise: bytes, place: int, ma
     ("content", "message"),
     [
         (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "not a column"),
-        (column(b"fixed", 3), "the name b'fixed'"),
-        (MAT + column(b"x", 3), "the name b'x'"),
+        (column(b"fixed", 3), "another name"),
+        (MAT + column(b"x", 3), "another name"),
         (struct.pack("<5i", 0, 3, 3, 0, 6) + b"fixed\0", "not a column"),
         (struct.pack("<5i", 0, -1, 1, 0, 6) + b"fixed\0", "not a column"),
         (struct.pack("<5i", 0, 3, 1, 1, 6) + b"fixed\0", "not a column"),
@@ -411,12 +411,12 @@ def test_stand_in_files_have_the_right_form(file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("a.h5", b"plain text", "not an HDF5 file: it starts with b'plain te'"),
+        ("a.h5", b"plain text", "not an HDF5 file: it starts with other bytes"),
         ("a.h5", GZIP, "not an HDF5 file"),
         ("a.nii.gz", EARLIEST, "not a gzip file"),
         ("a.nii.gz", gzip.compress(b"", mtime=0), "not a NIfTI file: it has only 0 bytes"),
         ("a.nii.gz", gzip.compress(RAW[:300], mtime=0), "not a NIfTI file: it has only 300 bytes"),
-        ("a.nii.gz", gzip.compress(RAW[:344] + b"ni1\0" + RAW[348:], mtime=0), "magic b'ni1"),
+        ("a.nii.gz", gzip.compress(RAW[:344] + b"ni1\0" + RAW[348:], mtime=0), "another magic"),
         ("a.nii.gz", gzip.compress(RAW[:-1], mtime=0), "a compressed NIfTI file that is cut: 771 of 772 bytes"),
         ("a.jpg", EARLIEST, "not a JPEG file"),
         ("a.h5", EARLIEST[:8] + b"\x09" + EARLIEST[9:], "its superblock is of an unknown version"),
