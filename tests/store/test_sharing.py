@@ -476,7 +476,22 @@ def test_stale_files_are_not_sought_behind_links(lab: Lab, monkeypatch: pytest.M
     assert len(links.stale_links(lab.root / "views", time.time())) == 1
 
 
-@pytest.mark.parametrize("where", ["ingest", "trash", "catalog", "locks", "blobs/sha256", "refs", "views", "blobs"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "ingest",
+        "trash",
+        "catalog",
+        "locks",
+        "blobs",
+        "blobs/sha256",
+        "refs",
+        "views",
+        "identifiers",
+        "identifiers/figshare",
+        "identifiers/url",
+    ],
+)
 def test_shared_root_with_a_planted_link_is_refused(lab: Lab, where: str) -> None:
     """The link is in place of one of its directories."""
     lab.shared()
