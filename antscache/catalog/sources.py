@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import email.parser
 import lzma
+import os
 import re
 import tarfile
 import zipfile
@@ -19,14 +20,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache import disk
-from antscache.catalog.archives import MAX_MEMBER_BYTES, open_archive
+from antscache.catalog.archives import MAX_MEMBER_BYTES, MAX_MEMBERS, open_archive
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
 from antscache.catalog.load_model import find_loaded
 from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from antscache.catalog.archives import Members
@@ -37,6 +38,7 @@ MAX_PROJECT_BYTES = 1 << 16  # of a pyproject.toml
 MAX_PROJECT_LINE_CHARACTERS = 1000  # the reader of TOML takes the square of a dotted key's length, or more
 MAX_VERSION_CHARACTERS = 64
 UNKNOWN_VERSION = "0"  # of a source without metadata
+UNLISTED = "\0.py"  # for the modules of a directory that is not listed: a name that no file can have
 
 # The errors of reading a damaged, encrypted or too deeply nested file. (RuntimeError: encryption, unknown compression,
 # recursion; ValueError: numbers in headers.)
@@ -125,7 +127,7 @@ def _loaded(
 ) -> tuple[str, ...] | None:
     """Return the networks among `entries` that the package loads with `load_model`.
 
-    None if a module cannot be read, or if the modules have more than MAX_PACKAGE_CHARACTERS: it may load everything.
+    None if a module cannot be listed or read, or if all have more than MAX_PACKAGE_CHARACTERS: it may load everything.
 
     Args:
         members: of the source at `path`.
@@ -234,10 +236,10 @@ def _tree(directory: Path) -> Members:
     names = [getter.module for getters in GETTERS.values() for getter in getters]
     names += ["PKG-INFO", "pyproject.toml", "setup.py"]
     files = {name: directory / name for name in names if (directory / name).is_file()}
-    packages = {name.partition("/")[0] for name in names if "/" in name}
-    patterns = ("*.dist-info/METADATA", "*.egg-info/PKG-INFO", *(f"{package}/**/*.py" for package in packages))
-    for pattern in patterns:
+    for pattern in "*.dist-info/METADATA", "*.egg-info/PKG-INFO":
         files |= {str(path.relative_to(directory)): path for path in directory.glob(pattern) if path.is_file()}
+    for package in {name.partition("/")[0] for name in names if "/" in name}:
+        files |= {str(path.relative_to(directory)): path for path in _modules(directory / package)}
 
     def reader(path: Path) -> Callable[[], bytes]:
         def read() -> bytes:
@@ -247,3 +249,31 @@ def _tree(directory: Path) -> Members:
         return read
 
     return {name: reader(path) for name, path in files.items()}
+
+
+def _modules(package: Path) -> Iterator[Path]:
+    """Yield the modules in the directory `package`; at most MAX_MEMBERS names in it are looked at.
+
+    No link to a directory is followed. For the modules of a directory that is not listed, or not to its end, this
+    yields the path `UNLISTED` in it, which cannot be read.
+    """
+    directories, left = [package], MAX_MEMBERS
+    while directories:
+        directory = directories.pop()
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    left -= 1
+                    if left < 0:
+                        yield directory / UNLISTED
+                        return
+                    path = directory / entry.name
+                    if entry.is_dir():
+                        if entry.is_symlink():
+                            yield path / UNLISTED
+                        else:
+                            directories.append(path)
+                    elif entry.name.endswith(".py") and entry.is_file():
+                        yield path
+        except OSError:
+            yield directory / UNLISTED

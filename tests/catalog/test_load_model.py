@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import sources
 
 from antscache.catalog import SHIPPED_DIRECTORY, encode_manifest, read_source, shipped_manifest
+from antscache.catalog import sources as module
 from antscache.catalog.archives import MAX_MEMBER_BYTES
 from antscache.catalog.catalog import Catalog
 from antscache.catalog.load_model import find_loaded
@@ -15,7 +19,7 @@ from antscache.catalog.sources import MAX_PACKAGE_CHARACTERS
 from antscache.core.manifest import parse_release
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
 NAMES = ("brainAge", "koniqMS", "koniqMS2", "sig_small_train_1x1", "sig_small_train_2x2", "unetT1")
 MODULE = "antspynet/utilities/use.py"
@@ -60,6 +64,72 @@ def test_modules_without_an_end_leave_it_open(tmp_path: Path) -> None:
     modules = {f"antspynet/utilities/m{number}.py": "#" * MAX_MEMBER_BYTES for number in range(5)}
     assert MAX_MEMBER_BYTES * 5 > MAX_PACKAGE_CHARACTERS
     assert read_source(sources.tree(tmp_path, "9.9", modules)).loaded is None
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths that the listing of a directory has given out, below packages."""
+    paths: list[Path] = []
+
+    def given_out(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in entries:
+            if "antspynet" in Path(entry.path).parent.parts:
+                paths.append(Path(entry.path))
+            assert len(paths) < 1_000, "it does not end"
+            yield entry
+
+    @contextmanager
+    def scandir(directory: Path, listed: Callable[..., Any] = os.scandir) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with listed(directory) as entries:
+            yield given_out(entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return paths
+
+
+@pytest.mark.parametrize("target", ["../../../elsewhere", ".", "..", "/"])
+def test_linked_directories_leave_it_open(tmp_path: Path, looked_at: list[Path], target: str) -> None:
+    """They are not followed: a circle has no end, and the modules behind such a link may load everything."""
+    path = sources.tree(tmp_path / "tree", "9.9")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/use.py").write_text('load_model("brain")')
+    (path / "antspynet/utilities/linked").symlink_to(target)
+    reading = read_source(path)
+    assert (reading.entries, reading.loaded) == (sources.ENTRIES, None)
+    names = [PurePath(name).name for name in sources.FILES if name.startswith("antspynet/")]
+    assert sorted(looked.name for looked in looked_at) == sorted([*names, "utilities", "linked"])
+
+
+def test_a_linked_package_is_read(tmp_path: Path) -> None:
+    """Developers may have linked it into their environment."""
+    path = sources.tree(tmp_path / "tree", "9.9", {MODULE: 'load_model("brain")'})
+    (path / "antspynet").rename(tmp_path / "antspynet")
+    (path / "antspynet").symlink_to(tmp_path / "antspynet")
+    assert read_source(path).loaded == ("brain",)
+
+
+@pytest.mark.parametrize("name", ["m{}.py", "d{}/m.py", "{}.txt"])
+def test_names_without_an_end_leave_it_open(
+    tmp_path: Path, looked_at: list[Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """They are modules, directories, or other files; the release is read all the same."""
+    path = sources.tree(tmp_path, "9.9", {f"antspynet/{name.format(number)}": "" for number in range(500)})
+    monkeypatch.setattr(module, "MAX_MEMBERS", 20)
+    reading = read_source(path)
+    assert (reading.entries, reading.loaded) == (sources.ENTRIES, None)
+    assert len(looked_at) == 20 + 1
+
+
+def test_a_directory_without_permission_leaves_it_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sources.tree(tmp_path, "9.9", {MODULE: 'load_model("brain")'})
+
+    def refuse(directory: Path, listed: Callable[..., Any] = os.scandir) -> Any:
+        if Path(directory).name == "utilities":
+            raise PermissionError
+        return listed(directory)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert read_source(path).loaded is None
 
 
 def test_a_manifest_keeps_what_is_loaded(tmp_path: Path) -> None:
