@@ -90,7 +90,7 @@ def test_a_limit_is_named(antscache: AntsCache, limit: str, hint: str) -> None:
     command = shlex.join(antscache.command("prefetch", "0.3.2", "--kind", "data"))
     done = subprocess.run(
         ["bash", "-c", f"ulimit {limit}; {command}"],
-        env=antscache.environment(),
+        env=antscache.environment(PYTHONDONTWRITEBYTECODE="1"),  # Python would cut its files of bytecode as well
         cwd=antscache.home,
         capture_output=True,
         text=True,
