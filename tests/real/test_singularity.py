@@ -162,7 +162,7 @@ def test_arguments_reach_the_program_as_they_are(sif_with_data: Path) -> None:
 
 def test_wrong_file_fails_the_build(sif: Path, place: Path, files: StandIn) -> None:
     """No image is left."""
-    files.misbehave("35290684", Misbehaviour.WRONG_TYPE)
+    files.misbehave("35290684", Misbehaviour.CORRUPT)
     file = place / "wrong.sif"
     data = {"install_antsxnet_data": "1", "ANTSXNET_NAMES": "mriSuperResolution", "ANTSCACHE_ORIGINS": files.origins}
     try:
