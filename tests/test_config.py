@@ -11,7 +11,7 @@ from typing import Any
 import platformdirs
 import pytest
 
-from antscache.config import VARIABLES, Settings, load, to_environment
+from antscache.config import EXPECTED, FLAGS, VARIABLES, Settings, load, to_environment
 from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.errors import ConfigError
 from antscache.root import lower_directories
@@ -44,6 +44,11 @@ def test_precedence_of_settings(files: dict[str, Path]) -> None:
     files["user"].write_text("jobs = 2\ntimeout = 2\nlink_mode = 'hardlink'")
     settings = load({"jobs": 4}, {"ANTSCACHE_JOBS": "3", "ANTSCACHE_TIMEOUT": "3"})
     assert (settings.jobs, settings.timeout, settings.link_mode, settings.offline) == (4, 3.0, "hardlink", True)
+
+
+def test_every_setting_says_what_it_takes() -> None:
+    assert set(EXPECTED) == set(Settings.__struct_fields__)
+    assert set(FLAGS) == set(VARIABLES)
 
 
 def test_every_setting_has_a_variable(files: dict[str, Path], tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Catalog:
 
     def resolve(self, release: Release) -> Release:
         """Return the release at hand that is the same by PEP 440: 0.3.0 for 0.3; `release` itself if none is."""
-        if self.find(release):
+        if any((place / f"{release.slug}.json").is_file() for place in self._places):
             return release
         from packaging.version import InvalidVersion, Version
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     FileState = Optional[Tuple[int, int, int, int]]  # device, inode, size, time of change; None: there is no file
 
 COMMAND_VARIABLE, HOOK_VARIABLE = "ANTSCACHE_COMMAND", "ANTSCACHE_HOOK"
+OFFLINE_VARIABLE = "ANTSCACHE_OFFLINE"
 RECORD_VARIABLE, RELEASE_VARIABLE = "ANTSCACHE_RECORD", "ANTSCACHE_RELEASE"
 NO_DIRECTORY_VALUES = (None, "ANTsXNet")  # 0.1.9 to 0.2.2 pass the literal if the caller named no directory
 RECORDED_KEYS = ("release", "kind", "name", "file", "identifier", "digest", "size")
@@ -98,7 +99,7 @@ class ViewClient:
     def _in_view(self, entry: Entry) -> Entry:
         """Return `entry` with the path of its whole file in the view, or wherever antscache has found it."""
         if not is_complete(entry):
-            announce_fetch(entry)
+            announce_fetch(entry, self._environ())
             entry = self._fetch(entry)
             if self._entries is not None:
                 self._entries[entry["kind"], entry["name"]] = entry
@@ -114,7 +115,7 @@ class ViewClient:
         if known is not None and known[0] == state and is_complete(known[1]):
             return known[1]
         if state is None and not is_complete(entry):
-            announce_fetch(entry)
+            announce_fetch(entry, self._environ())
         entry = self._fetch(entry, "--to", place)
         self._places[key] = state_of(place), entry
         return entry
@@ -359,10 +360,10 @@ def find_place(package: str, arguments: dict[str, Any], file: str) -> str | None
     return path if os.path.exists(path) else os.path.join(keras, path)  # Keras makes a relative path there
 
 
-def announce_fetch(entry: Entry) -> None:
+def announce_fetch(entry: Entry, environ: dict[str, str]) -> None:
     """Say that the file of `entry` is about to be fetched, if it can be, unless this process has said so."""
     line = f"getting {entry['file']} of {entry['release']}"
-    offline = os.environ.get("ANTSCACHE_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    offline = environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
     if entry["identifier"] and not offline and line not in _said:
         _said.add(line)
         say(line)

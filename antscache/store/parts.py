@@ -8,8 +8,7 @@ to a disk that is not mounted, never counts as an empty directory: without refs,
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
-from stat import S_ISDIR, S_ISLNK
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from antscache import disk
@@ -28,24 +27,32 @@ def refuse_unusable_parts(layout: Layout) -> None:
     Raises:
         StoreError: one is. The error names it.
     """
+    needed = {step for path in layout.directories[1:] for step in (path.parent, path)} - {layout.root}
     directories = (*layout.directories, *layout.optional_directories)
     for part in dict.fromkeys((layout.root, *(step for path in directories for step in (path.parent, path)))):
-        if _is_lost(part):
+        mode = _mode_of(part)
+        if mode is not None and part in needed and not S_ISDIR(mode):
+            hint = "move it away: it is in the place of a part of the root"
+            raise StoreError(f"{part} is not a directory", hint=hint)
+
+
+def _mode_of(part: Path) -> int | None:
+    """Return the mode of what `part` is or leads to; None if that cannot be seen, which the first use of it reports.
+
+    Raises:
+        StoreError: it is a link that leads nowhere.
+    """
+    try:
+        return part.stat().st_mode
+    except FileNotFoundError:
+        if part.is_symlink():
             raise StoreError(
                 f"{part} is a link to {part.readlink()}, which is not there",
                 hint="mount the disk that it leads to, or remove the link",
-            )
-    for part in dict.fromkeys(step for path in layout.directories[1:] for step in (path.parent, path)):
-        if part != layout.root and _is_file(part):
-            raise StoreError(
-                f"{part} is not a directory", hint="move it away: it is in the place of a part of the root"
-            )
-
-
-def _is_file(part: Path) -> bool:
-    with suppress(OSError):  # reported by the first use of it
-        return not S_ISDIR(part.stat().st_mode)
-    return False
+            ) from None
+    except OSError:
+        pass
+    return None
 
 
 def refuse_lost_root(layout: Layout, state: Path) -> None:
@@ -65,18 +72,6 @@ def refuse_lost_root(layout: Layout, state: Path) -> None:
             f"there is no root at {layout.root}, and the one that you wrote to was on the disk at {point}",
             hint=f"mount that disk; or run `antscache init --root {shlex.quote(str(layout.root))}` for a new root",
         )
-
-
-def _is_lost(part: Path) -> bool:
-    try:
-        if not S_ISLNK(part.lstat().st_mode):
-            return False
-        part.stat()
-    except FileNotFoundError:
-        return part.is_symlink()
-    except OSError:  # reported by the first use of it
-        return False
-    return False
 
 
 def refuse_links(layout: Layout) -> None:

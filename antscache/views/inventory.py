@@ -14,10 +14,9 @@ from antscache.views.names import compare_name
 from antscache.views.views import files_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from antscache.catalog import Catalog
     from antscache.core import Digest, Entry, Identifier, Kind, Manifest, Record, Release, Status
     from antscache.root import Root
     from antscache.store import Store
@@ -177,10 +176,10 @@ def usages(root: Root) -> tuple[ReleaseUsage, ...]:
 
     A release that is in use in a lower cache alone takes no space here.
     """
-    by_release = {usage.release: usage for usage in _usages_in(root.store, root.catalog)}
+    by_release = {usage.release: usage for usage in _usages_in(root.store, root.catalog.find)}
     for lower in root.store.lowers:
         with suppress(StoreError):  # a lower cache that cannot be read is passed over
-            for usage in _usages_in(lower, root.catalog):
+            for usage in _usages_in(lower, root.catalog.find):
                 by_release.setdefault(usage.release, replace(usage, own=0, shared=0, below=usage.size))
     return tuple(sorted(by_release.values(), key=lambda usage: usage.release))
 
@@ -212,8 +211,8 @@ def _offered(manifest: Manifest | None, selected: Collection[Entry]) -> int:
     return len({*fetchable(manifest.entries if manifest else ()), *selected})
 
 
-def _usages_in(store: Store, catalog: Catalog) -> tuple[ReleaseUsage, ...]:
-    """Return the usage of each release in use in `store`."""
+def _usages_in(store: Store, find: Callable[[Release], Manifest | None]) -> tuple[ReleaseUsage, ...]:
+    """Return the usage of each release in use in `store`; `find` returns its manifest, if that is at hand."""
     selected = {release: merge_selections(store.refs.selections(release)) for release in store.refs.releases()}
     states = {release: store.present_state(entries) for release, entries in selected.items()}
     held = {release: states[release].held_entries(entries) for release, entries in selected.items()}
@@ -224,7 +223,7 @@ def _usages_in(store: Store, catalog: Catalog) -> tuple[ReleaseUsage, ...]:
         ReleaseUsage(
             release=release,
             entries=len(entries),
-            offered=_offered(catalog.find(release), entries),
+            offered=_offered(find(release), entries),
             present=len(held[release]),
             size=sum(blob.size for blob in blobs[release]),
             own=sum(blob.size for blob in blobs[release] & here if users[blob] == 1),

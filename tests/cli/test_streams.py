@@ -54,7 +54,7 @@ def test_data_that_nobody_takes_is_an_error(
     """All releases are fetched before."""
     ran = in_shell(antscache, f"prefetch 0.3.2 0.2.9 --name {TEMPLATE}", redirection, **environ)
     assert (ran.code, LOST + why in ran.err) == (1, True), ran.err
-    assert antscache("status").succeeded().out.count("1 of 211 files") + 1
+    assert "1 of 211 files" in antscache("status").succeeded().out
     antscache("path", "0.2.9").succeeded()
     for arguments in "list 0.3.2", "list 0.3.2 --json", "path --root", "--version", "list --help":
         ran = in_shell(antscache, arguments, redirection, **environ)

@@ -22,8 +22,7 @@ def init(invocation: Invocation, with_group: bool, group: str | None, json: bool
 
     Prints the root's path. An existing root stays as it is; with --shared it is opened to the group. Other commands
     make a root of your own when they need one. Where your root was on a disk that is not mounted now, only --root makes
-    another. Members of a shared root trust each other with the files that their
-    programs load: see docs/sharing.md.
+    another. Members of a shared root trust each other with the files that their programs load: see docs/sharing.md.
     """
     from antscache.disk import group_name, owner_of
     from antscache.store import find_impassable_parent, group_number
