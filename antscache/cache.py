@@ -109,6 +109,7 @@ class Cache:
         package: Package = "antspynet",
         python: Path | None = None,
         source: Path | None = None,
+        functions: bool = False,
     ) -> Manifest:
         """Return the manifest of a release: of `source`, else of `release`, else of an installation of `package`.
 
@@ -119,15 +120,16 @@ class Cache:
             package: the package whose installation is read.
             python: the interpreter of the installation; without it, the environment's.
             source: a source tree, a wheel or an sdist to read.
+            functions: read the needs of its functions too. Published releases have them anyway.
 
         Raises:
             ManifestError: there is no such release or installation, or its source is not understood.
             Offline: the manifest would have to be read from the package index.
         """
         if source:
-            return self.catalog.source(source)
+            return self.catalog.source(source, functions=functions)
         if release is None:
-            return self.catalog.installed(package, python)
+            return self.catalog.installed(package, python, functions=functions)
         wanted = self.release(release)
         return self.catalog.find(wanted) or self._saved(self.catalog.manifest(wanted))
 
@@ -154,26 +156,32 @@ class Cache:
         *,
         names: str | Collection[str] = (),
         kinds: str | Collection[str] = (),
+        functions: str | Collection[str] = (),
         accepted: Collection[Identifier] = (),
     ) -> Plan:
         """Plan how entries of a release become present. Nothing is fetched.
 
         Args:
             release: its manifest or its name; without it, the release that is installed in the environment.
-            names: only entries of these names; without any, of all names.
+            names: only entries of these names, with these file names, or that match these patterns; without any, of all
+                names.
+            functions: the entries that these functions need, written like `brain_extraction:modality=t1`; with `names`,
+                those as well.
             kinds: only entries of these kinds, `data`, `network` (or `model`) and `keras`; without any, of the first
                 two. Keras's own weights, of kind `keras`, need a name or their kind.
             accepted: identifiers whose bytes you accept although they do not have the form that the file's name says.
 
         Raises:
-            ManifestError: there is no such release or name; or one of `names` can never be fetched.
+            ManifestError: there is no such release, name or function; or one of `names` can never be fetched.
             Offline: the manifest would have to be read from the package index.
             StoreError: the root cannot be read.
         """
-        manifest = release if isinstance(release, Manifest) else self.manifest(release)
-        named, of_kinds = parse_names(names), parse_kinds(kinds)
-        entries = select(with_optional(manifest) if named or of_kinds else manifest, named, of_kinds)
-        return self.plan_entries(manifest, entries, accepted).with_unread(unread_getters(manifest, named, of_kinds))
+        calls, named, of_kinds = parse_names(functions), parse_names(names), parse_kinds(kinds)
+        manifest = release if isinstance(release, Manifest) else self.manifest(release, functions=bool(calls))
+        offered = with_optional(manifest) if calls or named or of_kinds else manifest
+        entries = select(offered, named, of_kinds, calls)
+        unread = () if calls else unread_getters(manifest, named, of_kinds)
+        return self.plan_entries(manifest, entries, accepted).with_unread(unread)
 
     def plan_entries(
         self,

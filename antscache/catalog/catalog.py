@@ -105,8 +105,13 @@ class Catalog:
                     return parse_release(f"{release.package}=={version}")
         return release
 
-    def installed(self, package: Package, python: Path | None) -> Manifest:
+    def installed(self, package: Package, python: Path | None, *, functions: bool = False) -> Manifest:
         """Return the manifest of the `package` that is installed for `python`, or in the current environment.
+
+        Args:
+            package: that is installed.
+            python: the interpreter of the installation; None: the environment's.
+            functions: read the needs of its functions too, which takes longer.
 
         Raises:
             ManifestError: it is not installed there, or its source is not understood.
@@ -122,28 +127,36 @@ class Catalog:
                 f"no {package} is installed {f'for {python}' if python else 'in this environment'}",
                 hint=f"give --python or --from, or name a release, like {known}",
             )
-        return self.identified(read_source(installation.directory, package, installation.version))
+        return self.identified(read_source(installation.directory, package, installation.version), functions=functions)
 
-    def source(self, path: Path, package: Package | None = None) -> Manifest:
+    def source(self, path: Path, package: Package | None = None, *, functions: bool = False) -> Manifest:
         """Return the manifest of the source at `path`: a tree, a wheel or an sdist.
 
         Args:
             path: of the source.
             package: the package that is expected there; None: any.
+            functions: read the needs of its functions too, which takes longer.
 
         Raises:
             ManifestError: there is no such source, or it is not understood.
         """
         from antscache.catalog.sources import read_source
 
-        return self.identified(read_source(path, package))
+        return self.identified(read_source(path, package), functions=functions)
 
-    def identified(self, reading: Reading) -> Manifest:
-        """Return the published manifest if `reading` asks for the same, else a manifest with a version of its own."""
+    def identified(self, reading: Reading, *, functions: bool = False) -> Manifest:
+        """Return the published manifest if `reading` asks for the same, else a manifest with a version of its own.
+
+        With `functions`, it has the needs of the functions in `reading`, also where their code was changed.
+        """
         manifest = Manifest(reading.release, reading.entries, unread=reading.unread, loaded=reading.loaded)
         published = self.find(reading.release)
-        if published and _is_same(published, manifest):
-            return published
+        same = published if published and _is_same(published, manifest) else None
+        if functions and not (same and same.functions is not None and same.source == reading.source):
+            manifest = _with_functions(manifest, reading)
+        if same:
+            found = {"functions": manifest.functions, "source": manifest.source}
+            return same if manifest.functions is None else msgspec.structs.replace(same, **found)
         separator = "." if "+" in reading.release.version else "+"
         # Read like the name that you write: of digits alone, PEP 440 takes leading zeros away.
         own = parse_release(f"{reading.release}{separator}{hexadecimal(manifest.identity)[:8]}")
@@ -191,16 +204,31 @@ def read_artifact(file: Path, release: Release) -> Manifest:
     if Version(reading.release.version) != Version(release.version):
         raise ManifestError(f"{file.name} is {reading.release}, not {release}", hint="report this to the package index")
     artifact = Artifact(file.name, disk.hash_file(file).digest)
-    return Manifest(reading.release, reading.entries, artifact, reading.unread, reading.loaded)
+    return _with_functions(
+        Manifest(reading.release, reading.entries, artifact, reading.unread, reading.loaded), reading
+    )
+
+
+def _with_functions(manifest: Manifest, reading: Reading) -> Manifest:
+    """Return `manifest` with the needs of the functions in `reading`, if its modules can be read."""
+    if reading.release.package != "antspynet" or reading.texts is None:
+        return manifest
+    from antscache.catalog.functions import read_functions
+
+    return msgspec.structs.replace(manifest, functions=read_functions(reading.texts), source=reading.source)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the bytes of a manifest's file: JSON, one line for each entry, so that diffs are readable."""
+    """Return the bytes of a manifest's file: JSON, one line for each entry and function, so that diffs are readable."""
     unread = {"unread": manifest.unread} if manifest.unread else {}
     loaded = {} if manifest.loaded is None else {"loaded": manifest.loaded}
-    head = msgspec.json.encode({"release": manifest.release, "artifact": manifest.artifact, **unread, **loaded})
-    entries = b",\n".join(msgspec.json.encode(entry) for entry in manifest.entries)
-    return head[:-1] + b',"entries":[\n' + entries + b"\n]}\n"
+    source = {"source": manifest.source} if manifest.source else {}
+    facts = {"release": manifest.release, "artifact": manifest.artifact, **unread, **loaded, **source}
+    lists = {"entries": manifest.entries} | ({} if manifest.functions is None else {"functions": manifest.functions})
+    parts = [
+        b'"%s":[\n%s\n]' % (name.encode(), b",\n".join(map(msgspec.json.encode, each))) for name, each in lists.items()
+    ]
+    return msgspec.json.encode(facts)[:-1] + b"," + b",".join(parts) + b"}\n"
 
 
 def _decoded(path: Path) -> Manifest | None:

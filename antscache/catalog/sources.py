@@ -23,7 +23,7 @@ from antscache import disk
 from antscache.catalog.archives import MAX_MEMBER_BYTES, MAX_MEMBERS, open_archive
 from antscache.catalog.getters import GETTERS, PARSE_ERRORS, extract
 from antscache.catalog.load_model import find_loaded
-from antscache.core import Entry, Package, Release, UnreadGetter, parse_release
+from antscache.core import Entry, Package, Release, UnreadGetter, digest_of, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from antscache.catalog.archives import Members
+    from antscache.core import Digest
 
 MAX_SOURCE_BYTES = 1 << 18  # of Python source: getters have 60 kB; Python's parser takes 5 s for so many f-strings
 MAX_PACKAGE_CHARACTERS = 1 << 24  # of all modules: antspynet 0.3.2 has 1.9 million
@@ -62,13 +63,27 @@ class Reading:
         release: the one that its metadata names.
         entries: those that its getters ask for.
         unread: the getters that cannot be read.
-        loaded: the names of the networks that it loads with `load_model`; None if not all of it can be read.
+        texts: the text of each module of the package, by its path from the directory that holds the package; None if
+            one cannot be read.
     """
 
     release: Release
     entries: tuple[Entry, ...]
     unread: tuple[UnreadGetter, ...] = ()
-    loaded: tuple[str, ...] | None = None
+    texts: Mapping[str, str] | None = None
+
+    @property
+    def loaded(self) -> tuple[str, ...] | None:
+        """The names of the networks that the package loads with `load_model`; None if it may load any."""
+        if self.texts is None:
+            return None
+        names = [entry.name for entry in self.entries if entry.kind == "network"]
+        return tuple(sorted({name for text in self.texts.values() for name in find_loaded(text, names)}))
+
+    @property
+    def source(self) -> Digest | None:
+        """The digest over the text of the modules; None if one cannot be read."""
+        return None if self.texts is None else digest_of(msgspec.json.encode(sorted(self.texts.items())))
 
 
 class _Project(msgspec.Struct):
@@ -113,7 +128,7 @@ def _read(members: Members, path: Path, package: Package | None, version: str | 
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
                 entries, unread = extract(candidate, sources)
-                return Reading(release, entries, unread, _loaded(members, modules, entries, path))
+                return Reading(release, entries, unread, _module_texts(members, modules, path))
             except ManifestError as error:
                 raise ManifestError(f"cannot read {candidate} in {path}: {error}", hint=error.hint) from None
     expected = package or " or ".join(GETTERS)
@@ -122,34 +137,30 @@ def _read(members: Members, path: Path, package: Package | None, version: str | 
     )
 
 
-def _loaded(
-    members: Members, getters: Mapping[str, str | None], entries: tuple[Entry, ...], path: Path
-) -> tuple[str, ...] | None:
-    """Return the networks among `entries` that the package loads with `load_model`.
+def _module_texts(members: Members, getters: Mapping[str, str | None], path: Path) -> Mapping[str, str] | None:
+    """Return the text of each module of the package, by its path from the directory that holds the package.
 
-    None if a module cannot be listed or read, or if all have more than MAX_PACKAGE_CHARACTERS: it may load everything.
+    None if a module cannot be listed or read, or if all have more than MAX_PACKAGE_CHARACTERS.
 
     Args:
         members: of the source at `path`.
         getters: the member of each getter's module; they tell where the package is.
-        entries: of the release.
         path: of the source.
     """
     getter, found = next((getter, found) for getter, found in getters.items() if found)
-    package = found.removesuffix(getter) + getter.partition("/")[0] + "/"
-    names = [entry.name for entry in entries if entry.kind == "network"]
-    modules = [name for name in members if name.startswith(package) and name.endswith(".py")] if names else []
-    loaded, left = set[str](), MAX_PACKAGE_CHARACTERS
+    top = found.removesuffix(getter)
+    package = top + getter.partition("/")[0] + "/"
+    texts, left = dict[str, str](), MAX_PACKAGE_CHARACTERS
     try:
-        for module in modules:
+        for module in (name for name in members if name.startswith(package) and name.endswith(".py")):
             text = _text(members, module, path)
             left -= len(text)
             if left < 0:
                 return None
-            loaded |= find_loaded(text, names)
+            texts[module.removeprefix(top)] = text
     except (ManifestError, *READ_ERRORS):
         return None
-    return tuple(sorted(loaded))
+    return texts
 
 
 def _find(members: Members, module: str) -> str | None:

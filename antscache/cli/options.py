@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+MAX_NAMES_BYTES = 1 << 20  # read from standard input: 100 times the names of a release
 SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 ROOT_HELP = "Use DIR as the root. [env: ANTSCACHE_DIR; default: the user's cache directory]"
 
@@ -217,13 +220,122 @@ def of_kind(verb: str) -> Callable[[Function], Function]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The entries that a command line chooses; without any of these, all of a release.
+
+    Attributes:
+        names: of entries, their file names, or patterns of either.
+        kinds: only entries of these kinds, in the words of KIND_WORDS.
+        functions: calls of functions whose entries are chosen as well.
+    """
+
+    names: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.kinds or self.functions)
+
+    def names_in(self, manifest: Manifest) -> tuple[str, ...]:
+        """Return the chosen names, those that the functions of `manifest` need among them.
+
+        Raises:
+            ManifestError: there is no such function, parameter or value.
+        """
+        from antscache.core import find_needed
+
+        return (*self.names, *(entry.name for entry in find_needed(manifest, self.functions).entries))
+
+
+def choosing(verb: str) -> Callable[[Function], Function]:
+    """Make the flags of a command that can `verb` some entries alone; it gets them as its argument `choice`."""
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def with_choice(
+            *arguments: Any,
+            names: tuple[str, ...],
+            name_lists: tuple[Path, ...],
+            kinds: tuple[str, ...],
+            calls: tuple[str, ...],
+            **others: Any,
+        ) -> Any:
+            listed = tuple(name for path in name_lists for name in _read_names(path))
+            if name_lists and not listed:
+                raise ConfigError(f"no names in {', '.join(map(str, name_lists))}", hint="write one name on each line")
+            return function(*arguments, choice=Choice((*names, *listed), kinds, calls), **others)
+
+        command: Any = with_choice
+        for option in reversed(
+            (
+                click.option(
+                    "--for",
+                    "calls",
+                    multiple=True,
+                    metavar="CALL",
+                    help=f"{verb} what a function needs: FUNCTION or FUNCTION:ARGUMENT=VALUE,...; may be given again.",
+                ),
+                click.option(
+                    "--name",
+                    "names",
+                    multiple=True,
+                    metavar="NAME",
+                    help=f"{verb} only this entry, or all that match 'NAME*'; may be given again.",
+                ),
+                click.option(
+                    "--names-from",
+                    "name_lists",
+                    multiple=True,
+                    type=click.Path(path_type=Path),
+                    metavar="FILE",
+                    help=f"{verb} the names in FILE, one on each line; `-` is standard input.",
+                ),
+                of_kind(verb),
+            )
+        ):
+            command = option(command)
+        return command  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    """Return the names in `path`.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no text.
+    """
+    from antscache import disk
+    from antscache.core import parse_name_list
+
+    try:
+        content = sys.stdin.buffer.read(MAX_NAMES_BYTES) if str(path) == "-" else disk.read(path, follow=True)
+        return parse_name_list(content.decode())
+    except (OSError, *disk.DECODE_ERRORS) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {path}: {reason}", hint="give a text file with one name on each line") from None
+
+
+def say_needed(invocation: Invocation, manifest: Manifest, choice: Choice) -> None:
+    """Say what is open in what the functions of `manifest` need."""
+    from antscache.core import find_needed
+
+    for remark in find_needed(manifest, choice.functions).remarks():
+        invocation.say(f"note: {remark}")
+
+
 def as_json(function: Function) -> Function:
     """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
 
 
-def manifest(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Manifest:
+def manifest(
+    cache: Cache, release: str | None, source: Path | None, python: Path | None, *, functions: bool = False
+) -> Manifest:
     """Return the manifest of the release that RELEASE, --from or --python names, or else of the current environment.
+
+    With `functions`, it has the needs of the release's functions.
 
     Raises:
         ConfigError: more than one of them is given.
@@ -234,8 +346,8 @@ def manifest(cache: Cache, release: str | None, source: Path | None, python: Pat
             f"{names[0]} and {names[1]} both name a release", hint="give one of RELEASE, --from, --python"
         )
     if release in {"antspynet", "antspyx"}:
-        return cache.manifest(package=release)  # type: ignore[arg-type]  # narrowed by the set
-    return cache.manifest(release, source=source, python=python)
+        return cache.manifest(package=release, functions=functions)  # type: ignore[arg-type]  # narrowed by the set
+    return cache.manifest(release, source=source, python=python, functions=functions)
 
 
 def release_of(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Release:

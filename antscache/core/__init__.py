@@ -3,6 +3,8 @@
 manifest.py       releases, and the entries that each of them asks for
 identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
+needs.py          what a call of a public function can ask for, by its arguments
+calls.py          calls as you write them after --for, names and patterns, and the entries that they choose
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
 hazards.py        findings that no checksum shows, and which of them refuse a file
@@ -18,6 +20,19 @@ usage_log.py      the file that `antscache run --record` writes
 
 from __future__ import annotations
 
+from antscache.core.calls import (
+    Needed,
+    NeededBy,
+    any_call,
+    describe_function,
+    expand_names,
+    find_function,
+    find_needed,
+    known_functions,
+    parse_call,
+    parse_name_list,
+    users_of,
+)
 from antscache.core.clocks import age, is_misdated
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
 from antscache.core.escapes import escape
@@ -86,11 +101,13 @@ from antscache.core.manifest import (
     make_entry,
     parse_release,
 )
+from antscache.core.needs import ANYTHING, GIVEN, Asked, Function, Needs, Test, ask, ask_anything, holes
 from antscache.core.plan import (
     Plan,
     PresentState,
     Status,
     Wanted,
+    find_entries,
     parse_kinds,
     parse_names,
     plan_entries,
@@ -115,9 +132,11 @@ from antscache.core.trust import (
 from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
 
 __all__ = [
+    "ANYTHING",
     "CACHEDIR_TAG",
     "FIGSHARE_ROUTES",
     "FIRST_LAYOUT_VERSION",
+    "GIVEN",
     "KERAS_DIRECTORY",
     "KERAS_WEIGHTS",
     "KIND_WORDS",
@@ -127,6 +146,7 @@ __all__ = [
     "TOP_LEVEL_NAMES",
     "TRUST_RANKS",
     "Artifact",
+    "Asked",
     "BytesRead",
     "Change",
     "Check",
@@ -139,6 +159,7 @@ __all__ = [
     "Failed",
     "Fetched",
     "Finding",
+    "Function",
     "HazardPolicy",
     "Identifier",
     "Kind",
@@ -146,6 +167,9 @@ __all__ = [
     "Listener",
     "Manifest",
     "Name",
+    "Needed",
+    "NeededBy",
+    "Needs",
     "Package",
     "Partial",
     "Plan",
@@ -163,6 +187,7 @@ __all__ = [
     "Staging",
     "Started",
     "Status",
+    "Test",
     "Trust",
     "UnreadGetter",
     "UsageRecord",
@@ -170,25 +195,34 @@ __all__ = [
     "Waiting",
     "Wanted",
     "age",
+    "any_call",
     "as_told",
+    "ask",
+    "ask_anything",
     "check_usage",
     "choose_record",
     "describe_findings",
+    "describe_function",
     "describe_twin",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
     "escape",
+    "expand_names",
     "fetchable",
     "figshare_number",
     "find_changes",
     "find_conflicts",
     "find_doubted",
+    "find_entries",
+    "find_function",
+    "find_needed",
     "find_twins",
     "find_weights_only",
     "find_wrong_one",
     "has_checksum",
     "hexadecimal",
+    "holes",
     "home_directories",
     "home_directory",
     "identifier_key",
@@ -197,13 +231,16 @@ __all__ = [
     "ignore_events",
     "is_misdated",
     "keep_scan",
+    "known_functions",
     "known_md5",
     "make_entry",
     "may_replace",
     "merge_selections",
     "needed_layout",
+    "parse_call",
     "parse_identifier",
     "parse_kinds",
+    "parse_name_list",
     "parse_names",
     "parse_release",
     "place_in_home",
@@ -214,5 +251,6 @@ __all__ = [
     "unknown_names",
     "unread_getters",
     "url_of",
+    "users_of",
     "with_optional",
 ]

@@ -14,6 +14,7 @@ import msgspec
 
 from antscache.core.digest import Digest, digest_of
 from antscache.core.identifiers import Identifier
+from antscache.core.needs import Function
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         unread: the getters whose entries are missing here, because they cannot be read.
         loaded: the names of the networks that the release loads with Keras's `load_model`, which reads their
             configuration, unlike `load_weights`; None if that is not known.
+        functions: the public functions that ask for entries, sorted by name; None if they have not been read.
+        source: the digest over the text of the modules that the functions were read from.
     """
 
     release: Release
@@ -104,6 +107,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     artifact: Artifact | None = None
     unread: tuple[UnreadGetter, ...] = ()
     loaded: tuple[Name, ...] | None = None
+    functions: tuple[Function, ...] | None = None
+    source: Digest | None = None
 
     @property
     def identity(self) -> Digest:

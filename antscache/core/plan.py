@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from antscache.core.calls import expand_names, find_needed
 from antscache.core.manifest import KIND_WORDS, fetchable
 from antscache.core.record import Selection
 from antscache.errors import MAX_LISTED_ITEMS, IntegrityError, ManifestError
@@ -202,13 +203,46 @@ def parse_kinds(kinds: str | Collection[str]) -> tuple[Kind, ...]:
     return tuple(dict.fromkeys(KIND_WORDS[word] for word in words))
 
 
-def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = ()) -> tuple[Entry, ...]:
-    """Return the entries of `manifest` with one of these names and kinds; without names and kinds, all of them.
+def select(
+    manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = (), calls: Collection[str] = ()
+) -> tuple[Entry, ...]:
+    """Return the entries of `manifest` that are chosen, as `find_entries` does; each name must be one to fetch.
 
     Raises:
-        ManifestError: the release has no entry of these kinds, or some names are unknown, cannot be read or can never
-            be fetched; the message lists each of these names.
+        ManifestError: as `find_entries` does; or some names cannot be read or can never be fetched; the message lists
+            each of these names.
     """
+    selected = find_entries(manifest, names, kinds, calls)
+    if not names:
+        return selected
+    if problems := [f"{entry.name}: {entry.problem}" for entry in selected if entry.problem]:
+        raise unreadable(manifest.release, problems)
+    named = set(expand_names(names, manifest.entries))
+    if never := [f"{entry.name}: {entry.reason}" for entry in selected if entry.reason and entry.name in named]:
+        raise ManifestError(
+            f"these names of {manifest.release} cannot be fetched: {'; '.join(never)}",
+            hint="`antscache show NAME` prints the releases that have a usable identifier for a name",
+        )
+    return selected
+
+
+def find_entries(
+    manifest: Manifest, names: Collection[str] = (), kinds: Collection[Kind] = (), calls: Collection[str] = ()
+) -> tuple[Entry, ...]:
+    """Return the entries of `manifest` that are chosen; without names, kinds and calls, all of them.
+
+    Args:
+        manifest: of the release.
+        names: names of entries, file names, or patterns of either.
+        kinds: only entries of these kinds.
+        calls: calls of functions, as `parse_call` reads them; what they need is chosen beside what has one of `names`.
+
+    Raises:
+        ManifestError: the release has no entry of these kinds, or some names are unknown; the message lists each of
+            these names. Or there is no such function, parameter or value.
+    """
+    needed = set(find_needed(manifest, calls).entries)
+    names = expand_names(names, manifest.entries)
     of_kind = [entry for entry in manifest.entries if not kinds or entry.kind in kinds]
     unread = [getter for getter in manifest.unread if not kinds or getter.kind in kinds]
     if unread and not {entry.name for entry in of_kind}.issuperset(names):
@@ -227,15 +261,8 @@ def select(manifest: Manifest, names: Collection[str] = (), kinds: Collection[Ki
                 f"not of kind {' or '.join(kinds)} in {manifest.release}: {others}", hint="leave out --kind"
             )
         raise unknown_names(unknown, known, str(manifest.release))
-    selected = tuple(entry for entry in of_kind if not names or entry.name in names)
-    if names and (problems := [f"{entry.name}: {entry.problem}" for entry in selected if entry.problem]):
-        raise unreadable(manifest.release, problems)
-    if names and (never := [f"{entry.name}: {entry.reason}" for entry in selected if entry.reason]):
-        raise ManifestError(
-            f"these names of {manifest.release} cannot be fetched: {'; '.join(never)}",
-            hint="`antscache show NAME` prints the releases that have a usable identifier for a name",
-        )
-    return selected
+    everything = not names and not calls
+    return tuple(entry for entry in of_kind if everything or entry.name in names or entry in needed)
 
 
 def plan_entries(

@@ -42,7 +42,7 @@ WRITABLE_MODE = 0o666
 SHARED_DIRECTORY_MODE = 0o3775
 SHARED_FILE_MODE = 0o664  # a file that members write to
 READ_SIZE_BYTES = 1 << 16  # read at a time; most metadata is smaller
-MAX_METADATA_BYTES = 16 << 20  # of a file; a manifest of a release, the largest that antscache writes, has 26 kB
+MAX_METADATA_BYTES = 16 << 20  # of a file; a manifest of a release, the largest that antscache writes, has 63 kB
 
 # The errors of decoding a damaged file. UnicodeDecodeError, and RecursionError for deep nesting, are no DecodeError.
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, of_kind, release_of, shared
+from antscache.cli.options import Choice, Invocation, as_json, choosing, release_of, shared
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     type=click.Choice(["dir", "squashfs", "ext3"]),
     help="Make FILE a directory or an image. [default: by its name: .sqsh, .sqfs, .squashfs; .ext3, .img; else dir]",
 )
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Export only this entry; may be given again.")
-@of_kind("Export")
+@choosing("Export")
 @click.option(
     "--layers",
     type=click.IntRange(1, 100),
@@ -41,8 +40,7 @@ def export(
     invocation: Invocation,
     arguments: tuple[str, ...],
     format_: Format | None,
-    names: tuple[str, ...],
-    kinds: tuple[str, ...],
+    choice: Choice,
     layers: int | None,
     adopted: bool,
     dry_run: bool,
@@ -63,7 +61,9 @@ def export(
         raise click.UsageError(f"--layers is for directories, and {target.file.name} becomes a {target.format}")
     cache = invocation.cache()
     named = dict.fromkeys(release_of(cache, release, None, None) for release in releases)
-    contents = cache.plan_export(named, names=names, kinds=kinds, adopted=adopted)
+    manifests = [cache.manifest(release) for release in named] if choice.functions else []
+    names = dict.fromkeys(name for each in manifests for name in choice.names_in(each)) or choice.names
+    contents = cache.plan_export(named, names=tuple(names), kinds=choice.kinds, adopted=adopted)
     for release in named:
         if not any(part.release == release for part in contents.parts):
             invocation.say(f"note: {release} is left out: it has none of the chosen entries")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, of_kind, one_release, release_of, shared
+from antscache.cli.options import Choice, Invocation, as_json, choosing, one_release, release_of, shared
 
 
 @click.command()
@@ -21,8 +21,7 @@ from antscache.cli.options import Invocation, as_json, of_kind, one_release, rel
     type=click.Path(path_type=Path),
     help="Put the files into DIR itself, as for set_antsxnet_cache_directory(DIR).",
 )
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Link only this entry; may be given again.")
-@of_kind("Link")
+@choosing("Link")
 @click.option(
     "--mode", type=click.Choice(["auto", "reflink", "hardlink", "copy"]), default="auto", help="Link in this way."
 )
@@ -36,8 +35,7 @@ def link(
     python: Path | None,
     home: Path | None,
     directory: Path | None,
-    names: tuple[str, ...],
-    kinds: tuple[str, ...],
+    choice: Choice,
     mode: Any,
     json: bool,
 ) -> None:
@@ -51,7 +49,8 @@ def link(
     cache = invocation.cache()
     named = release_of(cache, release, source, python)
     target = target.absolute()
-    entries = cache.selected(named, names=names, kinds=kinds)
+    names = choice.names_in(cache.manifest(named)) if choice.functions else choice.names
+    entries = cache.selected(named, names=names, kinds=choice.kinds)
     linked = cache.link(entries, target, mode, home_of=named.package if home else None)
     made = sum(linked.modes.values())
     invocation.say(f"{named}: {render.files(made)} linked, {linked.intact} already there")

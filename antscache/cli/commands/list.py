@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, from_index, manifest, of_kind, one_release, shared
+from antscache.cli.options import (
+    Choice,
+    Invocation,
+    as_json,
+    choosing,
+    from_index,
+    manifest,
+    one_release,
+    say_needed,
+    shared,
+)
 from antscache.core import KIND_WORDS
 
 if TYPE_CHECKING:
@@ -22,7 +32,8 @@ if TYPE_CHECKING:
 @click.argument("release", required=False)
 @one_release
 @from_index
-@of_kind("List")
+@choosing("List")
+@click.option("--functions", is_flag=True, help="List the functions of RELEASE that need files, and how many.")
 @as_json
 @shared
 @click.pass_obj
@@ -31,7 +42,8 @@ def list_(
     release: str | None,
     source: Path | None,
     python: Path | None,
-    kinds: tuple[str, ...],
+    choice: Choice,
+    functions: bool,
     json: bool,
 ) -> None:
     """List the releases in use, or the entries of one release.
@@ -41,10 +53,10 @@ def list_(
     that it is this file. A "finding" is something in the file that did not refuse it. Keras's own weights, which two
     functions need, are listed by --kind keras alone.
     """
-    from antscache.core import parse_kinds, with_optional
+    from antscache.core import find_entries, parse_kinds, with_optional
 
     cache = invocation.cache()
-    if release is None and source is None and python is None:
+    if release is None and source is None and python is None and not choice and not functions:
         usages = cache.usages()
         if json:
             render.print_json([_usage_facts(usage) for usage in usages])
@@ -56,10 +68,15 @@ def list_(
                     hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
                 )
         return
-    wanted = parse_kinds(kinds or KIND_WORDS)
-    chosen = manifest(cache, release, source, python)
-    offered = with_optional(chosen) if kinds else chosen
-    rows = [(entry, status) for entry, status in cache.statuses(offered) if entry.kind in wanted]
+    chosen = manifest(cache, release, source, python, functions=functions or bool(choice.functions))
+    if functions:
+        print_functions(chosen, json=json)
+        return
+    say_needed(invocation, chosen, choice)
+    wanted = parse_kinds(choice.kinds or KIND_WORDS)
+    offered = with_optional(chosen) if choice else chosen
+    entries = set(find_entries(offered, choice.names, wanted if choice.kinds else (), choice.functions))
+    rows = [(entry, status) for entry, status in cache.statuses(offered) if entry in entries]
     records = cache.records(entry for entry, status in rows if status == "present")
     if json:
         keys = ("kind", "name", "file", "identifier")
@@ -85,6 +102,37 @@ def list_(
         for entry, status in rows
     )
     _say_unread(invocation, chosen, wanted)
+
+
+def print_functions(chosen: Manifest, *, json: bool) -> None:
+    """Print the functions that need files: for a call with defaults, and for any call.
+
+    Raises:
+        ManifestError: the functions of the release have not been read.
+    """
+    from antscache.core import any_call, find_needed, known_functions
+
+    counts = {
+        function: [len(find_needed(chosen, [call]).entries) for call in (function.name, any_call(function))]
+        for function in known_functions(chosen)
+        if not function.problem
+    }
+    unread = [function for function in known_functions(chosen) if function.problem]
+    if json:
+        keys = ("name", "parameters", "deciding", "problem")
+        facts = [(each, dict(zip(("default", "most"), count, strict=True))) for each, count in counts.items()]
+        rows = [*facts, *((each, {}) for each in unread)]
+        render.print_json([{key: getattr(each, key) for key in keys} | count for each, count in rows])
+        return
+    render.print_table(
+        (
+            function.name,
+            render.files(default),
+            f"at most {most}, by {', '.join(function.deciding)}" if function.deciding else "",
+        )
+        for function, (default, most) in counts.items()
+    )
+    render.print_table((function.name, f"unreadable: {function.problem}") for function in unread)
 
 
 def _say_unread(invocation: Invocation, chosen: Manifest, kinds: Collection[Kind]) -> None:

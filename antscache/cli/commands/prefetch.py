@@ -10,21 +10,23 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import (
+    Choice,
     IdentifierType,
     Invocation,
     as_json,
+    choosing,
     fetching,
     from_index,
     manifest,
-    of_kind,
     one_release,
+    say_needed,
     shared,
 )
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Sizes
-    from antscache.core import Plan, Release, UsageRecord
+    from antscache.core import Identifier, Manifest, Plan, Release, UsageRecord
     from antscache.operations import Prefetched
 
 
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
 @one_release
 @from_index
-@click.option("--name", "names", multiple=True, metavar="NAME", help="Fetch only this entry; may be given again.")
-@of_kind("Fetch")
+@choosing("Fetch")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan, and do nothing.")
 @click.option("--sizes", is_flag=True, help="Ask origins for unknown sizes first, with a request for each file.")
 @click.option(
@@ -61,8 +62,7 @@ def prefetch(
     releases: tuple[str, ...],
     source: Path | None,
     python: Path | None,
-    names: tuple[str, ...],
-    kinds: tuple[str, ...],
+    choice: Choice,
     dry_run: bool,
     sizes: bool,
     accepted: tuple[str, ...],
@@ -76,12 +76,20 @@ def prefetch(
     """
     cache = invocation.cache()
     if records:
-        if releases or source or python or names or kinds or accepted:
+        if releases or source or python or choice or accepted:
             raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
         plans = cache.plan_usage(_read_records(records))
     else:
-        manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
-        plans = [cache.plan(wanted, names=names, kinds=kinds, accepted=accepted) for wanted in manifests]
+        plans = [
+            _plan(
+                invocation,
+                cache,
+                manifest(cache, release, source, python, functions=bool(choice.functions)),
+                choice,
+                accepted,
+            )
+            for release in releases or (None,)
+        ]
     sized = [(plan, cache.sizes(plan, ask=sizes)) for plan in plans]
     if dry_run:
         _print_plans(cache, sized, json=json)
@@ -95,6 +103,14 @@ def prefetch(
         result = carry_out(invocation, cache, plan, known, json=json)
         if not json:
             render.print_path(result.home)
+
+
+def _plan(
+    invocation: Invocation, cache: Cache, wanted: Manifest, choice: Choice, accepted: tuple[Identifier, ...]
+) -> Plan:
+    """Plan to fetch the chosen entries of `wanted`, and say what is open in what functions need."""
+    say_needed(invocation, wanted, choice)
+    return cache.plan(wanted, names=choice.names, kinds=choice.kinds, functions=choice.functions, accepted=accepted)
 
 
 def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:

@@ -1,0 +1,49 @@
+"""The public functions of a release, and the entries that they ask for: read from the source, never imported.
+
+program.py       the modules of the package as syntax trees, and what names in them stand for
+slices.py        the statements of a function that can change what it asks for
+interpreter.py   calls: run a function with arguments that are not known
+statements.py    assignments, branches and loops
+expressions.py   the value of an expression, as far as the source tells
+evaluation.py    operators, methods and functions of Python
+symbols.py       the values of expressions
+facts.py         what is known of the arguments at a place in the source
+state.py         the names of a function and their values, and what it asks for
+decisions.py     the needs of a function as a tree of tests of its arguments
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from antscache.catalog.functions.decisions import read_function
+from antscache.catalog.functions.interpreter import Interpreter
+from antscache.catalog.functions.program import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from antscache.core.needs import Function
+
+__all__ = ["read_functions"]
+
+
+def read_functions(texts: Mapping[str, str]) -> tuple[Function, ...] | None:
+    """Return the functions that `antspynet.utilities` exports and that ask for entries, sorted by name.
+
+    A function that cannot be read has a problem. None if a module is not valid Python.
+
+    Args:
+        texts: the source of each module of the package, by its path from the directory that holds the package.
+    """
+    program = Program(texts)
+    public = program.public()
+    if program.unparsed:
+        return None
+    interpreter = Interpreter(program)
+    found = [
+        read_function(interpreter, name, definition)
+        for name, definition in sorted(public.items())
+        if program.may_ask(definition.node)
+    ]
+    return tuple(found)
