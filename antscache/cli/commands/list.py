@@ -112,15 +112,15 @@ def print_functions(chosen: Manifest, *, json: bool) -> None:
     """
     from antscache.core import any_call, find_needed, known_functions
 
-    counts = {
-        function: [len(find_needed(chosen, [call]).entries) for call in (function.name, any_call(function))]
+    counts = [
+        (function, [len(find_needed(chosen, [call]).entries) for call in (function.name, any_call(function))])
         for function in known_functions(chosen)
         if not function.problem
-    }
+    ]
     unread = [function for function in known_functions(chosen) if function.problem]
     if json:
         keys = ("name", "parameters", "deciding", "problem")
-        facts = [(each, dict(zip(("default", "most"), count, strict=True))) for each, count in counts.items()]
+        facts = [(each, dict(zip(("default", "most"), count, strict=True))) for each, count in counts]
         rows = [*facts, *((each, {}) for each in unread)]
         render.print_json([{key: getattr(each, key) for key in keys} | count for each, count in rows])
         return
@@ -130,7 +130,7 @@ def print_functions(chosen: Manifest, *, json: bool) -> None:
             render.files(default),
             f"at most {most}, by {', '.join(function.deciding)}" if function.deciding else "",
         )
-        for function, (default, most) in counts.items()
+        for function, (default, most) in counts
     )
     render.print_table((function.name, f"unreadable: {function.problem}") for function in unread)
 
