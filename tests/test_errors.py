@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, Ran, cannot, require, snapshot
+from support import BRAIN, FEW, HANG_SECONDS, LUNG, TEMPLATE, AntsCache, Ran, cannot, require, snapshot
 
 from antscache.cache import Cache
 from antscache.core.manifest import Release
@@ -120,7 +120,7 @@ def without_privilege(antscache: AntsCache, *arguments: str) -> Ran:
         dropped = "-dac_override,-dac_read_search"
         command = [require("setpriv"), f"--bounding-set={dropped}", f"--inh-caps={dropped}", *command]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=antscache.environment(), timeout=250
+        command, capture_output=True, text=True, check=False, env=antscache.environment(), timeout=HANG_SECONDS
     )
     assert "Traceback" not in done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_a_usable_root(antscache: AntsCache, tmp_path: Path) 
             capture_output=True,
             text=True,
             check=False,
-            timeout=250,
+            timeout=HANG_SECONDS,
             env=antscache.environment(ANTSCACHE_ORIGINS=standin.origins, TMPDIR=tmp_path),
         )
     assert done.stdout.split("\n")[:3] == ["full 6", "warning: 1 of 2 files missing", "larger 0"], done.stderr
@@ -293,7 +293,7 @@ def test_a_killed_prefetch_can_be_run_again(antscache: AntsCache) -> None:
     with StandIn(FEW, size=3_000_000, rate=50_000) as slow:
         process = start_prefetch(antscache, slow, "--name", BRAIN)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG_SECONDS)
     assert antscache("path", "0.3.2").code == 7
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     antscache("path", "0.3.2").succeeded()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support import REPOSITORY, AntsCache, upstreams
+from support import HANG_SECONDS, REPOSITORY, AntsCache, upstreams
 
 from antscache.testing import StandIn
 
@@ -92,7 +92,7 @@ def test_commands_of_each_section_work(antscache: AntsCache, tmp_path: Path, sec
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
-                timeout=120,
+                timeout=HANG_SECONDS,
             )
             assert done.returncode == 0, f"{command}\n{done.stdout}"
             output = done.stdout.replace(str(antscache.root), SHOWN_ROOT).splitlines()

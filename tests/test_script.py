@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, LUNG, REPOSITORY, TEMPLATE, AntsCache, Ran, mirror_of_pcasl
+from support import BRAIN, HANG_SECONDS, LUNG, REPOSITORY, TEMPLATE, AntsCache, Ran, mirror_of_pcasl
 
 from antscache.testing import Misbehaviour, StandIn
 
@@ -33,7 +33,7 @@ def script(antscache: AntsCache) -> Script:
             check=False,
             env=antscache.environment(**environ),
             cwd=antscache.home,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert "Traceback" not in done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)

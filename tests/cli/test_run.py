@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 INJECT = REPOSITORY / "antscache" / "inject"
 HOME = ".keras/ANTsXNet"
-HANG_SECONDS = 60  # a process that takes longer hangs
+HANG_SECONDS = 600  # a process that takes longer hangs
 ASK_FOR_BRAIN = f"import antspynet; print(antspynet.get_pretrained_network('{BRAIN}'))"
 PRINT_VARIABLES = "import json, os; print(json.dumps(dict(os.environ)))"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import BRAIN, SIZE, AntsCache, Ran, cannot, require
+from support import BRAIN, HANG_SECONDS, SIZE, AntsCache, Ran, cannot, require
 from support.upstreams import make
 
 from antscache.cache import Cache
@@ -76,7 +76,13 @@ def contained(antscache: AntsCache, tmp_path: Path) -> Callable[..., Ran]:
             del environment["ANTSCACHE_DIR"]
         command = ["unshare", "--mount", "sh", "-ec", f'{mount}\nexec "$@"', "sh", *antscache.command(*arguments)]
         done = subprocess.run(
-            command, env=environment, cwd=antscache.home, capture_output=True, text=True, check=False, timeout=250
+            command,
+            env=environment,
+            cwd=antscache.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HANG_SECONDS,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 

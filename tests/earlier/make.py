@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 COMMIT = "efe6bcb"
 PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"
-TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
+TIMEOUT_SECONDS = 600  # no process takes longer, however loaded the machine is
 GROUP, ANN, BOB = 12000, 12001, 12002  # numbers that no group and no user of this host has
 
 BRAIN, LUNG, DEEP = "brainExtractionRobustT1", "xrayLungExtraction", "DeepAtroposHcpT1Weights"

@@ -50,7 +50,7 @@ SELECTED = [
 ]
 DAY = 24 * 60 * 60
 VIEW = "views/antspynet-0.3.2/.keras/ANTsXNet"
-TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
+TIMEOUT_SECONDS = 600  # no process takes longer, however loaded the machine is
 
 
 def unpack(name: str, place: Path) -> None:

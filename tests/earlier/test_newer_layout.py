@@ -12,7 +12,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from support import REPOSITORY, AntsCache, Ran, cannot
+from support import HANG_SECONDS, REPOSITORY, AntsCache, Ran, cannot
 from support.sources import DATA, NETWORKS, getter, tree
 
 from antscache.testing import StandIn
@@ -75,7 +75,7 @@ def earlier(earlier_tree: Path, antscache: AntsCache) -> Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)

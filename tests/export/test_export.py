@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, cannot, require
+from support import BRAIN, HANG_SECONDS, LUNG, TEMPLATE, TRANSFORM, AntsCache, cannot, require
 from support.commands import MANIFESTS, Export, import_ahead, killed_at
 from support.users import ANN, everybodys, run_as
 
@@ -1105,7 +1105,7 @@ def test_ctrl_c_ends_the_program_too(antscache: AntsCache, cache: Cache, tmp_pat
     while Path(f"/proc/{process.pid}/stat").read_text().rsplit(") ", 1)[1][0] != "S":
         pass  # it has not noticed yet that the program runs
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, "interrupted" in errors, "Traceback" in errors) == (130, True, False)
     assert cache.store.exists()
     assert not Path(f"/proc/{number}").exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import HANG_SECONDS
 
 from antscache.core.digest import descriptor_of
 from antscache.core.layout import Layout
@@ -168,7 +169,7 @@ def interrupt(antscache: AntsCache, standin: StandIn, *arguments: str, received:
     process = start(antscache, standin, *arguments)
     wait_for_partials(process, antscache, received)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, "run the same command again to go on" in err) == (130, True)
 
 
@@ -218,7 +219,7 @@ def test_without_locks_all_processes_get_the_right_bytes(antscache: AntsCache, s
         for _ in range(12)
     ]
     for process in processes:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0, err.decode()
     assert sum(slow.downloads(number) for number in FILES) > len(FILES)
     assert_right(antscache, slow)
@@ -233,7 +234,7 @@ def test_stopped_process_is_not_waited_for_forever(antscache: AntsCache, slow: S
     finally:
         stopped.send_signal(signal.SIGCONT)
     assert "another process is fetching it" in ran.err
-    stopped.communicate(timeout=60)
+    stopped.communicate(timeout=HANG_SECONDS)
     assert stopped.returncode == 0
     assert_right(antscache, slow)
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import urllib3
-from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, require, snapshot
+from support import BRAIN, HANG_SECONDS, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, require, snapshot
 from support.authority import Authority
 from support.proxy import Proxy
 from support.raw_server import another_address, raw_server, redirecting_server
@@ -46,7 +46,9 @@ class Networked(AntsCache):
     def with_debug(self, *arguments: str) -> Ran:
         """Run antscache with --debug, where a traceback is no crash."""
         command, environment = self.command(*arguments, "--debug"), self.environment()
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, timeout=HANG_SECONDS
+        )
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def printed_and_kept(self, *runs: Ran) -> str:
@@ -339,7 +341,7 @@ def test_json_plan_has_the_seconds_of_the_pace(figshares: Networked) -> None:
 def test_other_origins_than_figshares_are_not_paced(antscache: Networked, clear: StandIn) -> None:
     antscache.origins, antscache.environ["ANTSCACHE_PACE"] = clear.origins, "3600"
     assert antscache(*THREE, "-n", "--json").json[0]["seconds"] == 0
-    assert "pace" not in antscache(*THREE, timeout=120).succeeded().err
+    assert "pace" not in antscache(*THREE).succeeded().err
 
 
 # Redirects

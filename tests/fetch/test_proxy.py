@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NUMBER = "34821874"
 FILES = {NUMBER: "brainExtractionRobustT1.h5"}
 PATH = f"/v2/file/download/{NUMBER}"
-SIZE, TIMEOUT_SECONDS = 200_000, 60.0
+SIZE, TIMEOUT_SECONDS = 200_000, 600.0
 
 
 @pytest.fixture(scope="module")

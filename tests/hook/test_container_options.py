@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support import AntsCache, cannot, mirror_of_pcasl, require, snapshot, upstreams
+from support import HANG_SECONDS, AntsCache, cannot, mirror_of_pcasl, require, snapshot, upstreams
 from support.members import Forks, User
 from support.users import everybodys
 
@@ -599,7 +599,7 @@ def docker(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
     def run(_: int, words: Sequence[str], script: str) -> subprocess.CompletedProcess[str]:
         network = [] if "--network" in words else ["--network", "none"]  # not all machines have another one
         command = [program, "run", "--rm", *network, *words, tag, "/bin/sh", "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
 
     yield Engine("docker", run)
     subprocess.run([program, "rmi", "--force", tag], check=True, capture_output=True)
@@ -614,7 +614,7 @@ def apptainer(image: Path) -> Engine:
         privileges = [] if user else ["--no-privs"]
         command = [*become, program, "--silent", "exec", *privileges, *words, str(image), "/bin/sh", "-c", script]
         environ = {"PATH": os.environ["PATH"], **LEAKS}
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environ)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS, env=environ)
 
     return Engine("apptainer", run)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HOME = ".keras/ANTsXNet"
 FILE = "antscache_hook.pth"
-TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
+TIMEOUT_SECONDS = 600  # no process takes longer, however loaded the machine is
 ASK_CODE = f"import antspynet; print(antspynet.get_pretrained_network('{BRAIN}'))"
 STATE_CODE = (
     "import json, os, sys; print(json.dumps([sys.path, sorted(sys.modules), dict(os.environ), str(sys.meta_path)]))"

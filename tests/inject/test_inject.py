@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import BRAIN, LUNG, SIZE, TEMPLATE, AntsCache, Ran, upstreams
+from support import BRAIN, HANG_SECONDS, LUNG, SIZE, TEMPLATE, AntsCache, Ran, upstreams
 from support.hooked import HOME, IMPORTS, INJECT, NEWEST, Lab
 from support.upstreams import CHANGED, GENERATIONS, PYTHON, UNFETCHABLE, Upstream, older
 
@@ -446,7 +446,7 @@ def test_hanging_antscache_is_named(settled: Lab, tmp_path: Path) -> None:
         assert process.stderr
         said = process.stderr.readline()
         read.touch()
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG_SECONDS)
     assert re.match(r"antscache: still waiting for process \d+ after 0.1 s \(Ctrl-C ends it\): 'sh' '-c' ", said)
     assert process.returncode == 0
 

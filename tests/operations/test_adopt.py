@@ -18,7 +18,7 @@ import h5py
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot
+from support import HANG_SECONDS, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require, snapshot
 
 from antscache import Cache
 from antscache.core import Finding, HazardPolicy
@@ -1010,7 +1010,7 @@ def test_an_adopt_killed_anywhere_loses_nothing(tmp_path: Path, move: str) -> No
     filled(tmp_path / "old", few)
     with in_memory() as other:
         command = [sys.executable, "-c", KILLING_SCRIPT, str(tmp_path / "old"), str(other), move]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
 

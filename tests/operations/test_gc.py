@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import BRAIN, FEW, LUNG, TEMPLATE, AntsCache, snapshot
+from support import BRAIN, FEW, HANG_SECONDS, LUNG, TEMPLATE, AntsCache, snapshot
 from support.held import Held
 from support.users import ANN, BOB, everybodys, run_as
 
@@ -653,7 +653,7 @@ def test_many_prefetches_and_collections_at_once_end_well(
         for command in commands * 2
     ]
     for process in processes:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0, err.decode()
     assert_right(cache, figshare, *FEW)
 

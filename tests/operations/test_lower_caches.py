@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
+from support import BRAIN, HANG_SECONDS, LUNG, SIZE, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, require
 
 from antscache.cache import Cache
 from antscache.config import load
@@ -97,7 +97,7 @@ def unprivileged(antscache: AntsCache) -> Callable[..., Ran]:
             check=False,
             env=antscache.unmeasured(**environ),
             cwd="/",
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)
@@ -260,7 +260,11 @@ def test_no_lock_is_taken_in_a_lower_cache(layered: AntsCache, lower: Path, tmp_
     command = [require("strace"), "-f", "-e", "trace=openat,open,fcntl,flock", "-o", str(trace)]
     some = ["prefetch", "0.3.2", *name(BRAIN, LUNG)]
     done = subprocess.run(
-        [*command, *layered.command(*some)], check=False, env=layered.environment(), capture_output=True, timeout=60
+        [*command, *layered.command(*some)],
+        check=False,
+        env=layered.environment(),
+        capture_output=True,
+        timeout=HANG_SECONDS,
     )
     if b"PTRACE" in done.stderr:
         cannot("no ptrace here")

@@ -9,7 +9,19 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support import BRAIN, LUNG, TEMPLATE, TRANSFORM, AntsCache, Ran, cannot, mirror_of_pcasl, require, upstreams
+from support import (
+    BRAIN,
+    HANG_SECONDS,
+    LUNG,
+    TEMPLATE,
+    TRANSFORM,
+    AntsCache,
+    Ran,
+    cannot,
+    mirror_of_pcasl,
+    require,
+    upstreams,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +95,7 @@ def read_only(held: AntsCache) -> Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=HANG_SECONDS,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return Ran(done.returncode, done.stdout, done.stderr)

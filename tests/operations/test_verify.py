@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import BRAIN, FEW, SIZE, TEMPLATE, AntsCache, hard_links_work, require, snapshot
+from support import BRAIN, FEW, HANG_SECONDS, SIZE, TEMPLATE, AntsCache, hard_links_work, require, snapshot
 
 from antscache.cache import Cache
 from antscache.config import Settings
@@ -365,7 +365,7 @@ def test_damaged_blobs_never_come_back(root: Root, figshare: StandIn) -> None:
 
 
 def test_files_are_read_several_at_once(root: Root) -> None:
-    both = threading.Barrier(2, timeout=120)  # broken unless two threads come to read
+    both = threading.Barrier(2, timeout=HANG_SECONDS)  # broken unless two threads come to read
     seen = []
 
     def listen(event: Event) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import cannot, hard_links_work, require
+from support import HANG_SECONDS, cannot, hard_links_work, require
 from support.limits import no_file_beyond
 
 from antscache.core.digest import descriptor_of
@@ -457,7 +457,7 @@ def test_opening_the_file_meanwhile_ends_no_process(layout: Layout) -> None:
     with subprocess.Popen(opening, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        ran = subprocess.run(taking, capture_output=True, text=True, check=False, timeout=240)
+        ran = subprocess.run(taking, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
         process.kill()
     assert (ran.returncode, ran.stdout) == (0, "alive\n"), ran.stderr
     assert path.read_bytes() == b"content"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from antscache.core import Staging
     from antscache.testing import StandIn
 
-DEADLINE_SECONDS = 120.0  # for a program that needs a fraction of one
+DEADLINE_SECONDS = 600.0  # for a program that needs a fraction of one
 REPOSITORY = "antsx/antsxnet"  # in the registry
 
 # image-spec 1.1, manifest.md, "Guidance for an Empty Descriptor"

@@ -28,6 +28,7 @@ BRAIN, LUNG, TEMPLATE, TRANSFORM = (
     "S_template3",
     "magetCerebellumxTemplate0GenericAffine",
 )
+HANG_SECONDS = 600  # a process that takes longer hangs, however loaded the machine is
 FEW = {"34821874": f"{BRAIN}.h5", "41965818": f"{LUNG}.h5", "22597175": f"{TEMPLATE}.nii.gz"}
 
 
@@ -78,7 +79,7 @@ class AntsCache:
     def command(self, *arguments: str | Path) -> list[str]:
         return [sys.executable, "-m", "antscache", *map(str, arguments)]
 
-    def __call__(self, *arguments: str | Path, timeout: float = 60, **environ: str | Path) -> Ran:
+    def __call__(self, *arguments: str | Path, timeout: float = HANG_SECONDS, **environ: str | Path) -> Ran:
         done = subprocess.run(
             self.command(*arguments),
             capture_output=True,

@@ -38,7 +38,7 @@ NAME_EVENTS = frozenset(
     {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.chmod", "os.utime", "os.truncate"}
 )
 HELD_WAIT_SECONDS = 0.25  # for a command while another is held: one that needs a lock goes on after it is released
-TIMEOUT_SECONDS = 60  # no process takes longer, however loaded the machine is
+TIMEOUT_SECONDS = 600  # no process takes longer, however loaded the machine is
 
 FILES = {"11": "a.nii.gz", "12": "a.nii.gz", "21": "b.nii.gz", "31": "c.mat", "32": "c.mat", "41": "d.nii.gz"}
 

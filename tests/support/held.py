@@ -8,6 +8,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from support import HANG_SECONDS
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -64,7 +66,7 @@ class Held:
 
     def go_on(self) -> None:
         """Let the process go on to its end, and check that it succeeds."""
-        _, err = self._process.communicate("\n", timeout=60)
+        _, err = self._process.communicate("\n", timeout=HANG_SECONDS)
         assert self._process.returncode == 0, err
 
     def kill(self) -> None:

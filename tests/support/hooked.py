@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support import REPOSITORY, AntsCache, Ran, upstreams
+from support import HANG_SECONDS, REPOSITORY, AntsCache, Ran, upstreams
 from support.upstreams import GENERATIONS, PYTHON, Upstream
 
 if TYPE_CHECKING:
@@ -80,6 +80,6 @@ class Lab:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANG_SECONDS,
         )
         return Ran(done.returncode, done.stdout, done.stderr)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import cannot
+from support import HANG_SECONDS, cannot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,6 @@ def everybodys() -> Iterator[Path]:
 def run_as(user: int, code: str, *arguments: str | Path, umask: int = 0o022) -> Any:
     """Run `code` as `user`, and return the JSON that it prints, if any."""
     command = [sys.executable, "-c", _PROLOGUE + code, str(user), str(umask), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout else None

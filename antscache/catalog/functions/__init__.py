@@ -18,32 +18,29 @@ from typing import TYPE_CHECKING
 
 from antscache.catalog.functions.decisions import read_function
 from antscache.catalog.functions.interpreter import Interpreter
-from antscache.catalog.functions.program import Program
+from antscache.catalog.functions.program import Program, Unparsed
+from antscache.core.needs import Function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from antscache.core.needs import Function
-
 __all__ = ["read_functions"]
 
 
-def read_functions(texts: Mapping[str, str]) -> tuple[Function, ...] | None:
+def read_functions(texts: Mapping[str, str]) -> tuple[Function, ...]:
     """Return the functions that `antspynet.utilities` exports and that ask for entries, sorted by name.
 
-    A function that cannot be read has a problem. None if a module is not valid Python.
+    A function that cannot be read has a problem.
 
     Args:
         texts: the source of each module of the package, by its path from the directory that holds the package.
     """
     program = Program(texts)
-    public = program.public()
-    if program.unparsed:
-        return None
     interpreter = Interpreter(program)
-    found = [
-        read_function(interpreter, name, definition)
-        for name, definition in sorted(public.items())
-        if program.may_ask(definition.node)
-    ]
+    found = []
+    for name, definition in sorted(program.public().items()):
+        if isinstance(definition, Unparsed):
+            found.append(Function(name, (), problem=f"{definition.path} is not valid Python"))
+        elif program.may_ask(definition.node):
+            found.append(read_function(interpreter, name, definition))
     return tuple(found)

@@ -111,10 +111,13 @@ def _without_repeats(needs: Needs, above: set[tuple[str, str]]) -> Needs:
 
 
 def _always(needs: Needs) -> set[tuple[str, str]]:
-    """Return what every leaf of `needs` that returns asks for; a leaf that raises asks for nothing that counts."""
+    """Return what every leaf of `needs` that returns asks for; a leaf that raises asks for nothing that counts.
+
+    Names with holes stay where they are: the tests above them say what may fill the holes.
+    """
     if needs.yes is None or needs.no is None:
         return {(key, name) for key in _LISTS for name in getattr(needs, key)}
-    yes, no = _always(needs.yes), _always(needs.no)
+    yes, no = ({each for each in _always(side) if "{" not in each[1]} for side in (needs.yes, needs.no))
     return no if _raises(needs.yes) else yes if _raises(needs.no) else yes & no
 
 

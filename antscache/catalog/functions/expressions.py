@@ -21,7 +21,7 @@ from antscache.catalog.functions.evaluation import (
     take_item,
 )
 from antscache.catalog.functions.facts import known_outcome, settle
-from antscache.catalog.functions.program import KERAS_APPLICATIONS, Definition, Fetching, Module
+from antscache.catalog.functions.program import KERAS_APPLICATIONS, Definition, Fetching, Module, Unparsed
 from antscache.catalog.functions.state import UNDECIDED, Ended, Frame, Outcome, Request, State, Verdict
 from antscache.catalog.functions.symbols import (
     IMAGE,
@@ -192,7 +192,7 @@ class Expressions(ABC):
         """Return what `Program.resolve` has found for a name of `module`, as a value."""
         if isinstance(found, ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Name):
             return self.evaluate(found, State({}, {}), Frame(module))
-        return found if isinstance(found, Definition | Fetching | Module) else UNKNOWN
+        return found if isinstance(found, Definition | Fetching | Module | Unparsed) else UNKNOWN
 
     def assign(self, target: ast.expr, value: Value, state: State, frame: Frame) -> None:
         """Give `target` a value."""

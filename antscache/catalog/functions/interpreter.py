@@ -11,7 +11,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from antscache.catalog.functions.facts import parameters_in
-from antscache.catalog.functions.program import Definition, Fetching, default_nodes, parameter_names
+from antscache.catalog.functions.program import Definition, Fetching, Unparsed, default_nodes, parameter_names
 from antscache.catalog.functions.state import Ended, Frame, Outcome, Request, State
 from antscache.catalog.functions.statements import Statements
 from antscache.catalog.functions.symbols import UNKNOWN, Argument, LocalFunction, Value, alternatives, as_pattern
@@ -55,8 +55,7 @@ class Interpreter(Statements):
             return Outcome()  # the call that is running already asks for all that this one asks for
         depth = len(self._running)
         if depth >= MAX_DEPTH:
-            place = f"{self.program.path(function.module)}:{function.node.lineno}, calls within each other"
-            return Outcome({Request("data", None, place): None, Request("network", None, place): None})
+            return _anything(f"{self.program.path(function.module)}:{function.node.lineno}, calls within each other")
         outcome, frame = Outcome(), Frame(function.module)
         self._running.append(key)
         self.outcomes.append(outcome)
@@ -87,6 +86,8 @@ class Interpreter(Statements):
             case LocalFunction(module=module, node=definition, around=around) if self.program.may_ask(definition):
                 arguments = self._bound(definition, positional, named, module) if known else _unknown(definition)
                 self._run_local(definition, State({**around, **arguments}, dict(state.facts)), Frame(module))
+            case Unparsed(path=path):
+                self.outcomes[-1].add(_anything(path))
             case _:
                 for value in (*positional, *named.values()):
                     self.call_unseen(value, frame)  # whoever gets a function may call it
@@ -98,6 +99,8 @@ class Interpreter(Statements):
             match each:
                 case Fetching(kind=kind):
                     self.outcomes[-1].requests[Request(kind, None, self.program.path(frame.module))] = None
+                case Unparsed(path=path):
+                    self.outcomes[-1].add(_anything(path))
                 case Definition(node=definition) if self.program.may_ask(definition):
                     self.outcomes[-1].add(self._run(each, _unknown(definition), {}))
                 case LocalFunction(node=definition, module=module, around=around) if self.program.may_ask(definition):
@@ -126,6 +129,11 @@ class Interpreter(Statements):
         names = [each.arg for each in (*definition.args.posonlyargs, *definition.args.args)]
         values |= dict(zip(names, positional, strict=False))
         return values | {name: value for name, value in named.items() if name in values}
+
+
+def _anything(place: str) -> Outcome:
+    """Return the outcome of a call that may ask for anything, because the source at `place` cannot be read."""
+    return Outcome({Request("data", None, place): None, Request("network", None, place): None})
 
 
 def _unknown(definition: ast.FunctionDef | ast.Lambda) -> dict[str, Value]:

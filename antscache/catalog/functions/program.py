@@ -42,6 +42,13 @@ class Fetching:
 
 
 @dataclass(frozen=True, slots=True)
+class Unparsed:
+    """A name of a module that is not valid Python, at `path`: it may stand for a function that asks for anything."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """A module or a package within the package, by its dotted name."""
 
@@ -65,16 +72,13 @@ class _Names:
 class Program:
     """The modules of ANTsPyNet.
 
-    Attributes:
-        unparsed: the paths of modules that are not valid Python, and that count as empty.
-
     Args:
         texts: the source of each module, by its path from the directory that holds the package.
     """
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = {_dotted(path): (path, text) for path, text in texts.items() if path.endswith(".py")}
-        self.unparsed: list[str] = []
+        self._unparsed: set[str] = set()
         self._names: dict[str, _Names] = {}
         self._bodies: dict[ast.FunctionDef, list[ast.stmt]] = {}
         self._asking: dict[ast.AST, bool] = {}
@@ -86,19 +90,21 @@ class Program:
         """Return the path of `module`."""
         return self._texts[module][0]
 
-    def public(self) -> dict[str, Definition]:
+    def public(self) -> dict[str, Definition | Unparsed]:
         """Return the functions that `antspynet.utilities` exports, by name; without getters."""
         package = f"{PACKAGE}.utilities"
         found = ((name, self.resolve(package, name)) for name in self.names(package).imports)
-        return {name: what for name, what in found if isinstance(what, Definition)}
+        return {name: what for name, what in found if isinstance(what, Definition | Unparsed)}
 
-    def resolve(self, module: str, name: str) -> Definition | Fetching | Module | ast.expr | None:
+    def resolve(self, module: str, name: str) -> Definition | Fetching | Module | Unparsed | ast.expr | None:
         """Return what `name` stands for in `module`: a definition, a getter, a module, or a value's expression.
 
         None if it stands for nothing in the package.
         """
         for _ in range(MAX_IMPORTS):
             names = self.names(module)
+            if module in self._unparsed:
+                return Unparsed(self.path(module))
             own = self._getters.get((module, name)) or names.own(module, name)
             if own is not None:
                 return own
@@ -123,7 +129,7 @@ class Program:
             path, text = self._texts.get(module, ("", ""))
             tree = _parsed(text)
             if tree is None:
-                self.unparsed.append(path)
+                self._unparsed.add(module)
             self._names[module] = _top_names(tree.body if tree else [], module, path.endswith("__init__.py"))
         return self._names[module]
 
@@ -147,6 +153,8 @@ class Program:
             for node in self.names(module).functions.values()
         }
         found = {function for _, function in self._getters} | KERAS_APPLICATIONS.keys()
+        for names in self._names.values():  # any name from a module that is not valid Python
+            found |= {name for name, (target, _) in names.imports.items() if target in self._unparsed}
         while more := {name for (_, name), inside in mentions.items() if name not in found and inside & found}:
             found |= more
         return frozenset(found)

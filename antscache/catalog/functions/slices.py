@@ -35,10 +35,10 @@ def slice_body(body: list[ast.stmt], may_ask: Callable[[ast.AST], bool]) -> list
 
 
 def _until_last(body: list[ast.stmt], may_ask: Callable[[ast.AST], bool]) -> list[ast.stmt]:
-    """Return `body` up to the last statement that may ask for an entry."""
+    """Return `body` up to the last statement that may ask for an entry; a branch that asks for none stays whole."""
     asking = [at for at, statement in enumerate(body) if may_ask(statement)]
     if not asking:
-        return []
+        return body
     *before, last = body[: asking[-1] + 1]
     if isinstance(last, ast.If | ast.With):
         last = copy.copy(last)

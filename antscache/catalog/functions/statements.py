@@ -31,6 +31,7 @@ class Statements(Expressions):
             ast.AugAssign: self._change,
             ast.Break: self._break,
             ast.Continue: self._continue,
+            ast.Expr: self._expression,
             ast.For: self._for,
             ast.FunctionDef: self._define,
             ast.If: self._if,
@@ -57,11 +58,17 @@ class Statements(Expressions):
                 return None
         return current
 
-    def _any(self, node: ast.stmt, state: State, frame: Frame) -> State:
+    def _expression(self, node: ast.Expr, state: State, frame: Frame) -> State:
+        self.evaluate(node.value, state, frame)
+        return state
+
+    def _any(self, node: ast.AST, state: State, frame: Frame) -> State:
         """Run a statement of a form that gets no further attention, for what its expressions ask for."""
-        for child in ast.walk(node):
-            if isinstance(child, ast.expr) and not isinstance(child, ast.Starred | ast.Slice):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
                 self.evaluate_perhaps(child, state, frame)
+            else:
+                self._any(child, state, frame)
         return state
 
     # Names
