@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         Plan,
         Record,
         Release,
-        Status,
         UsageRecord,
     )
     from antscache.export import Contents, Target
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from antscache.operations import Forgotten, Garbage, Judged, Prefetched, Removed, Verified
     from antscache.root import UnusedLowerCache
     from antscache.store import Store
-    from antscache.views import EntryLocation, Linked, Names, ReleaseUsage, View
+    from antscache.views import EntryLocation, EntryStatus, Linked, Names, ReleaseUsage, View
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
@@ -528,8 +527,11 @@ class Cache:
 
     # What is there
 
-    def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-        """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable."""
+    def statuses(self, manifest: Manifest) -> tuple[EntryStatus, ...]:
+        """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable.
+
+        Each entry that is present has the record of its bytes: digest, size, trust and checks.
+        """
         return views.statuses(self.root, manifest)
 
     def records(self, entries: Iterable[Entry]) -> Mapping[Identifier, Record]:

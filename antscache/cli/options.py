@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -220,6 +221,26 @@ def of_kind(verb: str) -> Callable[[Function], Function]:
 def as_json(function: Function) -> Function:
     """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
+
+
+def in_formats(*formats: str) -> Callable[[Function], Function]:
+    """Make the flags of a command that prints data in one of `formats`, by default the first: --format, and --json.
+
+    The command gets it as `format_`; --json is short for --format json.
+    """
+    words = click.Choice(formats)
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*arguments: Any, format_: str | None, json: bool, **others: Any) -> object:
+            if json and format_ not in {None, "json"}:
+                raise click.UsageError(f"--json and --format {format_} contradict each other: give one of them")
+            return function(*arguments, format_="json" if json else format_ or formats[0], **others)
+
+        option = click.option("--format", "format_", type=words, help=f"Print in this format. [default: {formats[0]}]")
+        return as_json(option(call))  # type: ignore[return-value]
+
+    return add
 
 
 def manifest(cache: Cache, release: str | None, source: Path | None, python: Path | None) -> Manifest:

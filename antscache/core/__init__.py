@@ -5,6 +5,7 @@ identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
+tables.py         tables as CSV and Markdown
 hazards.py        findings that no checksum shows, and which of them refuse a file
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
@@ -99,6 +100,7 @@ from antscache.core.plan import (
     unread_getters,
 )
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, has_checksum, merge_selections
+from antscache.core.tables import csv_table, escape_markdown, markdown_table
 from antscache.core.trust import (
     RecordBelow,
     RecordConflict,
@@ -173,12 +175,14 @@ __all__ = [
     "as_told",
     "check_usage",
     "choose_record",
+    "csv_table",
     "describe_findings",
     "describe_twin",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
     "escape",
+    "escape_markdown",
     "fetchable",
     "figshare_number",
     "find_changes",
@@ -199,6 +203,7 @@ __all__ = [
     "keep_scan",
     "known_md5",
     "make_entry",
+    "markdown_table",
     "may_replace",
     "merge_selections",
     "needed_layout",

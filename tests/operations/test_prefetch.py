@@ -106,7 +106,7 @@ def test_unavailable_entries_are_listed_and_never_planned(antscache: AntsCache) 
     """The list gives the reason."""
     rows = antscache("list", "0.2.1").succeeded().out
     name = "allen_brain_leftright_coronal_mask_weights"
-    assert re.search(rf"^network +{name} .* - +unavailable: the release has an empty URL for it$", rows, re.MULTILINE)
+    assert re.search(rf"^network +- +unavailable +{name} \(the release has an empty URL for it\)$", rows, re.MULTILINE)
     [plan] = antscache("prefetch", "0.2.1", "-n", "--json").succeeded().json
     assert name in plan["unavailable"]
     assert name not in plan["missing"]

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, as_json, from_index, manifest, of_kind, one_release, shared
-from antscache.core import KIND_WORDS
+from antscache.cli.options import Invocation, from_index, in_formats, manifest, of_kind, one_release, shared
+from antscache.core import KIND_WORDS, hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from antscache.core import Kind, Manifest
-    from antscache.views import ReleaseUsage
+    from antscache.views import EntryStatus, ReleaseUsage
+
+SHORT_DIGEST_LENGTH = 12  # hexadecimal digits
+USAGE_COLUMNS = (
+    "release", "entries", "offered", "present", "size", "own", "shared", "below", "adopted", "home",
+)  # fmt: skip
+ENTRY_COLUMNS = (
+    "kind", "name", "file", "identifier", "status", "digest", "size", "trust", "checks", "findings", "reason",
+)  # fmt: skip
 
 
 @click.command(name="list")
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
 @one_release
 @from_index
 @of_kind("List")
-@as_json
+@in_formats("table", "csv", "markdown", "json")
 @shared
 @click.pass_obj
 def list_(
@@ -32,59 +40,72 @@ def list_(
     source: Path | None,
     python: Path | None,
     kinds: tuple[str, ...],
-    json: bool,
+    format_: str,
 ) -> None:
     """List the releases in use, or the entries of one release.
 
-    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
-    release has no URL for it), or unreadable (antscache cannot read its URL). It is "adopted" if only your word says
-    that it is this file. A "finding" is something in the file that did not refuse it. Keras's own weights, which two
-    functions need, are listed by --kind keras alone.
+    With RELEASE, lists each entry with its identifier, the beginning of its sha256, its size and its name. One that is
+    not held has its status instead: missing, unavailable (the release has no URL for it), or unreadable (antscache
+    cannot read its URL). It is "adopted" if only your word says that it is this file. A "finding" is something in the
+    file that did not refuse it. Keras's own weights, which two functions need, are listed by --kind keras alone.
+
+    The other formats have whole digests, sizes in bytes, the file's name, its trust, and the checks that it passed.
     """
     from antscache.core import parse_kinds, with_optional
 
     cache = invocation.cache()
     if release is None and source is None and python is None:
         usages = cache.usages()
-        if json:
-            render.print_json([_usage_facts(usage) for usage in usages])
-        else:
-            print_usages(usages)
-            if not usages:
-                invocation.say(
-                    f"no release is in use in {cache.store.layout.root}",
-                    hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
-                )
+        if format_ != "table":
+            render.print_rows([_usage_facts(usage) for usage in usages], USAGE_COLUMNS, format_)
+            return
+        print_usages(usages)
+        if not usages:
+            invocation.say(
+                f"no release is in use in {cache.store.layout.root}",
+                hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
+            )
         return
     wanted = parse_kinds(kinds or KIND_WORDS)
     chosen = manifest(cache, release, source, python)
     offered = with_optional(chosen) if kinds else chosen
-    rows = [(entry, status) for entry, status in cache.statuses(offered) if entry.kind in wanted]
-    records = cache.records(entry for entry, status in rows if status == "present")
-    if json:
-        keys = ("kind", "name", "file", "identifier")
-        render.print_json(
-            [
-                {key: getattr(entry, key) for key in keys}
-                | {"status": status}
-                | render.doubt_facts(records.get(str(entry.identifier)))
-                for entry, status in rows
-            ]
-        )
-        _say_unread(invocation, chosen, wanted)
-        return
-    render.print_table(
-        (
-            entry.kind,
-            entry.name,
-            entry.file,
-            entry.identifier or "-",
-            f"{status}: {entry.reason or entry.problem}" if entry.reason or entry.problem else status,
-            render.doubts(records.get(str(entry.identifier))),
-        )
-        for entry, status in rows
-    )
+    statuses = [one for one in cache.statuses(offered) if one.entry.kind in wanted]
+    if format_ == "table":
+        render.print_table(map(_entry_row, statuses))
+    else:
+        render.print_rows([_entry_facts(one) for one in statuses], ENTRY_COLUMNS, format_)
     _say_unread(invocation, chosen, wanted)
+
+
+def _entry_row(one: EntryStatus) -> tuple[str, ...]:
+    """Return the row of an entry for people: its name comes last, so that rows of short names fit 80 columns."""
+    entry, record = one.entry, one.record
+    remark = entry.reason or entry.problem or render.doubts(record)
+    return (
+        entry.kind,
+        entry.identifier or "-",
+        hexadecimal(record.digest)[:SHORT_DIGEST_LENGTH] if record else one.status,
+        render.size(record.size) if record else "",
+        f"{entry.name} ({remark})" if remark else entry.name,
+    )
+
+
+def _entry_facts(one: EntryStatus) -> dict[str, Any]:
+    """Return all that is known of an entry, for programs; of one that is not held, no digest, size, trust or checks."""
+    entry, record = one.entry, one.record
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "file": entry.file,
+        "identifier": entry.identifier,
+        "status": one.status,
+        "digest": record and record.digest,
+        "size": record and record.size,
+        "trust": record and record.trust,
+        "checks": record and record.checks,
+        "findings": record.findings if record else (),
+        "reason": entry.reason or entry.problem,
+    }
 
 
 def _say_unread(invocation: Invocation, chosen: Manifest, kinds: Collection[Kind]) -> None:
