@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from antscache.catalog import Catalog
     from antscache.config import LinkMode, Settings
     from antscache.core import (
+        Citation,
         Descriptor,
         Digest,
         Entry,
@@ -537,6 +538,24 @@ class Cache:
     def records(self, entries: Iterable[Entry]) -> Mapping[Identifier, Record]:
         """Return the record of each of `entries` that has one: the trust, and what was found in the file."""
         return self.root.present_state(entries).records
+
+    def cite(self, release: Release) -> Citation:
+        """Cite the selected files of `release`, in the root or else in a lower cache.
+
+        Raises:
+            ViewError: nothing of the release is selected, or a selected file is not held.
+            StoreError: the root cannot be read.
+        """
+        return operations.cite_release(self.root, release)
+
+    def cite_usage(self, usage: Mapping[Release, Collection[UsageRecord]]) -> tuple[Citation, ...]:
+        """Cite the files in a record of use, whether they are held or not; return a citation for each release.
+
+        Raises:
+            ManifestError: the record contradicts itself, or a release has no such entry.
+            StoreError: the root cannot be read.
+        """
+        return operations.cite_usage(self.root, usage)
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""

@@ -238,7 +238,7 @@ def in_formats(*formats: str) -> Callable[[Function], Function]:
             return function(*arguments, format_="json" if json else format_ or formats[0], **others)
 
         option = click.option("--format", "format_", type=words, help=f"Print in this format. [default: {formats[0]}]")
-        return as_json(option(call))  # type: ignore[return-value]
+        return option(as_json(call))  # type: ignore[return-value]
 
     return add
 

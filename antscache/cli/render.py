@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from antscache.core import escape
+from antscache.core import aligned_table, escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,12 +81,7 @@ def print_json_line(value: Any) -> None:
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print `rows` in aligned columns on stdout."""
-    rows = [[escape(str(cell)) for cell in row] for row in rows]
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    click.echo(aligned_table(rows), nl=False)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format_: str) -> None:

@@ -5,7 +5,7 @@ identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
-tables.py         tables as CSV and Markdown
+tables.py         tables for people, and as CSV and Markdown
 hazards.py        findings that no checksum shows, and which of them refuse a file
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
@@ -15,9 +15,12 @@ plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
 clocks.py         ages of files by the times that other clocks may have given them
 usage_log.py      the file that `antscache run --record` writes
+citation.py       citations of the files that were used
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from antscache.core.clocks import age, is_misdated
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
@@ -47,6 +50,7 @@ from antscache.core.hazards import (
 )
 from antscache.core.identifiers import (
     Identifier,
+    address_of,
     figshare_number,
     identifier_key,
     identify_url,
@@ -100,7 +104,7 @@ from antscache.core.plan import (
     unread_getters,
 )
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, has_checksum, merge_selections
-from antscache.core.tables import csv_table, escape_markdown, markdown_table
+from antscache.core.tables import aligned_table, csv_table, markdown_table
 from antscache.core.trust import (
     RecordBelow,
     RecordConflict,
@@ -114,7 +118,19 @@ from antscache.core.trust import (
     keep_scan,
     may_replace,
 )
-from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
+from antscache.core.usage_log import UsageRecord, check_usage, files_of_usage, read_usage_log
+from antscache.lazy import lazily
+
+if TYPE_CHECKING:
+    from antscache.core.citation import (
+        Citation,
+        CitedFile,
+        as_bibtex,
+        as_csl_json,
+        as_facts,
+        as_markdown,
+        as_text,
+    )
 
 __all__ = [
     "CACHEDIR_TAG",
@@ -132,6 +148,8 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Citation",
+    "CitedFile",
     "Delivery",
     "Description",
     "Descriptor",
@@ -171,7 +189,14 @@ __all__ = [
     "Version",
     "Waiting",
     "Wanted",
+    "address_of",
     "age",
+    "aligned_table",
+    "as_bibtex",
+    "as_csl_json",
+    "as_facts",
+    "as_markdown",
+    "as_text",
     "as_told",
     "check_usage",
     "choose_record",
@@ -182,9 +207,9 @@ __all__ = [
     "digest_from_hex",
     "digest_of",
     "escape",
-    "escape_markdown",
     "fetchable",
     "figshare_number",
+    "files_of_usage",
     "find_changes",
     "find_conflicts",
     "find_doubted",
@@ -221,3 +246,8 @@ __all__ = [
     "url_of",
     "with_optional",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {"citation": ("Citation", "CitedFile", "as_bibtex", "as_csl_json", "as_facts", "as_markdown", "as_text")},
+)

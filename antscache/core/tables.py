@@ -1,4 +1,4 @@
-"""Tables as texts that other programs read: CSV and Markdown. Pure.
+"""Tables as texts: for people in aligned columns, for other programs as CSV and Markdown. Pure.
 
 Cells may hold texts from outside. These never add a row or a column, command a terminal, become a formula in a
 spreadsheet, or HTML in a page.
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 _FORMULA_MARKS = ("=", "+", "-", "@")
 # Characters with a meaning inside a line, and the table's own. Sources: GitHub Flavored Markdown; Pandoc.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>&|~!$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+def aligned_table(rows: Iterable[Sequence[object]]) -> str:
+    """Return `rows` in aligned columns, with escapes in place of what a terminal cannot show."""
+    cells = [[escape(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

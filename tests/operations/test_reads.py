@@ -58,7 +58,7 @@ def test_a_prefetch_without_fetch_reads_records_once(
     assert set(reads.values()) == {1}
 
 
-def test_a_list_reads_records_once(antscache: AntsCache, figshare: StandIn, reads: Counter[str]) -> None:
+def test_a_list_reads_records_once(antscache: AntsCache, reads: Counter[str]) -> None:
     """Digests, sizes, trust and checks included."""
     antscache("prefetch", RELEASE).succeeded()
     runner, environment = CliRunner(), antscache.environment()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from antscache.core import Plan, Release, UsageRecord
     from antscache.operations import Prefetched
 
+MAX_RECORD_BYTES = 64_000_000  # 200,000 lines
+
 
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
@@ -78,7 +80,7 @@ def prefetch(
     if records:
         if releases or source or python or names or kinds or accepted:
             raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
-        plans = cache.plan_usage(_read_records(records))
+        plans = cache.plan_usage(read_records(records))
     else:
         manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
         plans = [cache.plan(wanted, names=names, kinds=kinds, accepted=accepted) for wanted in manifests]
@@ -97,7 +99,7 @@ def prefetch(
             render.print_path(result.home)
 
 
-def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
+def read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
     """Read the uses in `records`, by release.
 
     Raises:
@@ -107,11 +109,14 @@ def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]
 
     usage: dict[Release, list[UsageRecord]] = {}
     for path in records:
+        hint = "give the path of a record that `antscache run --record FILE` wrote"
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(MAX_RECORD_BYTES + 1)
         except OSError as error:
-            hint = "give the path of a record that `antscache run --record FILE` wrote"
             raise ManifestError(f"cannot read {path}: {error.strerror}", hint=hint) from None
+        if len(content) > MAX_RECORD_BYTES:
+            raise ManifestError(f"cannot read {path}: larger than {render.size(MAX_RECORD_BYTES)}", hint=hint)
         for release, uses in read_usage_log(content, str(path)).items():
             usage.setdefault(release, []).extend(uses)
     return usage
