@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import BRAIN, LUNG, TEMPLATE
+from support import BRAIN, LUNG, TEMPLATE, upstreams
 
 from antscache.core import UsageRecord, digest_of, files_of_usage, parse_release
 from antscache.errors import ManifestError
@@ -84,6 +85,13 @@ def test_record_is_cited_without_its_files(held: AntsCache, tmp_path: Path) -> N
     assert held("cite", "--record", record).succeeded().err == ""
 
 
+def test_trust_is_that_of_the_same_bytes(held: AntsCache, tmp_path: Path) -> None:
+    """A root that has recorded other bytes of the identifier says nothing about those that were used."""
+    record = usage_log(held, tmp_path / "used.jsonl", BRAIN, digest=digest_of(b"other"))
+    [one] = facts(held, "--record", record)
+    assert [(row["digest"], row["trust"]) for row in one["files"]] == [(digest_of(b"other"), None)]
+
+
 def test_records_of_several_processes_are_one(held: AntsCache, tmp_path: Path) -> None:
     one, two = (usage_log(held, tmp_path / name, *names) for name, names in (("1", [BRAIN]), ("2", [BRAIN, TEMPLATE])))
     [cited] = facts(held, "--record", one, "--record", two)
@@ -145,6 +153,20 @@ def test_empty_record_is_an_error(antscache: AntsCache, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     ran = antscache("cite", "--record", tmp_path / "empty")
     assert (ran.code, f"no entry is recorded in {tmp_path}/empty" in ran.err) == (3, True)
+
+
+def test_what_a_script_used_is_cited(antscache: AntsCache, tmp_path: Path) -> None:
+    """A script asks for one of the two files that are held, twice."""
+    upstream = upstreams.make(tmp_path / "site-packages", "0.3.2")
+    antscache("prefetch", "--from", upstream.directory, *NAMED).succeeded()
+    antscache.environ["PYTHONPATH"] = upstream.path
+    script = f"import antspynet; antspynet.get_pretrained_network('{BRAIN}')"
+    shell = f'"{upstreams.PYTHON}" -c "$0"; "{upstreams.PYTHON}" -c "$0"'
+    antscache("run", "--offline", "--record", tmp_path / "used", "--", "sh", "-c", shell, script).succeeded()
+    assert len((tmp_path / "used").read_text("utf-8").splitlines()) == 2
+    ran = antscache("cite", "--record", tmp_path / "used").succeeded()
+    assert re.match(r"We used ANTsPyNet 0\.3\.2\+[0-9a-f]{8} .* with 1 pretrained network \(view ", ran.out)
+    assert ran.err == ""
 
 
 # The files in a record: pure
