@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from antscache.catalog import Catalog
     from antscache.config import LinkMode, Settings
     from antscache.core import (
+        Citation,
         Descriptor,
         Digest,
         Entry,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
         Plan,
         Record,
         Release,
-        Status,
         UsageRecord,
     )
     from antscache.export import Contents, Target
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from antscache.operations import Forgotten, Garbage, Judged, Prefetched, Removed, Verified
     from antscache.root import UnusedLowerCache
     from antscache.store import Store
-    from antscache.views import EntryLocation, Linked, Names, ReleaseUsage, View
+    from antscache.views import EntryLocation, EntryStatus, Linked, Names, ReleaseUsage, View
 
     Sizes = Mapping[Identifier, int]  # in bytes
 
@@ -536,13 +536,34 @@ class Cache:
 
     # What is there
 
-    def statuses(self, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-        """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable."""
+    def statuses(self, manifest: Manifest) -> tuple[EntryStatus, ...]:
+        """Return each entry of `manifest` with its status: present, missing, unavailable or unreadable.
+
+        Each entry that is present has the record of its bytes: digest, size, trust and checks.
+        """
         return views.statuses(self.root, manifest)
 
     def records(self, entries: Iterable[Entry]) -> Mapping[Identifier, Record]:
         """Return the record of each of `entries` that has one: the trust, and what was found in the file."""
         return self.root.present_state(entries).records
+
+    def cite(self, release: Release) -> Citation:
+        """Cite the selected files of `release`, in the root or else in a lower cache.
+
+        Raises:
+            ViewError: nothing of the release is selected, or a selected file is not held.
+            StoreError: the root cannot be read.
+        """
+        return operations.cite_release(self.root, release)
+
+    def cite_usage(self, usage: Mapping[Release, Collection[UsageRecord]]) -> tuple[Citation, ...]:
+        """Cite the files in a record of use, whether they are held or not; return a citation for each release.
+
+        Raises:
+            ManifestError: the record contradicts itself, or a release has no such entry.
+            StoreError: the root cannot be read.
+        """
+        return operations.cite_usage(self.root, usage)
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""

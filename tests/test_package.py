@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from support import BRAIN, LUNG, TEMPLATE
+from support import BRAIN, LUNG, REPOSITORY, TEMPLATE
 
 import antscache as package
 
@@ -47,6 +48,19 @@ def test_hints_are_notes() -> None:
     with pytest.raises(package.AntsCacheError) as caught:
         package.Cache.open(offline=True).manifest("99.9")
     assert getattr(caught.value, "__notes__", None) == [f"hint: {caught.value.hint}"]
+
+
+def test_citation_file_agrees_with_the_package() -> None:
+    """CITATION.cff has the version, the authors, the licence and the description of the package."""
+    lines = (REPOSITORY / "CITATION.cff").read_text("utf-8").splitlines()
+    cff = {key.strip(" -"): value.strip('"') for key, _, value in (line.partition(": ") for line in lines)}
+    project = msgspec.toml.decode((REPOSITORY / "pyproject.toml").read_bytes())["project"]
+    assert (cff["cff-version"], cff["type"]) == ("1.2.0", "software")
+    assert cff["version"] == package.__version__
+    assert [{"name": cff["name"]}] == project["authors"]
+    assert [cff["title"], cff["license"], cff["abstract"]] == [
+        project[key] for key in ("name", "license", "description")
+    ]
 
 
 def test_dir_has_what_is_public() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -252,7 +252,7 @@ def choosing(verb: str) -> Callable[[Function], Function]:
     """Make the flags of a command that can `verb` some entries alone; it gets them as its argument `choice`."""
 
     def decorate(function: Function) -> Function:
-        @wraps(function)
+        @functools.wraps(function)
         def with_choice(
             *arguments: Any,
             names: tuple[str, ...],
@@ -328,6 +328,26 @@ def say_needed(invocation: Invocation, manifest: Manifest, choice: Choice) -> No
 def as_json(function: Function) -> Function:
     """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)
+
+
+def in_formats(*formats: str) -> Callable[[Function], Function]:
+    """Make the flags of a command that prints data in one of `formats`, by default the first: --format, and --json.
+
+    The command gets it as `format_`; --json is short for --format json.
+    """
+    words = click.Choice(formats)
+
+    def add(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*arguments: Any, format_: str | None, json: bool, **others: Any) -> object:
+            if json and format_ not in {None, "json"}:
+                raise click.UsageError(f"--json and --format {format_} contradict each other: give one of them")
+            return function(*arguments, format_="json" if json else format_ or formats[0], **others)
+
+        option = click.option("--format", "format_", type=words, help=f"Print in this format. [default: {formats[0]}]")
+        return option(as_json(call))  # type: ignore[return-value]
+
+    return add
 
 
 def manifest(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from antscache.core import escape
+from antscache.core import aligned_table, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from antscache.cli.options import Invocation
@@ -81,12 +81,31 @@ def print_json_line(value: Any) -> None:
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print `rows` in aligned columns on stdout."""
-    rows = [[escape(str(cell)) for cell in row] for row in rows]
-    if not rows:
+    click.echo(aligned_table(rows), nl=False)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], format_: str) -> None:
+    """Print `rows` on stdout for programs, in the `format_` csv, markdown or json.
+
+    Args:
+        rows: of values for JSON by their names.
+        columns: these names, which CSV and Markdown have in their first row, even if there are no rows.
+        format_: of the output.
+    """
+    from antscache.core import csv_table, markdown_table
+
+    if format_ == "json":
+        print_json(rows)
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    table = csv_table if format_ == "csv" else markdown_table
+    click.echo(table(columns, ([_cell(row[column]) for column in columns] for row in rows)), nl=False)
+
+
+def _cell(value: Any) -> Any:
+    """Return a value for JSON as the content of one cell: nothing for null, several texts as one."""
+    if value is None:
+        return ""
+    return "; ".join(value) if isinstance(value, (list, tuple)) else value
 
 
 def is_watched() -> bool:

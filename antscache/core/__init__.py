@@ -7,6 +7,7 @@ needs.py          what a call of a public function can ask for, by its arguments
 calls.py          calls as you write them after --for, names and patterns, and the entries that they choose
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
+tables.py         tables for people, and as CSV and Markdown
 hazards.py        findings that no checksum shows, and which of them refuse a file
 record.py         records of identifiers, notes of ingests, selections of releases in use
 trust.py          which record counts, and which may replace another
@@ -16,9 +17,12 @@ plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
 clocks.py         ages of files by the times that other clocks may have given them
 usage_log.py      the file that `antscache run --record` writes
+citation.py       citations of the files that were used
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from antscache.core.calls import (
     Needed,
@@ -61,6 +65,7 @@ from antscache.core.hazards import (
 )
 from antscache.core.identifiers import (
     Identifier,
+    address_of,
     figshare_number,
     identifier_key,
     identify_url,
@@ -116,6 +121,7 @@ from antscache.core.plan import (
     unread_getters,
 )
 from antscache.core.record import TRUST_RANKS, Check, Partial, Record, Selection, Trust, has_checksum, merge_selections
+from antscache.core.tables import aligned_table, csv_table, markdown_table
 from antscache.core.trust import (
     RecordBelow,
     RecordConflict,
@@ -129,7 +135,19 @@ from antscache.core.trust import (
     keep_scan,
     may_replace,
 )
-from antscache.core.usage_log import UsageRecord, check_usage, read_usage_log
+from antscache.core.usage_log import UsageRecord, check_usage, files_of_usage, read_usage_log
+from antscache.lazy import lazily
+
+if TYPE_CHECKING:
+    from antscache.core.citation import (
+        Citation,
+        CitedFile,
+        as_bibtex,
+        as_csl_json,
+        as_facts,
+        as_markdown,
+        as_text,
+    )
 
 __all__ = [
     "ANYTHING",
@@ -150,6 +168,8 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Citation",
+    "CitedFile",
     "Delivery",
     "Description",
     "Descriptor",
@@ -194,13 +214,22 @@ __all__ = [
     "Version",
     "Waiting",
     "Wanted",
+    "address_of",
     "age",
+    "aligned_table",
     "any_call",
+    "as_bibtex",
+    "as_csl_json",
+    "as_facts",
+    "as_markdown",
+    "as_text",
     "as_told",
     "ask",
     "ask_anything",
     "check_usage",
     "choose_record",
+    "citation",
+    "csv_table",
     "describe_findings",
     "describe_function",
     "describe_twin",
@@ -211,6 +240,7 @@ __all__ = [
     "expand_names",
     "fetchable",
     "figshare_number",
+    "files_of_usage",
     "find_changes",
     "find_conflicts",
     "find_doubted",
@@ -234,6 +264,7 @@ __all__ = [
     "known_functions",
     "known_md5",
     "make_entry",
+    "markdown_table",
     "may_replace",
     "merge_selections",
     "needed_layout",
@@ -254,3 +285,8 @@ __all__ = [
     "users_of",
     "with_optional",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {"citation": ("Citation", "CitedFile", "as_bibtex", "as_csl_json", "as_facts", "as_markdown", "as_text")},
+)

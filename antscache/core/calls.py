@@ -9,7 +9,6 @@ Values are Python's literals; `image` is one image, and everything else is text.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import re
 from dataclasses import dataclass
@@ -121,6 +120,8 @@ def _split(text: str) -> Iterator[str]:
 
 def _parse_value(text: str) -> Any:
     """Return the value that `text` writes: a literal of Python, `image`, a list of these, or else the text itself."""
+    import ast  # which most commands never need
+
     if text == "image":
         return IMAGE
     if text.startswith("[") and text.endswith("]"):

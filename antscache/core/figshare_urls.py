@@ -14,6 +14,8 @@ FIGSHARE_ROUTES = (
     "https://ndownloader.figshare.com/files/{id}",
     "https://figshare.com/ndownloader/files/{id}",
 )
+# The address of a file for people and browsers.
+_PUBLIC_ADDRESS = "https://ndownloader.figshare.com/files/{id}"
 # The API's documentation asks for no more than one request a second; the other routes have no such limit.
 PACED_ROUTES = frozenset(route for route in FIGSHARE_ROUTES if urlsplit(route).hostname == "api.figshare.com")
 
@@ -30,3 +32,8 @@ def find_figshare_number(url: str) -> str | None:
     """Return Figshare's number of the file at `url`; None if the URL does not have one that is known to be a file's."""
     match = _FILE_URL.match(url)
     return match[1] if match else None
+
+
+def public_address(number: str) -> str:
+    """Return the public URL of the file with Figshare's `number`."""
+    return _PUBLIC_ADDRESS.format(id=number)

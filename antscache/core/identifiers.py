@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from antscache.core.figshare_urls import find_figshare_number
+from antscache.core.figshare_urls import find_figshare_number, public_address
 
 MAX_URL_LENGTH = 2_048  # characters; longer ones do not work everywhere
 MAX_SHOWN_LENGTH = 120  # characters of a URL in a message
@@ -19,6 +19,8 @@ _FIGSHARE, _URL = "figshare:", "url:"
 _PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 # http or https, a host in lower case, perhaps a port, a path, a query: printable ASCII, without a user or a fragment.
 _URL_PATTERN = rf"https?://[a-z0-9._-]+(?::{_PORT})?(?:[/?][!-\"$-~]*)?"
+# Printable ASCII that no URL may have. Source: RFC 3986, section 2.
+_PERCENT_ENCODED = str.maketrans({character: f"%{ord(character):02X}" for character in '"<>\\^`{|}'})
 
 Identifier = Annotated[
     str,
@@ -60,6 +62,12 @@ def figshare_number(identifier: Identifier) -> str | None:
 def url_of(identifier: Identifier) -> str | None:
     """Return the URL that `identifier` consists of; None if it is a number."""
     return identifier.removeprefix(_URL) if identifier.startswith(_URL) else None
+
+
+def address_of(identifier: Identifier) -> str:
+    """Return the public URL of the file `identifier`, with %XX for characters that no URL may have (RFC 3986)."""
+    number = figshare_number(identifier)
+    return public_address(number) if number else (url_of(identifier) or "").translate(_PERCENT_ENCODED)
 
 
 def identifier_key(identifier: Identifier) -> str:

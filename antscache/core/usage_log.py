@@ -18,7 +18,7 @@ from antscache.core.manifest import Entry, Kind, Name, Release, parse_release
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 
 class UsageRecord(msgspec.Struct, frozen=True):
@@ -63,6 +63,34 @@ def _parse_line(line: bytes, where: str) -> tuple[Release, UsageRecord]:
     except (msgspec.MsgspecError, UnicodeDecodeError, ManifestError) as error:
         hint = "give a file that `antscache run --record FILE` has written"
         raise ManifestError(f"{where}: {error}", hint=hint) from None
+
+
+def files_of_usage(
+    usage: Mapping[Release, Collection[UsageRecord]],
+) -> dict[Release, tuple[tuple[Entry, Descriptor], ...]]:
+    """Return the files in a record of use, by release, each entry once with the bytes that processes got.
+
+    Raises:
+        ManifestError: processes got different bytes of one identifier, or different files of one name.
+    """
+    blobs: dict[Identifier, Descriptor] = {}
+    entries: dict[tuple[Release, Kind, str], Entry] = {}
+    for release, record in ((release, record) for release, records in usage.items() for record in records):
+        if (blob := blobs.setdefault(record.identifier, record.blob)) != record.blob:
+            raise _contradicts(record.name, blob.digest, record.digest)
+        if (entry := entries.setdefault((release, record.kind, record.name), record.entry)) != record.entry:
+            raise _contradicts(record.name, f"{entry.identifier}, {entry.file}", f"{record.identifier}, {record.file}")
+    files: dict[Release, dict[Entry, Descriptor]] = {}
+    for (release, _, _), entry in entries.items():
+        files.setdefault(release, {})[entry] = blobs[str(entry.identifier)]
+    return {release: tuple(sorted(of_release.items())) for release, of_release in files.items()}
+
+
+def _contradicts(name: str, one: str, other: str) -> ManifestError:
+    return ManifestError(
+        f"the record says that {name} was {one}, and that it was {other}",
+        hint="give the records of one run, or make a new one with `antscache run --record FILE`",
+    )
 
 
 def check_usage(records: Iterable[UsageRecord], entries: Iterable[Entry], release: Release) -> None:

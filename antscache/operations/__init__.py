@@ -12,6 +12,7 @@ survey.py       list the files that should be there
 repair.py       mend what verify found
 remove.py       take a release out of use
 gc.py           delete blobs that no ref reaches
+cite.py         state which files were used
 error_texts.py  the errors of a plan that cannot be carried out, and their texts (pure)
 """
 
@@ -26,6 +27,7 @@ from antscache.operations.prefetch import Prefetched, check_space, make_plan, pl
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
     from antscache.operations.adoptable import Judged, files_to_adopt, size_of_files
+    from antscache.operations.cite import cite_files, cite_release, cite_usage
     from antscache.operations.forget import Forgotten, forget_identifier
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
@@ -44,6 +46,9 @@ __all__ = [
     "Verified",
     "adopt_directory",
     "check_space",
+    "cite_files",
+    "cite_release",
+    "cite_usage",
     "collect_garbage",
     "collect_now",
     "files_in_user_home",
@@ -66,6 +71,7 @@ __getattr__ = lazily(
     {
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "files_to_adopt", "size_of_files"),
+        "cite": ("cite_files", "cite_release", "cite_usage"),
         "forget": ("Forgotten", "forget_identifier"),
         "scans": ("HeldNetwork", "find_held_networks"),
         "provide": ("files_in_user_home", "provide_file"),

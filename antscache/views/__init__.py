@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from antscache.views.inventory import (
     EntryLocation,
+    EntryStatus,
     Names,
     ReleaseUsage,
     locate_entries,
@@ -35,6 +36,7 @@ from antscache.views.views import (
 
 __all__ = [
     "EntryLocation",
+    "EntryStatus",
     "Linked",
     "Names",
     "ReleaseUsage",

@@ -92,6 +92,15 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryStatus:
+    """An entry with its status, and the record of its bytes if they are held, else None."""
+
+    entry: Entry
+    status: Status
+    record: Record | None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryLocation:
     """An entry, and its file.
 
@@ -126,20 +135,22 @@ class EntryLocation:
         return None if self.digest is None or self.size is None else Descriptor(self.digest, self.size)
 
 
-def statuses(root: Root, manifest: Manifest) -> tuple[tuple[Entry, Status], ...]:
-    """Return each entry of `manifest` with its status.
+def statuses(root: Root, manifest: Manifest) -> tuple[EntryStatus, ...]:
+    """Return each entry of `manifest` with its status; read each record once.
 
     It is present, missing, unavailable (the release itself has no URL for it), or unreadable (antscache cannot tell its
     bytes from the source).
     """
     state = root.present_state(fetchable(manifest.entries))
 
-    def status(entry: Entry) -> Status:
+    def status(entry: Entry) -> EntryStatus:
         if entry.identifier is None:
-            return "unavailable" if entry.reason else "unreadable"
-        return "present" if state.blob(entry) else "missing"
+            return EntryStatus(entry, "unavailable" if entry.reason else "unreadable", None)
+        if state.blob(entry) is None:
+            return EntryStatus(entry, "missing", None)
+        return EntryStatus(entry, "present", state.records[entry.identifier])
 
-    return tuple((entry, status(entry)) for entry in manifest.entries)
+    return tuple(map(status, manifest.entries))
 
 
 def locate_entries(root: Root, manifest: Manifest) -> tuple[EntryLocation, ...]:

@@ -115,6 +115,14 @@ def test_each_line_is_printable_and_its_own(hostile: AntsCache, arguments: list[
     assert "forged" in ran.out + ran.err
 
 
+@pytest.mark.parametrize("format_", ["csv", "markdown"])
+def test_tables_for_programs_are_printable(hostile: AntsCache, format_: str) -> None:
+    ran = run(hostile, ["list", str(RELEASE), "--format", format_])
+    lines = ran.out.replace("\r\n", "\n").split("\n")
+    assert [line for line in lines if not line.isprintable() or line.startswith("error: forged")] == []
+    assert ran.out.count("forged") == 2
+
+
 @pytest.mark.parametrize("arguments", [*JSON_COMMANDS.values()], ids=[*JSON_COMMANDS])
 def test_json_is_ascii(hostile: AntsCache, arguments: list[str]) -> None:
     ran = run(hostile, [*arguments, "--json"])

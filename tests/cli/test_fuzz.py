@@ -47,6 +47,8 @@ COMMANDS = (
     "status",
     f"show {BRAIN}",
     f"path {RELEASE}",
+    f"cite {RELEASE}",
+    f"list {RELEASE} --format csv",
     "verify",
     "verify --repair",
     "gc -n",

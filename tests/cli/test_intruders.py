@@ -62,6 +62,7 @@ COMMANDS = (
     "status",
     f"show {BRAIN}",
     "path 0.3.2",
+    "cite 0.3.2",
     "verify",
     "gc -n",
     "rm -n 0.3.2",
@@ -85,6 +86,7 @@ UNHARMED = ("list", "list 0.3.2", "releases", "status", f"show {BRAIN}", "gc -n"
 COMMANDS_ABOVE = (
     *UNHARMED,
     "path 0.3.2",
+    "cite 0.3.2",
     "verify",
     "link 0.3.2 --home one",
     f"export --name {BRAIN} 0.3.2 exported-from-below",

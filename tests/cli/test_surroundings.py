@@ -34,7 +34,7 @@ def odd(antscache: AntsCache, tmp_path: Path) -> AntsCache:
 # Names that are no UTF-8
 
 JSON_CALLS = [
-    "status", "list", "list 0.3.2", "verify", "gc", "releases", f"show {BRAIN}", "diff 0.2.9 0.3.2",
+    "status", "list", "list 0.3.2", "cite 0.3.2", "verify", "gc", "releases", f"show {BRAIN}", "diff 0.2.9 0.3.2",
     f"prefetch 0.3.2 --name {LUNG}", "link 0.3.2 --home out", "forget figshare:34821874 -n", "doctor --offline",
     "rm 0.3.2 -n",
 ]  # fmt: skip

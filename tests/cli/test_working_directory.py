@@ -29,6 +29,7 @@ NAMES = (*sys.stdlib_module_names, *OTHER_MODULES)
 # Verb: the arguments of calls that start other interpreters, or read sources, where a verb does so.
 CALLS = {
     "adopt": ["adopt files --as 0.3.2 --offline"],
+    "cite": ["cite 0.3.2", "cite 0.3.2 --format csl-json"],
     "container-args": ["container-args docker"],
     "diff": ["diff 0.2.9 0.3.2"],
     "doctor": ["doctor --offline", f"doctor --offline --python {sys.executable}"],
@@ -38,7 +39,12 @@ CALLS = {
     "hook": ["hook status", "hook enable --python {python}", "hook disable --python {python}"],
     "init": ["init"],
     "link": [f"link 0.3.2 --home home --name {BRAIN}"],
-    "list": ["list", "list antspynet", "list antspynet==99.9", f"list antspynet --python {sys.executable}"],
+    "list": [
+        "list --format csv",
+        "list antspynet",
+        "list antspynet==99.9",
+        f"list antspynet --python {sys.executable}",
+    ],
     "path": ["path", "path --root"],
     "prefetch": [f"prefetch 0.3.2 --name {BRAIN}", "prefetch"],
     "releases": ["releases"],

@@ -14,6 +14,7 @@ from antscache.core.figshare_urls import FIGSHARE_ROUTES
 from antscache.core.identifiers import (
     MAX_URL_LENGTH,
     Identifier,
+    address_of,
     figshare_number,
     identifier_key,
     identify_url,
@@ -131,3 +132,16 @@ def test_other_texts_are_no_identifiers(text: str) -> None:
 def test_only_urls_need_the_second_layout() -> None:
     assert needed_layout([None, "figshare:7"]) == FIRST_LAYOUT_VERSION
     assert needed_layout(["figshare:7", "url:https://host.org/a.h5"]) == LAYOUT_VERSION
+
+
+@pytest.mark.parametrize(
+    ("identifier", "address"),
+    [
+        ("figshare:34821874", "https://ndownloader.figshare.com/files/34821874"),
+        ("url:https://example.org/a_b.h5?c=%20&d=~", "https://example.org/a_b.h5?c=%20&d=~"),
+        ("url:http://example.org/{a}|b\\c`<d>^e", "http://example.org/%7Ba%7D%7Cb%5Cc%60%3Cd%3E%5Ee"),
+    ],
+)
+def test_addresses_are_urls(identifier: str, address: str) -> None:
+    """Also those of identifiers with characters that no URL may have."""
+    assert address_of(identifier) == address

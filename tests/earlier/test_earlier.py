@@ -38,6 +38,7 @@ EARLIER = REPOSITORY / "tests/earlier"
 LISTINGS: dict[str, Any] = json.loads((EARLIER / "full.json").read_text())
 PLACE, HOME, INJECT, COMMAND = "@PLACE@", "@HOME@", "@INJECT@", "@COMMAND@"  # in place of the earlier host's paths
 NEWER_FACTS = {"trust", "adopted", "offered"}  # in listings, and unknown to the earlier version
+NEWER_FACTS_OF_ENTRIES = {"findings", "digest", "size", "checks", "reason"}  # `verify` of that version had some of them
 OWN = next(usage["release"] for usage in LISTINGS["list"] if "+" in usage["release"])  # an installation's own release
 DEEP, CUT, CONDEMNED = "DeepAtroposHcpT1Weights", "ixi", "kirby"
 CUT_NUMBER, LUNG_NUMBER, TEMPLATE_NUMBER, BRAIN_NUMBER = "25516358", "41965818", "22597175", "34821874"
@@ -102,7 +103,7 @@ def listed(ran: Ran, place: Path) -> Any:
 
 
 def _without_newer_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    newer = NEWER_FACTS | ({"findings"} if "trust" in facts else set())  # of an entry; those of `verify` are older
+    newer = NEWER_FACTS | (NEWER_FACTS_OF_ENTRIES if "trust" in facts else set())
     return {key: value for key, value in facts.items() if key not in newer}
 
 

@@ -584,7 +584,7 @@ def test_a_word_shows_wherever_files_are_listed(antscache: AntsCache, directory:
     for arguments in (["list", "0.3.2"], ["show", BRAIN]):
         lines = [line for line in antscache(*arguments).out.splitlines() if BRAIN_ID in line]
         assert lines
-        assert all(line.endswith("adopted") for line in lines)
+        assert all(line.endswith(("  adopted", " (adopted)")) for line in lines)
     assert {row["trust"] for row in antscache("show", BRAIN, "--json").json} == {"adopted"}
     for verb in ("list", "status"):
         assert "3 adopted" in antscache(verb).out

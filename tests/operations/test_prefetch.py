@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import h5py
 import pytest
-from support import BRAIN, FEW, LUNG, REPOSITORY, TEMPLATE, TRANSFORM, AntsCache, mirror_of_pcasl, snapshot
+from support import BRAIN, FEW, LUNG, REPOSITORY, SIZE, TEMPLATE, TRANSFORM, AntsCache, mirror_of_pcasl, snapshot
 
 import antscache as package
 from antscache.core import events
@@ -106,7 +106,7 @@ def test_unavailable_entries_are_listed_and_never_planned(antscache: AntsCache) 
     """The list gives the reason."""
     rows = antscache("list", "0.2.1").succeeded().out
     name = "allen_brain_leftright_coronal_mask_weights"
-    assert re.search(rf"^network +{name} .* - +unavailable: the release has an empty URL for it$", rows, re.MULTILINE)
+    assert re.search(rf"^network +- +unavailable +{name} \(the release has an empty URL for it\)$", rows, re.MULTILINE)
     [plan] = antscache("prefetch", "0.2.1", "-n", "--json").succeeded().json
     assert name in plan["unavailable"]
     assert name not in plan["missing"]
@@ -193,7 +193,7 @@ def test_two_releases_are_not_mixed_into_one_home(antscache: AntsCache, tmp_path
 # Looking
 
 
-def test_list_prints_each_entry_with_its_status(antscache: AntsCache) -> None:
+def test_list_prints_each_entry_with_its_status(antscache: AntsCache, figshare: StandIn) -> None:
     antscache("prefetch", "0.2.9", "--name", BRAIN).succeeded()
     rows = {row["name"]: row for row in antscache("list", "antspynet==0.2.9", "--json").succeeded().json}
     assert rows[BRAIN] == {
@@ -202,8 +202,12 @@ def test_list_prints_each_entry_with_its_status(antscache: AntsCache) -> None:
         "file": f"{BRAIN}.h5",
         "identifier": "figshare:34821874",
         "status": "present",
+        "digest": f"sha256:{hashlib.sha256(figshare.content('34821874')).hexdigest()}",
+        "size": SIZE,
         "trust": "origin",
+        "checks": ["length", "md5", "form", "walk"],
         "findings": [],
+        "reason": None,
     }
     assert rows[TEMPLATE]["status"] == "missing"
     assert (rows["allen_sr_weights"]["identifier"], rows["allen_sr_weights"]["status"]) == (None, "unavailable")

@@ -6,8 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
 from antscache import Cache, disk
+from antscache.cli.lazy_group import antscache as command
+from antscache.cli.options import Invocation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,4 +55,13 @@ def test_a_prefetch_without_fetch_reads_records_once(
     result = cache.prefetch(cache.plan(RELEASE))
     assert result.fetched == ()
     assert len(reads) > 200
+    assert set(reads.values()) == {1}
+
+
+def test_a_list_reads_records_once(antscache: AntsCache, reads: Counter[str]) -> None:
+    """Digests, sizes, trust and checks included."""
+    antscache("prefetch", RELEASE).succeeded()
+    runner, environment = CliRunner(), antscache.environment()
+    result = runner.invoke(command, ["list", RELEASE, "--format", "csv"], env=environment, obj=Invocation())
+    assert result.stdout.count(",present,sha256:") == len(reads) > 200
     assert set(reads.values()) == {1}

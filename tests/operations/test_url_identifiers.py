@@ -225,7 +225,7 @@ def test_unreadable_entries_are_listed(lab: Lab) -> None:
     lab.write(UNREADABLE)
     listed = lab.antscache("list", "--from", lab.source, "--json").succeeded().json
     assert {row["name"]: row["status"] for row in listed}["elsewhere"] == "unreadable"
-    assert "unreadable: line 6: 'ftp://" in lab.antscache("list", "--from", lab.source).succeeded().out
+    assert "unreadable    elsewhere (line 6: 'ftp://" in lab.antscache("list", "--from", lab.source).succeeded().out
 
 
 def test_unread_getter_is_an_error_at_the_end(lab: Lab) -> None:

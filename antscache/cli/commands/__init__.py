@@ -18,6 +18,7 @@ __all__ = ["VERBS", "load"]
 # Verb -> its module in this package, and the command in that module.
 VERBS = {
     "adopt": "adopt.adopt",
+    "cite": "cite.cite",
     "container-args": "container_args.container_args",
     "diff": "diff.diff",
     "doctor": "doctor.doctor",

@@ -10,22 +10,31 @@ from antscache.cli import render
 from antscache.cli.options import (
     Choice,
     Invocation,
-    as_json,
     choosing,
     from_index,
+    in_formats,
     manifest,
     one_release,
     say_needed,
     shared,
 )
-from antscache.core import KIND_WORDS
+from antscache.core import KIND_WORDS, hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from antscache.core import Kind, Manifest
-    from antscache.views import ReleaseUsage
+    from antscache.views import EntryStatus, ReleaseUsage
+
+SHORT_DIGEST_LENGTH = 12  # hexadecimal digits
+USAGE_COLUMNS = (
+    "release", "entries", "offered", "present", "size", "own", "shared", "below", "adopted", "home",
+)  # fmt: skip
+ENTRY_COLUMNS = (
+    "kind", "name", "file", "identifier", "status", "digest", "size", "trust", "checks", "findings", "reason",
+)  # fmt: skip
+FUNCTION_COLUMNS = ("function", "files", "most", "deciding", "parameters", "problem")
 
 
 @click.command(name="list")
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
 @from_index
 @choosing("List")
 @click.option("--functions", is_flag=True, help="List the functions of RELEASE that need files, and how many.")
-@as_json
+@in_formats("table", "csv", "markdown", "json")
 @shared
 @click.pass_obj
 def list_(
@@ -44,67 +53,49 @@ def list_(
     python: Path | None,
     choice: Choice,
     functions: bool,
-    json: bool,
+    format_: str,
 ) -> None:
     """List the releases in use, or the entries of one release.
 
-    With RELEASE, lists each entry with its file, its identifier, and its status: present, missing, unavailable (the
-    release has no URL for it), or unreadable (antscache cannot read its URL). It is "adopted" if only your word says
-    that it is this file. A "finding" is something in the file that did not refuse it. Keras's own weights, which two
-    functions need, are listed by --kind keras alone.
+    With RELEASE, lists each entry with its identifier, the beginning of its sha256, its size and its name. One that is
+    not held has its status instead: missing, unavailable (the release has no URL for it), or unreadable (antscache
+    cannot read its URL). It is "adopted" if only your word says that it is this file. A "finding" is something in the
+    file that did not refuse it. Keras's own weights, which two functions need, are listed by --kind keras alone.
+
+    The other formats have whole digests, sizes in bytes, the file's name, its trust, and the checks that it passed.
     """
     from antscache.core import find_entries, parse_kinds, with_optional
 
     cache = invocation.cache()
     if release is None and source is None and python is None and not choice and not functions:
         usages = cache.usages()
-        if json:
-            render.print_json([_usage_facts(usage) for usage in usages])
-        else:
-            print_usages(usages)
-            if not usages:
-                invocation.say(
-                    f"no release is in use in {cache.store.layout.root}",
-                    hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
-                )
+        if format_ != "table":
+            render.print_rows([_usage_facts(usage) for usage in usages], USAGE_COLUMNS, format_)
+            return
+        print_usages(usages)
+        if not usages:
+            invocation.say(
+                f"no release is in use in {cache.store.layout.root}",
+                hint="`antscache releases` lists those that `antscache prefetch RELEASE` fetches",
+            )
         return
     chosen = manifest(cache, release, source, python, functions=functions or bool(choice.functions))
     if functions:
-        print_functions(chosen, json=json)
+        _print_functions(chosen, format_)
         return
     say_needed(invocation, chosen, choice)
     wanted = parse_kinds(choice.kinds or KIND_WORDS)
     offered = with_optional(chosen) if choice else chosen
     entries = set(find_entries(offered, choice.names, wanted if choice.kinds else (), choice.functions))
-    rows = [(entry, status) for entry, status in cache.statuses(offered) if entry in entries]
-    records = cache.records(entry for entry, status in rows if status == "present")
-    if json:
-        keys = ("kind", "name", "file", "identifier")
-        render.print_json(
-            [
-                {key: getattr(entry, key) for key in keys}
-                | {"status": status}
-                | render.doubt_facts(records.get(str(entry.identifier)))
-                for entry, status in rows
-            ]
-        )
-        _say_unread(invocation, chosen, wanted)
-        return
-    render.print_table(
-        (
-            entry.kind,
-            entry.name,
-            entry.file,
-            entry.identifier or "-",
-            f"{status}: {entry.reason or entry.problem}" if entry.reason or entry.problem else status,
-            render.doubts(records.get(str(entry.identifier))),
-        )
-        for entry, status in rows
-    )
+    statuses = [one for one in cache.statuses(offered) if one.entry in entries]
+    if format_ == "table":
+        render.print_table(map(_entry_row, statuses))
+    else:
+        render.print_rows([_entry_facts(one) for one in statuses], ENTRY_COLUMNS, format_)
     _say_unread(invocation, chosen, wanted)
 
 
-def print_functions(chosen: Manifest, *, json: bool) -> None:
+def _print_functions(chosen: Manifest, format_: str) -> None:
     """Print the functions that need files: for a call with defaults, and for any call.
 
     Raises:
@@ -112,27 +103,59 @@ def print_functions(chosen: Manifest, *, json: bool) -> None:
     """
     from antscache.core import any_call, find_needed, known_functions
 
-    counts = [
-        (function, [len(find_needed(chosen, [call]).entries) for call in (function.name, any_call(function))])
-        for function in known_functions(chosen)
-        if not function.problem
-    ]
-    unread = [function for function in known_functions(chosen) if function.problem]
-    if json:
-        keys = ("name", "parameters", "deciding", "problem")
-        facts = [(each, dict(zip(("default", "most"), count, strict=True))) for each, count in counts]
-        rows = [*facts, *((each, {}) for each in unread)]
-        render.print_json([{key: getattr(each, key) for key in keys} | count for each, count in rows])
-        return
-    render.print_table(
-        (
-            function.name,
-            render.files(default),
-            f"at most {most}, by {', '.join(function.deciding)}" if function.deciding else "",
+    def count(call: str) -> int:
+        return len(find_needed(chosen, [call]).entries)
+
+    functions = known_functions(chosen)
+    counts = [(0, 0) if each.problem else (count(each.name), count(any_call(each))) for each in functions]
+    if format_ == "table":
+        render.print_table(
+            (
+                each.name,
+                f"unreadable: {each.problem}" if each.problem else render.files(files),
+                f"at most {most}" if most != files else "",
+                f"by {', '.join(each.deciding)}" if each.deciding else "",
+            )
+            for each, (files, most) in zip(functions, counts, strict=True)
         )
-        for function, (default, most) in counts
+        return
+    facts = [
+        {"function": each.name, "files": files, "most": most}
+        | {key: getattr(each, key) for key in ("deciding", "parameters", "problem")}
+        for each, (files, most) in zip(functions, counts, strict=True)
+    ]
+    render.print_rows(facts, FUNCTION_COLUMNS, format_)
+
+
+def _entry_row(one: EntryStatus) -> tuple[str, ...]:
+    """Return the row of an entry for people: its name comes last, so that rows of short names fit 80 columns."""
+    entry, record = one.entry, one.record
+    remark = entry.reason or entry.problem or render.doubts(record)
+    return (
+        entry.kind,
+        entry.identifier or "-",
+        hexadecimal(record.digest)[:SHORT_DIGEST_LENGTH] if record else one.status,
+        render.size(record.size) if record else "",
+        f"{entry.name} ({remark})" if remark else entry.name,
     )
-    render.print_table((function.name, f"unreadable: {function.problem}") for function in unread)
+
+
+def _entry_facts(one: EntryStatus) -> dict[str, Any]:
+    """Return all that is known of an entry, for programs; of one that is not held, no digest, size, trust or checks."""
+    entry, record = one.entry, one.record
+    return {
+        "kind": entry.kind,
+        "name": entry.name,
+        "file": entry.file,
+        "identifier": entry.identifier,
+        "status": one.status,
+        "digest": record and record.digest,
+        "size": record and record.size,
+        "trust": record and record.trust,
+        "checks": record and record.checks,
+        "findings": record.findings if record else (),
+        "reason": entry.reason or entry.problem,
+    }
 
 
 def _say_unread(invocation: Invocation, chosen: Manifest, kinds: Collection[Kind]) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from antscache.core import Identifier, Manifest, Plan, Release, UsageRecord
     from antscache.operations import Prefetched
 
+MAX_RECORD_BYTES = 64_000_000  # 200,000 lines
+
 
 @click.command()
 @click.argument("releases", metavar="[RELEASE...]", nargs=-1)
@@ -78,7 +80,7 @@ def prefetch(
     if records:
         if releases or source or python or choice or accepted:
             raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
-        plans = cache.plan_usage(_read_records(records))
+        plans = cache.plan_usage(read_records(records))
     else:
         plans = [
             _plan(
@@ -113,7 +115,7 @@ def _plan(
     return cache.plan(wanted, names=choice.names, kinds=choice.kinds, functions=choice.functions, accepted=accepted)
 
 
-def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
+def read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
     """Read the uses in `records`, by release.
 
     Raises:
@@ -123,11 +125,14 @@ def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]
 
     usage: dict[Release, list[UsageRecord]] = {}
     for path in records:
+        hint = "give the path of a record that `antscache run --record FILE` wrote"
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(MAX_RECORD_BYTES + 1)
         except OSError as error:
-            hint = "give the path of a record that `antscache run --record FILE` wrote"
             raise ManifestError(f"cannot read {path}: {error.strerror}", hint=hint) from None
+        if len(content) > MAX_RECORD_BYTES:
+            raise ManifestError(f"cannot read {path}: larger than {render.size(MAX_RECORD_BYTES)}", hint=hint)
         for release, uses in read_usage_log(content, str(path)).items():
             usage.setdefault(release, []).extend(uses)
     return usage

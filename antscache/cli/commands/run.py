@@ -92,7 +92,7 @@ def _warn_of_nothing(invocation: Invocation, release: Release) -> None:
     with suppress(AntsCacheError):  # CMD may need nothing; if it does, it gets this error
         cache = invocation.cache()
         manifest = cache.manifest(cache.release(release))
-        if not any(status == "present" for _, status in cache.statuses(manifest)):
+        if not any(status.record for status in cache.statuses(manifest)):
             invocation.say(
                 f"warning: nothing of {manifest.release} is held in {cache.store.layout.root}, and you are offline",
                 hint=f"run `antscache prefetch {manifest.release}` where there is network access",
