@@ -106,7 +106,7 @@ from antscache.core.manifest import (
     make_entry,
     parse_release,
 )
-from antscache.core.needs import ANYTHING, GIVEN, Asked, Function, Needs, Test, ask, ask_anything, holes
+from antscache.core.needs import ANYTHING, GIVEN, ArgumentTest, Asked, Function, Needs, ask, ask_anything, holes
 from antscache.core.plan import (
     Plan,
     PresentState,
@@ -163,6 +163,7 @@ __all__ = [
     "PACKAGES",
     "TOP_LEVEL_NAMES",
     "TRUST_RANKS",
+    "ArgumentTest",
     "Artifact",
     "Asked",
     "BytesRead",
@@ -207,7 +208,6 @@ __all__ = [
     "Staging",
     "Started",
     "Status",
-    "Test",
     "Trust",
     "UnreadGetter",
     "UsageRecord",

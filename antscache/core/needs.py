@@ -61,7 +61,7 @@ class OneOf(NamedTuple):
     values: tuple[str, ...]
 
 
-class Test(msgspec.Struct, frozen=True, array_like=True):
+class ArgumentTest(msgspec.Struct, frozen=True, array_like=True):
     """A test of an argument.
 
     Attributes:
@@ -100,7 +100,7 @@ class Needs(msgspec.Struct, frozen=True, omit_defaults=True):
     network: tuple[NamePattern, ...] = ()
     keras: tuple[NamePattern, ...] = ()
     unknown: tuple[str, ...] = ()
-    test: Test | None = None
+    test: ArgumentTest | None = None
     yes: Needs | None = None
     no: Needs | None = None
     raises: bool = False
@@ -128,9 +128,9 @@ class Function(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str | None = None
 
     @property
-    def tests(self) -> tuple[Test, ...]:
+    def tests(self) -> tuple[ArgumentTest, ...]:
         """The tests that decide, each once."""
-        found: dict[Test, None] = {}
+        found: dict[ArgumentTest, None] = {}
         stack = [self.needs]
         while stack:
             node = stack.pop()
@@ -205,7 +205,7 @@ def ask(function: Function, arguments: Mapping[str, Any]) -> Asked:
     return Asked(frozenset(names), tuple(unknown), tuple(undecided), returns)
 
 
-def _assumed(test: Test) -> dict[str, Any]:
+def _assumed(test: ArgumentTest) -> dict[str, Any]:
     """Return the argument that `test` leaves where it holds, if it leaves few."""
     if len(test.subject) == 1 and test.operator == "==":
         return {test.parameter: test.value}
@@ -250,7 +250,7 @@ def matches(pattern: str, name: str) -> bool:
     return re.fullmatch(".+".join(map(re.escape, fixed)), name) is not None
 
 
-def decide(test: Test, values: Mapping[str, Any]) -> bool | None:
+def decide(test: ArgumentTest, values: Mapping[str, Any]) -> bool | None:
     """Return the outcome of `test` for arguments with these `values`; None if they do not decide it."""
     value = values.get(test.parameter, ANYTHING)
     for step in test.subject[1:]:

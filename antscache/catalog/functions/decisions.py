@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from antscache.catalog.functions.interpreter import Interpreter
     from antscache.catalog.functions.program import Definition
     from antscache.catalog.functions.state import Outcome
-    from antscache.core.needs import Test
+    from antscache.core.needs import ArgumentTest
 
 MAX_NODES = 1000  # of a tree; beyond it, both sides of a test count
 _LISTS = ("data", "network", "keras", "unknown")  # of Needs
@@ -76,7 +76,7 @@ class _Tree:
         yes, no = (self._grow({**facts, test: side}) for side in (True, False))
         return yes if yes == no else Needs(test=test, yes=yes, no=no)
 
-    def _makes_difference(self, test: Test, facts: Facts, outcome: Outcome) -> bool:
+    def _makes_difference(self, test: ArgumentTest, facts: Facts, outcome: Outcome) -> bool:
         return test not in facts and any(
             _found(self._run({**facts, test: side})) != _found(outcome) for side in (True, False)
         )

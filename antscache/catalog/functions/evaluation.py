@@ -29,7 +29,7 @@ from antscache.catalog.functions.symbols import (
     join_text,
     literal,
 )
-from antscache.core.needs import LENGTH, LOWER, TYPES, Test, compare
+from antscache.core.needs import LENGTH, LOWER, TYPES, ArgumentTest, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def equal(left: Value, right: Value) -> Value:  # noqa: PLR0911
         case Constant(value=a), Constant(value=b):
             return Constant(a == b)
         case Argument(subject=subject), Constant(value=str() | int() | float() | None as value):
-            return Condition(Test(subject, "==", value))
+            return Condition(ArgumentTest(subject, "==", value))
         case Constant(), Argument():
             return equal(right, left)
         case Constant(value=None), Sequence() | Text() | Table() | LocalFunction() | Definition():
@@ -82,7 +82,7 @@ def equal(left: Value, right: Value) -> Value:  # noqa: PLR0911
         case _, Constant(value=None) if left is IMAGE:
             return FALSE
         case TypeOf(value=Argument(subject=subject)), TypeOf(value=Constant(value=str())):
-            return Condition(Test(subject, "is a", ("str",)))
+            return Condition(ArgumentTest(subject, "is a", ("str",)))
         case TypeOf(value=Constant(value=a)), TypeOf(value=Constant(value=b)):
             return Constant(type(a) is type(b))
     return UNKNOWN
@@ -98,9 +98,9 @@ def contains(whole: Value, part: Value) -> Value:
         case Constant(value=str() as a), Constant(value=str() as b):
             return Constant(a in b)
         case Constant(value=str() | int() as a), Argument(subject=subject):
-            return Condition(Test(subject, "contains", a))
+            return Condition(ArgumentTest(subject, "contains", a))
         case Argument(subject=subject), Sequence(items=items) if items and all(map(_is_text, items)):
-            return Condition(Test(subject, "is in", tuple(item.value for item in items)))  # type: ignore[attr-defined]
+            return Condition(ArgumentTest(subject, "is in", tuple(item.value for item in items)))  # type: ignore[attr-defined]
         case _, Sequence(items=items):
             outcomes = [equal(part, item) for item in items]
             if TRUE in outcomes:
@@ -122,7 +122,7 @@ def compare_values(left: Value, operator: ast.cmpop, right: Value) -> Value:
         case Constant(value=a), Constant(value=b):
             return known(compare(a, word, b))
         case Argument(subject=subject), Constant(value=int() | float() as b):
-            return Condition(Test(subject, word, b))
+            return Condition(ArgumentTest(subject, word, b))
     return UNKNOWN
 
 
@@ -209,7 +209,7 @@ def is_a(value: Value, names: tuple[str, ...]) -> Value:
     """Return the outcome of `isinstance`, with the names of the types."""
     match value:
         case Argument(subject=subject):
-            return Condition(Test(subject, "is a", names))
+            return Condition(ArgumentTest(subject, "is a", names))
         case Constant(value=constant):
             return known(compare(constant, "is a", names))
         case Sequence(is_list=is_list):

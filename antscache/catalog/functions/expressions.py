@@ -41,7 +41,7 @@ from antscache.catalog.functions.symbols import (
     join,
     lift,
 )
-from antscache.core.needs import Test
+from antscache.core.needs import ArgumentTest
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Expressions(ABC):
 
     def _all_or_any(self, is_and: bool, parts: list[ast.expr], state: State, frame: Frame) -> Verdict:  # noqa: FBT001
         """Return the outcome of `and`, or of `or`: the first part that decides it ends it."""
-        facts: dict[Test, bool] = {}
+        facts: dict[ArgumentTest, bool] = {}
         undecided: list[Verdict] = []
         current = state
         for part in parts:
@@ -169,7 +169,7 @@ class Expressions(ABC):
             case Sequence(items=items):
                 return Verdict(bool(items))
             case Argument(subject=subject):
-                return self._verdict(Condition(Test(subject, "is true")), state)
+                return self._verdict(Condition(ArgumentTest(subject, "is true")), state)
             case Condition(test=test, expected=expected):
                 known = known_outcome(test, state.facts)
                 if known is not None:

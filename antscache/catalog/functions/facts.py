@@ -19,12 +19,12 @@ from antscache.core.needs import TYPES, compare
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from antscache.core.needs import Test
+    from antscache.core.needs import ArgumentTest
 
-    Facts = Mapping[Test, bool]
+    Facts = Mapping[ArgumentTest, bool]
 
 
-def known_outcome(test: Test, facts: Facts) -> bool | None:
+def known_outcome(test: ArgumentTest, facts: Facts) -> bool | None:
     """Return the outcome of `test`, as far as `facts` of the same argument decide it."""
     if test in facts:
         return facts[test]
@@ -33,7 +33,7 @@ def known_outcome(test: Test, facts: Facts) -> bool | None:
     return next((outcome for outcome in outcomes if outcome is not None), None)
 
 
-def _implied(test: Test, fact: Test, *, holds: bool) -> bool | None:
+def _implied(test: ArgumentTest, fact: ArgumentTest, *, holds: bool) -> bool | None:
     """Return the outcome of `test` where `fact`, of the same argument, is known to hold or not to hold."""
     if holds and fact.operator == "==":
         return compare(fact.value, test.operator, test.value)
@@ -44,7 +44,7 @@ def _implied(test: Test, fact: Test, *, holds: bool) -> bool | None:
     return None
 
 
-def _implied_by_type(test: Test, types: set[str], *, holds: bool) -> bool | None:
+def _implied_by_type(test: ArgumentTest, types: set[str], *, holds: bool) -> bool | None:
     """Return the outcome of `test` of an argument that is known to have one of `types`, or none of them."""
     if test.operator == "is a" and isinstance(test.value, tuple):
         asked = set(test.value)

@@ -19,9 +19,9 @@ from antscache.catalog.functions.symbols import UNKNOWN, Argument, LocalFunction
 if TYPE_CHECKING:
     from antscache.catalog.functions.facts import Facts
     from antscache.catalog.functions.program import Program
-    from antscache.core.needs import Test
+    from antscache.core.needs import ArgumentTest
 
-    Key = tuple[ast.FunctionDef, tuple[tuple[str, Value], ...], frozenset[tuple[Test, bool]]]
+    Key = tuple[ast.FunctionDef, tuple[tuple[str, Value], ...], frozenset[tuple[ArgumentTest, bool]]]
 
 MAX_DEPTH = 20  # of calls within each other
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from antscache.catalog.functions.facts import Facts
     from antscache.core import Kind
-    from antscache.core.needs import Test
+    from antscache.core.needs import ArgumentTest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Outcome:
     """
 
     requests: dict[Request, None] = field(default_factory=dict)
-    undecided: dict[Test, None] = field(default_factory=dict)
+    undecided: dict[ArgumentTest, None] = field(default_factory=dict)
     returns: bool = True
 
     def add(self, other: Outcome) -> None:
@@ -49,7 +49,7 @@ class State:
     """The names of a function and their values, and what is known of the arguments, at a place in the source."""
 
     names: dict[str, Value]
-    facts: dict[Test, bool]
+    facts: dict[ArgumentTest, bool]
 
     def with_facts(self, facts: Facts) -> State:
         """Return a copy of this state in which `facts` are known too."""

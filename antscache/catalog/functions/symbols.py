@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Iterable, Mapping
 
-    from antscache.core.needs import Step, Test
+    from antscache.core.needs import ArgumentTest, Step
 
 MAX_ALTERNATIVES = 64  # of a value; one with more is unknown
 MAX_TEXT_CHARACTERS = 1000  # of a text while it is built
@@ -37,7 +37,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of the function that is examined, or a part of it (see `Test.subject`)."""
+    """An argument of the function that is examined, or a part of it (see `ArgumentTest.subject`)."""
 
     subject: tuple[Step, ...]
 
@@ -53,7 +53,7 @@ class Text:
 class Condition:
     """The outcome of a test of an argument, or its opposite."""
 
-    test: Test
+    test: ArgumentTest
     expected: bool = True
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, fetching, shared
+from antscache.cli.options import Choice, Invocation, fetching, manifest, say_needed, shared
 from antscache.core import parse_release
 from antscache.errors import AntsCacheError, ManifestError
 
@@ -45,11 +45,18 @@ class Run(click.Command):
 
 @click.command(cls=Run)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--for",
+    "calls",
+    multiple=True,
+    metavar="CALL",
+    help="Fetch what this function needs first: FUNCTION or FUNCTION:ARGUMENT=VALUE,...; may be given again.",
+)
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write the requested entries to FILE.")
 @fetching
 @shared
 @click.pass_context
-def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> None:
+def run(context: click.Context, words: tuple[str, ...], calls: tuple[str, ...], record: Path | None) -> None:
     """Run CMD with an ANTsPyNet that uses its own view.
 
     The processes that CMD starts use the view as well. CMD takes the place of this process: its exit code and signals
@@ -72,6 +79,8 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         raise click.UsageError("no CMD to run")
     if release is None and _is_release(command[0]):
         raise click.UsageError(f"RELEASE stands before `--`: antscache run {command[0]} -- {shlex.join(command[1:])}")
+    if calls:
+        _prefetch(invocation, words[0] if words else None, calls)
     environment = hook.environment(invocation.flags, release=release, record=record)
     if release and environment.get("ANTSCACHE_OFFLINE") == "1":
         _warn_of_nothing(invocation, release)
@@ -87,15 +96,29 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None
 
 
+def _prefetch(invocation: Invocation, release: str | None, calls: tuple[str, ...]) -> None:
+    """Make present what these calls of functions need, before CMD starts.
+
+    Raises:
+        AntsCacheError: as `Cache.prefetch` does.
+    """
+    from antscache.cli.commands.prefetch import carry_out
+
+    cache, choice = invocation.cache(), Choice(functions=calls)
+    wanted = manifest(cache, release, None, None, functions=True)
+    say_needed(invocation, wanted, choice)
+    carry_out(invocation, cache, cache.plan(wanted, functions=calls))
+
+
 def _warn_of_nothing(invocation: Invocation, release: Release) -> None:
     """Say so if nothing of `release` is held, and nothing may be fetched either."""
     with suppress(AntsCacheError):  # CMD may need nothing; if it does, it gets this error
         cache = invocation.cache()
-        manifest = cache.manifest(cache.release(release))
-        if not any(status.record for status in cache.statuses(manifest)):
+        known = cache.manifest(cache.release(release))
+        if not any(status.record for status in cache.statuses(known)):
             invocation.say(
-                f"warning: nothing of {manifest.release} is held in {cache.store.layout.root}, and you are offline",
-                hint=f"run `antscache prefetch {manifest.release}` where there is network access",
+                f"warning: nothing of {known.release} is held in {cache.store.layout.root}, and you are offline",
+                hint=f"run `antscache prefetch {known.release}` where there is network access",
             )
 
 

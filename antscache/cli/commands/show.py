@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 @shared
 @click.pass_obj
 def show(invocation: Invocation, name: str, release: str | None, json: bool) -> None:
-    """Show the file and identifier of a name in each release, or what a function needs.
+    """Show a name in each release, or what a function needs.
 
-    Shows "adopted" where your word alone says that the file held is this one, what was found in it, and the functions
-    that use it. Of a function, shows the arguments that decide which files it needs, in RELEASE or else in the newest
-    release that has it.
+    Of a name, shows its file and identifier in each release, "adopted" where your word alone says that the file held is
+    this one, what was found in it, and the functions that use it. Of a function, shows the arguments that decide which
+    files it needs, in RELEASE or else in the newest release that has it.
     """
     from antscache.core import unknown_names, with_optional
 
