@@ -55,14 +55,16 @@ def prefetch(
     *,
     names: str | Collection[str] = (),
     kinds: str | Collection[str] = (),
+    functions: str | Collection[str] = (),
     **flags: Any,
 ) -> Path:
     """Make the files of `release` present and verified, and return the home of its view.
 
     Args:
         release: like `antspynet==0.3.2`, or just `0.3.2`. None: the antspynet in use.
-        names: of the entries to fetch; none: all of them.
+        names: of the entries to fetch, or patterns; none: all of them.
         kinds: of the entries to fetch, `data` or `network` (or `model`); none: both.
+        functions: fetch what these functions need, like `brain_extraction:modality=t1`; with `names`, those as well.
         flags: settings, named like the command line's flags: `root`, `offline`, `jobs`, ...
 
     Raises:
@@ -72,7 +74,7 @@ def prefetch(
     from antscache.cache import Cache
 
     cache = Cache.open(**flags)
-    return cache.prefetch(cache.plan(release, names=names, kinds=kinds)).home
+    return cache.prefetch(cache.plan(release, names=names, kinds=kinds, functions=functions)).home
 
 
 def __getattr__(name: str) -> Any:

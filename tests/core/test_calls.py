@@ -197,5 +197,5 @@ def test_a_list_of_names_is_read() -> None:
 def test_functions_and_names_choose_together() -> None:
     chosen = find_entries(MANIFEST, ["transform"], (), ["extract:mode=a"])
     assert [entry.name for entry in chosen] == ["template", "transform", "one", "number_1"]
-    networks = find_entries(MANIFEST, (), ("network",), ["extract:mode=a"])
+    networks = find_entries(MANIFEST, kinds=["network"], calls=["extract:mode=a"])
     assert [entry.name for entry in networks] == ["one", "number_1"]
