@@ -565,6 +565,10 @@ class Cache:
         """
         return operations.cite_usage(self.root, usage)
 
+    def keras_versions(self, entries: Collection[Entry]) -> Mapping[Identifier, str]:
+        """Return the version of Keras that wrote each of the networks among `entries` that are held and say it."""
+        return operations.keras_versions(self.root, entries)
+
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""
         return views.usages(self.root)

@@ -3,7 +3,7 @@
 It reads no dataset and opens no other file, so that neither the file nor the HDF5 library can make it read other files.
 `Hdf5Scanner` runs it as a script, so it imports nothing of antscache. The first line of its input is the JSON of
 `Allowed`. It prints one JSON object a line: first `{"ready": true}` or `{"broken": REASON}`; then it answers each path
-on its input with `{"findings": [[KIND, TEXT], ...], "more": {KIND: 0}}` or `{"refused": REASON}`.
+on its input with `{"findings": [[KIND, TEXT], ...], "more": {KIND: 0}, "keras": VERSION}` or `{"refused": REASON}`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ MAX_LINKS = 100_000  # of one file, which takes some seconds; the largest Keras 
 MAX_CONFIGURATION_BYTES = 8 << 20  # of a model_config; a layer takes a few hundred, and a network has hundreds
 MAX_SHOWN_HAZARDS = 5  # of one kind in one file; the others are counted
 MAX_SHOWN_CHARACTERS = 120  # of a name, or of the library's message
+MAX_VERSION_BYTES = 64  # of a keras_version
 MAX_OPEN_FILES = 16  # at once; one is needed
 # The errors of h5py, which has no class of its own for them.
 HDF5_ERRORS = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -160,6 +161,29 @@ def _in_attribute(file: Any, name: str, allowed: Allowed) -> Iterator[str]:
                 yield f"{found} in {f'the layer {quote(layer)} of ' if layer else ''}its {name}"
 
 
+def keras_version(path: str) -> str:
+    """Return the version of Keras that wrote the network at `path`, as it says itself; empty if it does not.
+
+    Keras's legacy format has it as an attribute of the file (`save`) or of its weights (`save_weights`).
+
+    Raises:
+        HDF5_ERRORS: the HDF5 library refuses the file.
+    """
+    import h5py
+    from h5py import h5a
+
+    with h5py.File(path, "r") as file:
+        name = b"keras_version"
+        if not h5a.exists(file.id, name):
+            return ""
+        attribute = h5a.open(file.id, name)
+        if attribute.get_type().get_size() * attribute.get_space().get_simple_extent_npoints() > MAX_VERSION_BYTES:
+            return ""
+        text = file.attrs["keras_version"]
+    words = text.decode(errors="replace") if isinstance(text, bytes) else text
+    return words if isinstance(words, str) and re.fullmatch(r"[\w.+-]{1,64}", words) else ""
+
+
 def in_configuration(configuration: Any, allowed: Allowed) -> Iterator[tuple[str, str]]:
     """Yield each part of a configuration that is not `allowed`, and its layer; not the parts within it."""
     todo: list[tuple[str, Any]] = [("", [configuration])]
@@ -241,17 +265,20 @@ def quote(words: str | bytes) -> str:
 def _answer(path: str, allowed: Allowed) -> dict[str, Any]:
     """Scan one file, and return the answer about it."""
     shown: list[tuple[str, str]] = []
+    version = ""
     counts = {LEADS_OUT: 0, CODE: 0}
     try:
         for kind, text in hazards(path, allowed):
             counts[kind] += 1
             if counts[kind] <= MAX_SHOWN_HAZARDS:
                 shown.append((kind, text))
+        version = keras_version(path)
     except MemoryError:
         return {"refused": "the scan takes too much memory"}
     except HDF5_ERRORS as error:
         return {"refused": quote(str(error))}
-    return {"findings": shown, "more": {kind: max(0, count - MAX_SHOWN_HAZARDS) for kind, count in counts.items()}}
+    more = {kind: max(0, count - MAX_SHOWN_HAZARDS) for kind, count in counts.items()}
+    return {"findings": shown, "more": more, "keras": version}
 
 
 def _print_answer(answer: dict[str, Any]) -> None:

@@ -90,12 +90,17 @@ class Hdf5Scanner:
                 was closed. The next file gets a new subprocess.
             ScannerError: no subprocess can be started, or h5py does not work in it.
         """
-        with self._lock:
-            try:
-                return self._scan(path)
-            except BaseException:  # the library may be damaged, or an answer may still be unread
-                self._end()
-                raise
+        answer = self._ask(path)
+        findings = tuple(Finding(kind, text) for kind, text in answer["findings"])
+        return (*findings, *(Finding(kind, f"{count} more") for kind, count in answer["more"].items() if count))
+
+    def keras_version(self, path: Path) -> str:
+        """Return the version of Keras that wrote the network at `path`, as the file says; empty if it does not.
+
+        Raises:
+            FormError, ScannerError: as `scan` does.
+        """
+        return str(self._ask(path)["keras"])
 
     def close(self) -> None:
         """End the subprocess at once, even while it scans a file for another thread. No other one is started."""
@@ -105,7 +110,16 @@ class Hdf5Scanner:
         with self._lock:
             self._end()
 
-    def _scan(self, path: Path) -> tuple[Finding, ...]:
+    def _ask(self, path: Path) -> dict[str, Any]:
+        """Return the subprocess's answer about the file at `path`."""
+        with self._lock:
+            try:
+                return self._answer(path)
+            except BaseException:  # the library may be damaged, or an answer may still be unread
+                self._end()
+                raise
+
+    def _answer(self, path: Path) -> dict[str, Any]:
         if self._process and not self._process.alive:
             self._end()  # it was killed after the last file, so this file is not the cause
         try:
@@ -115,8 +129,7 @@ class Hdf5Scanner:
             answer = {"refused": "the scan was interrupted" if self._closed else str(error)}
         if "refused" in answer:
             raise FormError(f"an HDF5 file that cannot be scanned: {answer['refused']}")
-        findings = tuple(Finding(kind, text) for kind, text in answer["findings"])
-        return (*findings, *(Finding(kind, f"{count} more") for kind, count in answer["more"].items() if count))
+        return answer
 
     def _start(self) -> _Process:
         """Start a subprocess, and return it once it has imported h5py."""

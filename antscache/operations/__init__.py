@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
-    from antscache.operations.scans import HeldNetwork, find_held_networks
+    from antscache.operations.scans import HeldNetwork, find_held_networks, keras_versions
     from antscache.operations.verify import Verified, list_sums, verify_root
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "files_to_adopt",
     "find_held_networks",
     "forget_identifier",
+    "keras_versions",
     "list_sums",
     "make_plan",
     "plan_need",
@@ -73,7 +74,7 @@ __getattr__ = lazily(
         "adoptable": ("Judged", "files_to_adopt", "size_of_files"),
         "cite": ("cite_files", "cite_release", "cite_usage"),
         "forget": ("Forgotten", "forget_identifier"),
-        "scans": ("HeldNetwork", "find_held_networks"),
+        "scans": ("HeldNetwork", "find_held_networks", "keras_versions"),
         "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),

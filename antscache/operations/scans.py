@@ -6,7 +6,7 @@ the bytes, and by what they were compared with.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,10 +27,11 @@ from antscache.formats import FormError, Hdf5Scanner, ScannerError
 from antscache.operations.adoptable import Judged, is_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from antscache.core import Entry, HazardPolicy, Identifier, Listener, Record, Release
+    from antscache.root import Root
     from antscache.store import Store
 
 NETWORK_SUFFIX = ".h5"
@@ -70,6 +71,22 @@ def scan_file(
 def not_scanned(error: ScannerError) -> Remarked:
     """Make the remark that networks are not scanned."""
     return Remarked(f"HDF5 files are not scanned: {error}")
+
+
+def keras_versions(root: Root, entries: Collection[Entry]) -> dict[Identifier, str]:
+    """Return the version of Keras that wrote each of the networks among `entries` that are held, where they say it.
+
+    Nothing is returned if the scanner does not work.
+    """
+    networks = [entry for entry in entries if entry.file.endswith(NETWORK_SUFFIX)]
+    held = {str(entry.identifier): blob for entry, blob in root.present_state(networks).held_entries(networks)}
+    found: dict[Identifier, str] = {}
+    with closing(Hdf5Scanner()) as scanner:
+        for identifier, blob in held.items():
+            with suppress(FormError, ScannerError):
+                if (path := root.store.find(blob)) and (version := scanner.keras_version(path)):
+                    found[identifier] = version
+    return found
 
 
 # Networks to adopt

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import h5py
 import pytest
 from support import BRAIN, TEMPLATE
 
@@ -118,3 +119,13 @@ def test_show_names_the_functions_of_a_name(antscache: AntsCache) -> None:
     assert "brain_extraction" in antscache("show", BRAIN).succeeded().out
     rows = antscache("show", BRAIN, "0.3.2", "--json").succeeded().json
     assert "brain_extraction" in rows[0]["functions"]
+
+
+def test_show_names_the_keras_of_a_held_network(antscache: AntsCache, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / f"{BRAIN}.h5", "w") as network:
+        network.attrs["keras_version"] = "2.4.0"
+        network["weights"] = [0.0] * 10
+    mirror = f"{tmp_path.as_uri()}/{{file}}"
+    antscache("prefetch", "0.3.2", "--name", BRAIN, "--mirror", mirror).succeeded()
+    assert "written by Keras 2.4.0" in antscache("show", BRAIN, "0.3.2").succeeded().out
+    assert antscache("show", BRAIN, "0.3.2", "--json").succeeded().json[0]["keras"] == "2.4.0"

@@ -659,3 +659,16 @@ def test_a_failed_start_is_a_scanner_error(sound: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(Hdf5Scanner()) as scanner, pytest.raises(ScannerError, match="No such file"):
         scanner.scan(sound)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "version"),
+    [("3.15.1", "3.15.1"), (b"2.4.0", "2.4.0"), (None, ""), ("x" * 200, ""), ("a\x1b[0m", ""), (7, "")],
+)
+def test_the_keras_of_a_network_is_told(tmp_path: Path, attribute: Any, version: str) -> None:
+    """As the file says it, if that is a version; another word is not repeated."""
+    with h5py.File(tmp_path / "network.h5", "w") as network:
+        if attribute is not None:
+            network.attrs["keras_version"] = attribute
+    with closing(Hdf5Scanner()) as scanner:
+        assert scanner.keras_version(tmp_path / "network.h5") == version

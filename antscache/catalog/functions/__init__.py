@@ -2,9 +2,11 @@
 
 program.py       the modules of the package as syntax trees, and what names in them stand for
 slices.py        the statements of a function that can change what it asks for
-interpreter.py   calls: run a function with arguments that are not known
+interpreter.py   run a function with arguments that are not known, and the functions that it calls
 statements.py    assignments, branches and loops
+calls.py         calls of Python's functions, of methods, of the package's functions
 expressions.py   the value of an expression, as far as the source tells
+conditions.py    the outcome of a test, and what it tells of the arguments
 evaluation.py    operators, methods and functions of Python
 symbols.py       the values of expressions
 facts.py         what is known of the arguments at a place in the source

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import ast
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from antscache.catalog.functions.conditions import Conditions
 from antscache.catalog.functions.evaluation import (
-    FUNCTIONS,
-    IMAGE_FUNCTIONS,
-    LIST_CHANGES,
     MAX_ITEMS,
     calculate,
-    call_method,
-    change_list,
     compare_values,
-    is_a,
-    map_text,
     replace_item,
     take_item,
 )
-from antscache.catalog.functions.facts import known_outcome, settle
-from antscache.catalog.functions.program import KERAS_APPLICATIONS, Definition, Fetching, Module, Unparsed
-from antscache.catalog.functions.state import UNDECIDED, Ended, Frame, Outcome, Request, State, Verdict
+from antscache.catalog.functions.facts import settle
+from antscache.catalog.functions.program import Definition, Fetching, Module, Unparsed
+from antscache.catalog.functions.state import Ended, Frame, State
 from antscache.catalog.functions.symbols import (
-    IMAGE,
     NONE,
     UNKNOWN,
-    Alternatives,
-    Argument,
     Condition,
     Constant,
     LocalFunction,
     Sequence,
     Table,
     Value,
-    alternatives,
     as_text,
     concatenate,
     join,
     lift,
 )
-from antscache.core.needs import ArgumentTest
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -52,18 +41,17 @@ if TYPE_CHECKING:
 MAX_STEPS = 10_000_000  # for all functions of a release; the published ones take up to 410,000
 
 
-class Expressions(ABC):
+class Expressions(Conditions):
     """Evaluates the expressions of `program`; the steps of all evaluations have a bound."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
-        self.outcomes: list[Outcome] = []  # of the running calls, the innermost one last
+        super().__init__(program)
         self._steps = 0
         self._methods: dict[type[ast.expr], Callable[[Any, State, Frame], Value]] = {
             ast.Attribute: self._attribute,
             ast.BinOp: self._operation,
             ast.BoolOp: self._truth,
-            ast.Call: self._any_call,
+            ast.Call: self.evaluate_call,
             ast.Compare: self._comparison,
             ast.Dict: self._table,
             ast.DictComp: self._comprehension,
@@ -81,8 +69,8 @@ class Expressions(ABC):
         }
 
     @abstractmethod
-    def call(self, callee: Value, node: ast.Call, state: State, frame: Frame) -> Value:
-        """Return the value of the call `node` of `callee`; note what it asks for."""
+    def evaluate_call(self, node: ast.Call, state: State, frame: Frame) -> Value:
+        """Return the value of a call; note what it asks for."""
 
     @abstractmethod
     def call_unseen(self, value: Value, frame: Frame) -> None:
@@ -126,60 +114,6 @@ class Expressions(ABC):
                 f"the functions of the release take more than {MAX_STEPS} steps to read",
                 hint="choose files with --name",
             )
-
-    # Tests
-
-    def test(self, node: ast.expr, state: State, frame: Frame) -> Verdict:
-        """Return the outcome of `node` as a test."""
-        match node:
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self.test(operand, state, frame).negated()
-            case ast.BoolOp(op=operator, values=parts):
-                return self._all_or_any(isinstance(operator, ast.And), parts, state, frame)
-        return self._verdict(self.evaluate(node, state, frame), state)
-
-    def _all_or_any(self, is_and: bool, parts: list[ast.expr], state: State, frame: Frame) -> Verdict:  # noqa: FBT001
-        """Return the outcome of `and`, or of `or`: the first part that decides it ends it."""
-        facts: dict[ArgumentTest, bool] = {}
-        undecided: list[Verdict] = []
-        current = state
-        for part in parts:
-            try:
-                verdict = self.test(part, current, frame)
-            except Ended:
-                if not undecided:
-                    raise
-                verdict = UNDECIDED  # this part may not be reached
-            if verdict.value is (not is_and):
-                return Verdict(not is_and) if undecided else verdict
-            if verdict.value is None:
-                undecided.append(verdict)
-                facts.update(verdict.if_true if is_and else verdict.if_false)
-                current = state.with_facts(facts)
-        if not undecided:
-            return Verdict(is_and)
-        other = (undecided[0].if_false if is_and else undecided[0].if_true) if len(undecided) == 1 else {}
-        return Verdict(None, facts, other) if is_and else Verdict(None, other, facts)
-
-    def _verdict(self, value: Value, state: State) -> Verdict:  # noqa: PLR0911  one for each form of a value
-        """Return the truth of `value`."""
-        match value:
-            case Constant(value=constant):
-                return Verdict(bool(constant))
-            case Sequence(items=items):
-                return Verdict(bool(items))
-            case Argument(subject=subject):
-                return self._verdict(Condition(ArgumentTest(subject, "is true")), state)
-            case Condition(test=test, expected=expected):
-                known = known_outcome(test, state.facts)
-                if known is not None:
-                    return Verdict(known is expected)
-                self.outcomes[-1].undecided[test] = None
-                return Verdict(None, {test: expected}, {test: not expected})
-            case Alternatives(values=values):
-                outcomes = {self._verdict(each, state).value for each in values}
-                return Verdict(outcomes.pop()) if len(outcomes) == 1 else UNDECIDED
-        return UNDECIDED
 
     # Names
 
@@ -241,7 +175,7 @@ class Expressions(ABC):
             case ast.Not(), Condition(test=test, expected=expected):
                 return Condition(test, not expected)
             case ast.Not(), _:
-                verdict = self._verdict(value, state)
+                verdict = self.verdict(value, state)
                 return UNKNOWN if verdict.value is None else Constant(not verdict.value)
         return UNKNOWN
 
@@ -319,64 +253,3 @@ class Expressions(ABC):
             if hasattr(node, part):
                 self.evaluate_perhaps(getattr(node, part), inner, frame)
         return UNKNOWN
-
-    # Calls
-
-    def _any_call(self, node: ast.Call, state: State, frame: Frame) -> Value:
-        """Return the value of a call: of a function of Python, of a method, or of a function of the package."""
-        match node.func:
-            case ast.Name(id="isinstance") if len(node.args) == 2:  # noqa: PLR2004  a value and its types
-                value, names = self.evaluate(node.args[0], state, frame), _type_names(node.args[1])
-                return lift(is_a, value, names) if names else UNKNOWN
-            case ast.Name(id="map") if len(node.args) == 2 and isinstance(node.args[0], ast.Name):  # noqa: PLR2004
-                items = self.evaluate(node.args[1], state, frame)
-                self.call_unseen(self.evaluate(node.args[0], state, frame), frame)
-                return map_text(items) if node.args[0].id == "str" else UNKNOWN
-            case ast.Name(id=name) if name not in state.names and name in FUNCTIONS:
-                positional, named, known = self.arguments(node, state, frame)
-                self._give_away([*positional, *named.values()], frame)
-                return FUNCTIONS[name](positional) if known and not named else UNKNOWN
-            case ast.Attribute(value=base, attr=name):
-                return self._method(node, base, name, state, frame)
-        return lift(self.call, self.evaluate(node.func, state, frame), node, state, frame)
-
-    def _method(self, node: ast.Call, base: ast.expr, name: str, state: State, frame: Frame) -> Value:
-        """Return the value of the call of the attribute `name` of `base`."""
-        held = self.evaluate(base, state, frame)
-        if isinstance(held, Module):
-            return lift(self.call, self.evaluate(node.func, state, frame), node, state, frame)
-        positional, named, known = self.arguments(node, state, frame)
-        self._give_away([*positional, *named.values()], frame)
-        if name in KERAS_APPLICATIONS and named.get("weights") != NONE:
-            self.outcomes[-1].requests[Request("keras", KERAS_APPLICATIONS[name])] = None
-        if isinstance(base, ast.Name):
-            if base.id == "ants" and name in IMAGE_FUNCTIONS:
-                return IMAGE
-            if name in LIST_CHANGES and any(isinstance(each, Sequence) for each in alternatives(held)):
-                state.names[base.id] = lift(change_list, held, name, positional)
-                return UNKNOWN
-        return lift(call_method, held, name, positional) if known and not named else UNKNOWN
-
-    def arguments(self, node: ast.Call, state: State, frame: Frame) -> tuple[list[Value], dict[str, Value], bool]:
-        """Return the positional and the named arguments of a call; False if there may be others."""
-        positional = [self.evaluate(argument, state, frame) for argument in node.args]
-        values = [(keyword.arg, self.evaluate(keyword.value, state, frame)) for keyword in node.keywords]
-        named = {name: value for name, value in values if name}
-        known = len(named) == len(values) and not any(isinstance(each, ast.Starred) for each in node.args)
-        return positional, named, known
-
-    def _give_away(self, values: list[Value], frame: Frame) -> None:
-        """Note what functions among `values` ask for: whoever gets a function may call it."""
-        for value in values:
-            self.call_unseen(value, frame)
-
-
-def _type_names(node: ast.expr) -> tuple[str, ...]:
-    """Return the names of the types that `isinstance` compares with; none if they are not written as names."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return (name,)
-        case ast.Tuple(elts=parts):
-            names = [_type_names(part) for part in parts]
-            return tuple(name for each in names for name in each) if all(names) else ()
-    return ()

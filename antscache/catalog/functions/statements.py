@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
+from antscache.catalog.functions.calls import Calls
 from antscache.catalog.functions.evaluation import MAX_ITEMS, calculate
-from antscache.catalog.functions.expressions import Expressions
 from antscache.catalog.functions.program import Module, function_imports
 from antscache.catalog.functions.state import Ended, Frame, State, joined
 from antscache.catalog.functions.symbols import UNKNOWN, LocalFunction, Sequence, Value, alternatives, lift
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_PASSES = 3  # of a loop for any item, until what it changes counts as unknown
 
 
-class Statements(Expressions):
+class Statements(Calls):
     """Runs statements. A method takes the state before a statement, and returns the one behind it, or None for none."""
 
     def __init__(self, program: Program) -> None:

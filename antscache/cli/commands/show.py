@@ -26,8 +26,8 @@ def show(invocation: Invocation, name: str, release: str | None, json: bool) -> 
     """Show a name in each release, or what a function needs.
 
     Of a name, shows its file and identifier in each release, "adopted" where your word alone says that the file held is
-    this one, what was found in it, and the functions that use it. Of a function, shows the arguments that decide which
-    files it needs, in RELEASE or else in the newest release that has it.
+    this one, what was found in it, the Keras that wrote it, and the functions that use it. Of a function, shows the
+    arguments that decide which files it needs, in RELEASE or else in the newest release that has it.
     """
     from antscache.core import unknown_names, with_optional
 
@@ -53,6 +53,7 @@ def _print_entries(cache: Cache, entries: Sequence[tuple[Manifest, Entry]], *, j
     from antscache.core import users_of
 
     records = cache.records(entry for _, entry in entries)
+    keras = cache.keras_versions([entry for _, entry in entries])
     if json:
         keys = ("kind", "name", "file", "identifier", "reason", "problem")
         render.print_json(
@@ -60,6 +61,7 @@ def _print_entries(cache: Cache, entries: Sequence[tuple[Manifest, Entry]], *, j
                 {"release": str(manifest.release)}
                 | {key: getattr(entry, key) for key in keys}
                 | render.doubt_facts(records.get(str(entry.identifier)))
+                | {"keras": keras.get(str(entry.identifier))}
                 | {"functions": users_of(manifest, entry.kind, entry.name)}
                 for manifest, entry in entries
             ]
@@ -72,6 +74,7 @@ def _print_entries(cache: Cache, entries: Sequence[tuple[Manifest, Entry]], *, j
             entry.file,
             entry.identifier or _why_none(entry),
             render.doubts(records.get(str(entry.identifier))),
+            f"written by Keras {version}" if (version := keras.get(str(entry.identifier))) else "",
         )
         for manifest, entry in entries
     )
