@@ -226,7 +226,7 @@ def test_deep_nesting_is_a_problem() -> None:
     assert "nested" in str(read(f"get_antsxnet_data({text})").problem)
 
 
-def test_a_module_that_is_no_python_is_a_problem() -> None:
+def test_a_module_that_cannot_be_parsed() -> None:
     """A function of such a module has a problem, and one that calls it may ask for anything."""
     texts = sources("helper(image)", "image") | {f"{UTILITIES}/helper.py": "def helper(:"}
     caller, helper = read_functions(texts)
