@@ -13,6 +13,7 @@ layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
 clocks.py         ages of files by the times that other clocks may have given them
+lockfile.py       the lockfile `antscache.lock`
 usage_log.py      the file that `antscache run --record` writes
 """
 
@@ -66,6 +67,20 @@ from antscache.core.layout import (
     home_directory,
     needed_layout,
     place_in_home,
+)
+from antscache.core.lockfile import (
+    LOCKFILE_HINT,
+    LOCKFILE_NAME,
+    Choice,
+    LockedEntry,
+    LockedRelease,
+    Lockfile,
+    check_same_bytes,
+    choose,
+    encode_lockfile,
+    find_lock_changes,
+    make_lockfile,
+    parse_lockfile,
 )
 from antscache.core.manifest import (
     KIND_WORDS,
@@ -122,6 +137,8 @@ __all__ = [
     "KERAS_WEIGHTS",
     "KIND_WORDS",
     "LAYOUT_VERSION",
+    "LOCKFILE_HINT",
+    "LOCKFILE_NAME",
     "PACED_ROUTES",
     "PACKAGES",
     "TOP_LEVEL_NAMES",
@@ -130,6 +147,7 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Choice",
     "Delivery",
     "Description",
     "Descriptor",
@@ -144,6 +162,9 @@ __all__ = [
     "Kind",
     "Layout",
     "Listener",
+    "LockedEntry",
+    "LockedRelease",
+    "Lockfile",
     "Manifest",
     "Name",
     "Package",
@@ -171,19 +192,23 @@ __all__ = [
     "Wanted",
     "age",
     "as_told",
+    "check_same_bytes",
     "check_usage",
+    "choose",
     "choose_record",
     "describe_findings",
     "describe_twin",
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
+    "encode_lockfile",
     "escape",
     "fetchable",
     "figshare_number",
     "find_changes",
     "find_conflicts",
     "find_doubted",
+    "find_lock_changes",
     "find_twins",
     "find_weights_only",
     "find_wrong_one",
@@ -199,11 +224,13 @@ __all__ = [
     "keep_scan",
     "known_md5",
     "make_entry",
+    "make_lockfile",
     "may_replace",
     "merge_selections",
     "needed_layout",
     "parse_identifier",
     "parse_kinds",
+    "parse_lockfile",
     "parse_names",
     "parse_release",
     "place_in_home",
