@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
     from antscache.core.manifest import Change
 
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
 LOCKFILE_NAME = "antscache.lock"
-LOCKFILE_VERSION = 1
+LOCKFILE_VERSION = 1  # the only one so far
 MAX_LOCKFILE_BYTES = 4 << 20
 MAX_LOCKED_ENTRIES = 10_000  # of all releases; those of one have 211, and 18 releases are published
 LOCKFILE_HINT = "get the file again from where it comes from, or make another one with `antscache lock`"
@@ -188,7 +190,7 @@ class Lockfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def make_lockfile(releases: Iterable[LockedRelease]) -> Lockfile:
     """Return the lockfile of `releases`, sorted."""
-    return Lockfile(LOCKFILE_VERSION, tuple(sorted(releases, key=lambda each: each.release)))
+    return Lockfile(1, tuple(sorted(releases, key=lambda each: each.release)))
 
 
 # The choice
@@ -359,7 +361,7 @@ def _release(raw: dict[str, Any], place: str, lines: Iterator[int]) -> LockedRel
     return msgspec.structs.replace(release, entries=tuple(sorted(locked)))
 
 
-def _converted(raw: Any, kind: Any, where: str) -> Any:
+def _converted(raw: Any, kind: type[Struct], where: str) -> Struct:
     try:
         return msgspec.convert(raw, kind)
     except (msgspec.ValidationError, ValueError) as error:

@@ -31,7 +31,7 @@ from antscache.core import (
     with_optional,
 )
 from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, ManifestError, ViewError
-from antscache.store import EMPTY_BLOB, OCI_LAYOUT, artifact_manifest, index_document
+from antscache.store import EMPTY_BLOB, OCI_LAYOUT, artifact_manifest, index_document, view_digest
 from antscache.views import prefetch_hint, selected_entries
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ExportedRelease:
     @property
     def digest(self) -> Digest:
         """The digest of the artifact manifest, which the index names: equal views have equal digests."""
-        return descriptor_of(self.document).digest
+        return view_digest((entry.file, record.descriptor) for entry, record in self.files)
 
 
 @dataclass(frozen=True, slots=True)

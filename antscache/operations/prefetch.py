@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from antscache import config, disk
+from antscache.catalog import known_blobs
 from antscache.core import Fetched, Present, Remarked, ignore_events, plan_entries
 from antscache.errors import StoreError, ViewError
 from antscache.operations import error_texts
@@ -61,8 +62,12 @@ def make_plan(
     Raises:
         IntegrityError: other bytes are recorded than are `expected`.
         StoreError: the root cannot be read.
+        ManifestError: the shipped lockfile of the release is damaged.
     """
-    return plan_entries(manifest, entries, root.present_state(entries), accepted, expected)
+    state = root.present_state(entries)
+    unrecorded = any(entry.identifier and entry.identifier not in state.records for entry in entries)
+    locked = known_blobs(manifest.release) if unrecorded else {}
+    return plan_entries(manifest, entries, state, accepted, expected, locked)
 
 
 def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:

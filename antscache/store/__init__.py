@@ -17,7 +17,7 @@ oci.py            the documents that make the root an OCI image layout
 from __future__ import annotations
 
 from antscache.store.ingest import CopyMethod, Ingest, IngestVanished
-from antscache.store.oci import EMPTY_BLOB, EMPTY_CONTENT, OCI_LAYOUT, artifact_manifest, index_document
+from antscache.store.oci import EMPTY_BLOB, EMPTY_CONTENT, OCI_LAYOUT, artifact_manifest, index_document, view_digest
 from antscache.store.partials import Notes, PartialFile, partial_files, remove, remove_stale, stale_files
 from antscache.store.refs import Ref, Refs
 from antscache.store.sharing import find_impassable_parent, group_number
@@ -47,4 +47,5 @@ __all__ = [
     "remove",
     "remove_stale",
     "stale_files",
+    "view_digest",
 ]

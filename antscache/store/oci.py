@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from antscache.core import Digest, Size, descriptor_of
+from antscache.core import Digest, Size, descriptor_of, digest_of
 from antscache.disk import DECODE_ERRORS
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ def artifact_manifest(files: Iterable[tuple[str, Descriptor]]) -> bytes:
     )
     document = ArtifactManifest(2, MANIFEST_TYPE, ARTIFACT_TYPE, EMPTY_DESCRIPTOR, layers or (EMPTY_DESCRIPTOR,))
     return msgspec.json.encode(document) + b"\n"
+
+
+def view_digest(files: Iterable[tuple[str, Descriptor]]) -> Digest:
+    """Return the digest of a view with these `files` (file name, blob): that of their artifact manifest.
+
+    Equal views have equal digests, on any host.
+    """
+    return digest_of(artifact_manifest(files))
 
 
 def index_document(artifacts: Iterable[tuple[Release, Descriptor]]) -> bytes:

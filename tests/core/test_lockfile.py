@@ -296,7 +296,7 @@ def test_match_finds_the_release_of_a_package() -> None:
     assert one.match(Release("antspynet", "0.3.3")) == OLD
     assert two.match(Release("antspynet", "0.3.1")) == other
     for release in Release("antspynet", "0.3.3"), Release("antspyx", "0.6.3"):
-        with pytest.raises(ManifestError, match="0.3.1"):
+        with pytest.raises(ManifestError, match=r"0\.3\.1"):
             two.match(release)
 
 
