@@ -217,6 +217,11 @@ def of_kind(verb: str) -> Callable[[Function], Function]:
     )
 
 
+def locking(text: str) -> Callable[[Function], Function]:
+    """Make the flag of a command that can follow a lockfile; its help is `text`."""
+    return click.option("--lock", "lockfile", type=click.Path(path_type=Path), metavar="FILE", help=text)
+
+
 def as_json(function: Function) -> Function:
     """Add the flag of verbs that print data."""
     return click.option("--json", "json", is_flag=True, help="Print JSON.")(function)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -99,6 +99,14 @@ class Choice(msgspec.Struct, frozen=True):
     functions: tuple[FunctionChoice, ...] = ()
     names: tuple[Name, ...] = ()
     kinds: tuple[Kind, ...] = ()
+
+
+class Chosen(NamedTuple):
+    """The entries of a release that a choice selects; each can be fetched."""
+
+    manifest: Manifest
+    entries: tuple[Entry, ...]
+    choice: Choice
 
 
 class LockedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,8 +204,8 @@ def make_lockfile(releases: Iterable[LockedRelease]) -> Lockfile:
 # The choice
 
 
-def choose(manifest: Manifest, choice: Choice) -> tuple[Entry, ...]:
-    """Return the entries of `manifest` that `choice` selects, and that can be fetched, sorted by kind and name.
+def choose(manifest: Manifest, choice: Choice) -> Chosen:
+    """Return the entries of `manifest` that `choice` selects and that can be fetched, sorted by kind and name.
 
     Raises:
         ManifestError: the release has no such names or kinds, or some of them can never be fetched or be read.
@@ -207,23 +215,24 @@ def choose(manifest: Manifest, choice: Choice) -> tuple[Entry, ...]:
     unread = unread_getters(manifest, choice.names, choice.kinds)
     if problems := [*(f"{entry.name}: {entry.problem}" for entry in entries if entry.problem), *unread]:
         raise unreadable(manifest.release, problems)
-    return _sorted(entries)
+    return Chosen(manifest, _sorted(entries), choice)
 
 
-def choose_again(manifest: Manifest, locked: LockedRelease) -> tuple[Entry, ...]:
-    """Return the entries of `manifest` that the choice of `locked` selects today.
+def choose_again(manifest: Manifest, locked: LockedRelease) -> Chosen:
+    """Return the entries of `manifest` that the choice of `locked` selects today, without the names that are gone.
 
-    Names that the manifest does not have any more are left out.
+    For a choice of functions these are the entries with the locked names.
     """
+    offered = with_optional(manifest) if locked.choice != Choice() else manifest
     if locked.functions:
         names = {(each.kind, each.name) for each in locked.entries}
-        return _sorted(entry for entry in with_optional(manifest).entries if (entry.kind, entry.name) in names)
-    optional = with_optional(manifest) if locked.names or locked.kinds else manifest
-    return _sorted(
-        entry
-        for entry in optional.entries
-        if (not locked.names or entry.name in locked.names) and (not locked.kinds or entry.kind in locked.kinds)
-    )
+        entries = [entry for entry in offered.entries if (entry.kind, entry.name) in names]
+    else:
+        of_kind = [entry for entry in offered.entries if not locked.kinds or entry.kind in locked.kinds]
+        entries = [entry for entry in of_kind if not locked.names or entry.name in locked.names]
+    left = {entry.name for entry in entries}
+    choice = msgspec.structs.replace(locked.choice, names=tuple(name for name in locked.names if name in left))
+    return Chosen(manifest, _sorted(entries), choice)
 
 
 def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -237,7 +246,7 @@ def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 def find_lock_changes(locked: LockedRelease, manifest: Manifest) -> tuple[Change, ...]:
     """Return the names under which `manifest` asks for other files than are `locked`, by the same choice."""
     old = Manifest(locked.release, tuple(each.entry for each in locked.entries))
-    return find_changes(old, Manifest(manifest.release, choose_again(manifest, locked)))
+    return find_changes(old, Manifest(manifest.release, choose_again(manifest, locked).entries))
 
 
 def check_same_bytes(old: LockedRelease, new: LockedRelease) -> None:

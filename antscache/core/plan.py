@@ -253,7 +253,6 @@ def plan_entries(
     state: PresentState,
     accepted: Iterable[Identifier] = (),
     expected: Mapping[Identifier, Descriptor] | None = None,
-    locked: Mapping[Identifier, Descriptor] | None = None,
 ) -> Plan:
     """Plan how `entries` of `manifest` become present, given their `state`.
 
@@ -263,7 +262,6 @@ def plan_entries(
         state: the records and held blobs of these entries.
         accepted: identifiers whose bytes the user takes whatever is found in them.
         expected: the bytes that identifiers must have.
-        locked: the bytes that shipped lockfiles name.
 
     Raises:
         IntegrityError: an identifier is recorded with other bytes than expected.
@@ -272,9 +270,7 @@ def plan_entries(
     unavailable = tuple(entry for entry in entries if entry.reason)
     problems = tuple(f"{entry.name}: {entry.problem}" for entry in entries if entry.problem)
     chosen = fetchable(entries)
-    plan = Plan(
-        manifest, chosen, unavailable, problems, PresentState(), frozenset(accepted), expected or {}, locked or {}
-    )
+    plan = Plan(manifest, chosen, unavailable, problems, PresentState(), frozenset(accepted), expected or {})
     return plan.with_state(state)
 
 

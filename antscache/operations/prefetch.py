@@ -65,9 +65,10 @@ def make_plan(
         ManifestError: the shipped lockfile of the release is damaged.
     """
     state = root.present_state(entries)
-    unrecorded = any(entry.identifier and entry.identifier not in state.records for entry in entries)
-    locked = known_blobs(manifest.release) if unrecorded else {}
-    return plan_entries(manifest, entries, state, accepted, expected, locked)
+    plan = plan_entries(manifest, entries, state, accepted, expected)
+    if all(each.known for each in plan.fetch):
+        return plan
+    return replace(plan, locked=known_blobs(manifest.release))
 
 
 def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:

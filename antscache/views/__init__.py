@@ -23,6 +23,7 @@ from antscache.views.links import Linked, stale_links, unlink
 from antscache.views.places import put_file
 from antscache.views.views import (
     View,
+    digest_of_view,
     find_view,
     home_below,
     make_view,
@@ -39,6 +40,7 @@ __all__ = [
     "Names",
     "ReleaseUsage",
     "View",
+    "digest_of_view",
     "find_view",
     "home_below",
     "locate_entries",

@@ -256,14 +256,14 @@ MANIFEST = Manifest(
     ],
 )
 def test_a_choice_selects_as_prefetch_does(choice: Choice, names: list[str]) -> None:
-    assert [entry.name for entry in choose(MANIFEST, choice)] == names
+    assert [entry.name for entry in choose(MANIFEST, choice).entries] == names
 
 
 def test_a_choice_of_unreadable_entries_is_refused() -> None:
     manifest = msgspec.structs.replace(MANIFEST, unread=(UnreadGetter("network", "a loop"),))
     with pytest.raises(ManifestError, match="a loop"):
         choose(manifest, Choice())
-    assert len(choose(manifest, Choice(kinds=("data",)))) == 2
+    assert len(choose(manifest, Choice(kinds=("data",))).entries) == 2
 
 
 @pytest.mark.parametrize(

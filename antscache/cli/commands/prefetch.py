@@ -15,12 +15,14 @@ from antscache.cli.options import (
     as_json,
     fetching,
     from_index,
+    locking,
     manifest,
     of_kind,
     one_release,
     shared,
 )
 from antscache.errors import ManifestError
+from antscache.operations import read_lockfile
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Sizes
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Fetch the entries that `antscache run --record FILE` wrote down; may be given again.",
 )
+@locking("Fetch exactly the bytes that the lockfile FILE names.")
 @as_json
 @fetching
 @shared
@@ -67,6 +70,7 @@ def prefetch(
     sizes: bool,
     accepted: tuple[str, ...],
     records: tuple[Path, ...],
+    lockfile: Path | None,
     json: bool,
 ) -> None:
     """Fetch and verify a release's files, and print its view.
@@ -75,10 +79,15 @@ def prefetch(
     process with HOME=$(antscache path RELEASE) runs ANTsPyNet with these files.
     """
     cache = invocation.cache()
-    if records:
-        if releases or source or python or names or kinds or accepted:
+    chosen = bool(releases or source or python or names or kinds or accepted)
+    if lockfile:
+        if chosen or records:
+            raise click.UsageError("--lock names the entries itself: leave out RELEASE and other choices")
+        plans = cache.plan_lockfile(read_lockfile(lockfile))
+    elif records:
+        if chosen:
             raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
-        plans = cache.plan_usage(_read_records(records))
+        plans = cache.plan_usage(read_records(records))
     else:
         manifests = [manifest(cache, release, source, python) for release in releases or (None,)]
         plans = [cache.plan(wanted, names=names, kinds=kinds, accepted=accepted) for wanted in manifests]
@@ -97,7 +106,7 @@ def prefetch(
             render.print_path(result.home)
 
 
-def _read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
+def read_records(records: tuple[Path, ...]) -> dict[Release, list[UsageRecord]]:
     """Read the uses in `records`, by release.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Invocation, fetching, shared
+from antscache.cli.options import Invocation, fetching, locking, shared
 from antscache.core import parse_release
 from antscache.errors import AntsCacheError, ManifestError
 
@@ -46,15 +46,19 @@ class Run(click.Command):
 @click.command(cls=Run)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write the requested entries to FILE.")
+@locking("Give CMD exactly the files of the lockfile FILE; nothing else is fetched or used.")
 @fetching
 @shared
 @click.pass_context
-def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> None:
+def run(context: click.Context, words: tuple[str, ...], record: Path | None, lockfile: Path | None) -> None:
     """Run CMD with an ANTsPyNet that uses its own view.
 
     The processes that CMD starts use the view as well. CMD takes the place of this process: its exit code and signals
     stay its own. A missing file is fetched when ANTsPyNet asks for it; with --offline it is an error. Without RELEASE,
     the view is that of the installation that CMD imports. In FILE, %p becomes the number of each process.
+
+    With --lock, the files that FILE names are fetched before CMD runs, and CMD is offline: a name that is not in FILE,
+    and a file with other bytes, is an error.
 
     You may leave out `--` if you give no RELEASE.
     """
@@ -72,7 +76,11 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         raise click.UsageError("no CMD to run")
     if release is None and _is_release(command[0]):
         raise click.UsageError(f"RELEASE stands before `--`: antscache run {command[0]} -- {shlex.join(command[1:])}")
-    environment = hook.environment(invocation.flags, release=release, record=record)
+    if lockfile:
+        if release:
+            raise click.UsageError("--lock names the releases itself: leave out RELEASE")
+        _prefetch_locked(invocation, lockfile)
+    environment = hook.environment(invocation.flags, release=release, record=record, lockfile=lockfile)
     if release and environment.get("ANTSCACHE_OFFLINE") == "1":
         _warn_of_nothing(invocation, release)
     sys.stdout.flush()
@@ -85,6 +93,20 @@ def run(context: click.Context, words: tuple[str, ...], record: Path | None) -> 
         reason = error.strerror if isinstance(error, OSError) else os.strerror(errno.ENOENT)
         render.print_line(f"error: cannot run {command[0]}: {reason}", err=True)
         raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None
+
+
+def _prefetch_locked(invocation: Invocation, lockfile: Path) -> None:
+    """Make the files of `lockfile` present, before CMD runs; CMD itself is offline.
+
+    Raises:
+        AntsCacheError: as `Cache.prefetch` does.
+    """
+    from antscache.cli.commands.prefetch import carry_out
+    from antscache.operations import read_lockfile
+
+    cache = invocation.cache()
+    for plan in cache.plan_lockfile(read_lockfile(lockfile)):
+        carry_out(invocation, cache, plan)
 
 
 def _warn_of_nothing(invocation: Invocation, release: Release) -> None:

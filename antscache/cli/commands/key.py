@@ -1,0 +1,47 @@
+"""`antscache key`: print the digest of what would be selected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antscache.cli import render
+from antscache.cli.options import Invocation, as_json, from_index, manifest, of_kind, one_release, shared
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@click.argument("release", required=False)
+@one_release
+@from_index
+@click.option("--name", "names", multiple=True, metavar="NAME", help="Choose only this entry; may be given again.")
+@of_kind("Choose")
+@as_json
+@shared
+@click.pass_obj
+def key(
+    invocation: Invocation,
+    release: str | None,
+    source: Path | None,
+    python: Path | None,
+    names: tuple[str, ...],
+    kinds: tuple[str, ...],
+    json: bool,
+) -> None:
+    """Print a digest of the entries that a prefetch would select.
+
+    It changes when an entry changes its name, its file or its identifier, and does not depend on the files that are
+    held: use it as the key of a CI cache.
+    """
+    from antscache.core import Choice, Manifest, choose, parse_kinds
+
+    wanted = manifest(invocation.cache(), release, source, python)
+    entries = choose(wanted, Choice(names=names, kinds=parse_kinds(kinds))).entries
+    digest = Manifest(wanted.release, entries).identity
+    if json:
+        render.print_json({"release": str(wanted.release), "key": digest, "entries": len(entries)})
+    else:
+        render.print_line(digest)
