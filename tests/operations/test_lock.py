@@ -113,7 +113,13 @@ def test_one_changed_digest_is_refused(
     for each in (antscache, other):
         before = snapshot(each.root)
         for verb in (["prefetch"], ["export", "out"], ["run"]):
-            words = [verb[0], "--lock", lockfile, *verb[1:], *(["--", "true"] if verb == ["run"] else [])]
+            words: list[str | Path] = [
+                verb[0],
+                "--lock",
+                lockfile,
+                *verb[1:],
+                *(["--", "true"] if verb == ["run"] else []),
+            ]
             ran = each(*words, ANTSCACHE_OFFLINE=offline)
             assert (ran.code, "not those of its view" in ran.err) == (3, True), ran.err
         assert snapshot(each.root) == before
@@ -126,7 +132,13 @@ def test_a_consistent_lie_about_held_bytes_is_refused(antscache: AntsCache, lock
     antscache("rm", "0.3.2").succeeded()
     before = snapshot(antscache.root)
     for words in (["prefetch"], ["export", "out"], ["run"]):
-        arguments = [words[0], "--lock", lockfile, *words[1:], *(["--", "true"] if words == ["run"] else [])]
+        arguments: list[str | Path] = [
+            words[0],
+            "--lock",
+            lockfile,
+            *words[1:],
+            *(["--", "true"] if words == ["run"] else []),
+        ]
         ran = antscache(*arguments)
         assert (ran.code, f"figshare:{TEMPLATE_NUMBER}" in ran.err) == (5, True), ran.err
     assert snapshot(antscache.root) == before
@@ -284,7 +296,7 @@ def test_a_lock_of_another_release_gives_the_same_alone(antscache: AntsCache, lo
     """What the installation asks for by another identifier than is locked is not given."""
     antscache("prefetch", "0.3.2", *CHOSEN).succeeded()
     antscache("lock", "0.3.2", *CHOSEN).succeeded()
-    words = ["run", "--lock", locked_run, "--", PYTHON, "-c", ASK, f"network:{BRAIN}"]
+    words: list[str | Path] = ["run", "--lock", locked_run, "--", PYTHON, "-c", ASK, f"network:{BRAIN}"]
     assert antscache(*words).succeeded().out.endswith(f"{BRAIN}.h5\n")
     changed(locked_run, lambda each: msgspec.structs.replace(each, name=f"other_{each.name}"))
     locked_run.write_text(locked_run.read_text("utf-8").replace('"0.3.2"', '"7.0"'), "utf-8")
