@@ -115,7 +115,7 @@ class LockedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     Attributes:
         identity: of the manifest that the entries were chosen from.
         view: the digest of a view with exactly these files.
-        functions: the choice that made it, as `Choice` has it; so are `names` and `kinds`.
+        functions: the choice that made it (`for` in the file); so are `names` and `kinds`.
         measured: the day on which the last of the files was fetched from its origin, if all were (`lock --measured`).
         origins: the hosts that these files came from then.
         entries: sorted by kind and name.
@@ -374,7 +374,17 @@ def _converted(raw: Any, kind: type[Struct], where: str) -> Struct:
     try:
         return msgspec.convert(raw, kind)
     except (msgspec.ValidationError, ValueError) as error:
-        raise _fault(where, str(error)) from None
+        raise _fault(where, _reason(str(error))) from None
+
+
+def _reason(text: str) -> str:
+    """Return msgspec's `text` without the pattern that a value does not match, and with the key in front."""
+    problem, _, key = text.rpartition(" - at `$.")
+    if not problem:
+        return text
+    if "matching regex" in problem:
+        problem = "it does not have the right form"
+    return f"{key.rstrip('`')}: {problem}"
 
 
 def _check_releases(lockfile: Lockfile, place: str) -> None:

@@ -6,7 +6,9 @@ views do not have the files that they say is refused before anything else is don
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -29,7 +31,6 @@ from antscache.store import view_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from antscache.core import Chosen, Descriptor, Entry, Identifier, Lockfile, Plan, Record, Release, UsageRecord
     from antscache.root import Root
@@ -130,7 +131,7 @@ def write_lockfile(lockfile: Lockfile, path: Path) -> bytes:
     """
     content = encode_lockfile(lockfile)
     parse_lockfile(content, str(path))
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     try:
         disk.replace(target, content, Staging(target.parent))
     except OSError as error:

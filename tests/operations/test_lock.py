@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from support import BRAIN, LUNG, TEMPLATE, AntsCache, snapshot, upstreams
+from support import BRAIN, LUNG, SIZE, TEMPLATE, AntsCache, snapshot, upstreams
 from support.upstreams import PYTHON, Upstream
 
 from antscache.core.lockfile import Lockfile, encode_lockfile, make_lockfile, parse_lockfile
@@ -176,6 +176,21 @@ def test_the_error_names_an_unreadable_lockfile(antscache: AntsCache, tmp_path: 
     for path in (tmp_path / "none", tmp_path, tmp_path / "binary"):
         ran = antscache("prefetch", "--lock", path)
         assert (ran.code, str(path) in ran.err) == (3, True)
+
+
+def test_a_lock_confirms_adopted_files(other: AntsCache, lockfile: Path, tmp_path: Path) -> None:
+    """Before, only the user said that these are the bytes: no export takes them on that word."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / f"old/{TEMPLATE}.nii.gz").write_bytes(content(TEMPLATE_NUMBER, f"{TEMPLATE}.nii.gz", SIZE))
+    other("prefetch", "0.3.2", "--name", BRAIN).succeeded()
+    other("adopt", tmp_path / "old", "--as", "0.3.2", "--offline").succeeded()
+    assert other("export", "--lock", lockfile, "out").code == 1
+    ran = other("prefetch", "--lock", lockfile, "--offline").succeeded()
+    assert f"figshare:{TEMPLATE_NUMBER} was adopted, and has the locked bytes" in ran.err
+    record = json.loads((other.root / f"identifiers/figshare/{TEMPLATE_NUMBER}.json").read_text("utf-8"))
+    assert (record["trust"], "digest" in record["checks"]) == ("lockfile", True)
+    assert "was adopted" not in other("prefetch", "--lock", lockfile, "--offline").succeeded().err
+    other("export", "--lock", lockfile, "out").succeeded()
 
 
 # The digest of a view
