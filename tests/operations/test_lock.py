@@ -307,6 +307,13 @@ def test_cmd_does_not_run_if_the_lock_cannot_be_had(other: AntsCache, locked_run
     assert other("run", "--lock", locked_run, "0.3.2", "--", "true").code == 2
 
 
+def test_cmd_is_offline(antscache: AntsCache, locked_run: Path) -> None:
+    """It fetches nothing by other ways either."""
+    command = antscache.command("prefetch", "0.3.2", "--name", LUNG, "--root", antscache.home / "another")
+    ran = antscache("run", "--lock", locked_run, "--", *command)
+    assert (ran.code, "missing and offline" in ran.err) == (9, True)
+
+
 def test_a_lock_of_another_release_gives_the_same_alone(antscache: AntsCache, locked_run: Path) -> None:
     """What the installation asks for by another identifier than is locked is not given."""
     antscache("prefetch", "0.3.2", *CHOSEN).succeeded()
