@@ -46,7 +46,7 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 LOCKFILE_NAME = "antscache.lock"
 LOCKFILE_VERSION = 1  # the only one so far
 MAX_LOCKFILE_BYTES = 4 << 20
-MAX_LOCKED_ENTRIES = 10_000  # of all releases; those of one have 211, and 18 releases are published
+MAX_LOCKED_ENTRIES = 10_000  # and releases; one has 211 entries, and 18 are published
 LOCKFILE_HINT = "get the file again from where it comes from, or make another one with `antscache lock`"
 KINDS_OF_PACKAGES: dict[Package, frozenset[Kind]] = {
     "antspynet": frozenset({"data", "network", "keras"}),
@@ -56,7 +56,7 @@ _HEAD = "# antscache.lock: made by `antscache lock`. Commit this file; do not ed
 _TEXT = r'"(?:[^"\\\x00-\x1f\x7f]|\\.)*"'
 _TEXTS = rf"\[(?:{_TEXT}(?:, *{_TEXT})*)?\]"
 _LINE = re.compile(
-    rf"(?:|#.*|\[\[release(?P<entry>\.entry)?\]\]|[a-z]+ *= *(?:[0-9]{{1,20}}|{_TEXT}|{_TEXTS}|\[)| *{_TEXT},|\]) *\r?"
+    rf"(?:|#.*|\[\[release(?:\.entry)?\]\]|[a-z]+ *= *(?:[0-9]{{1,20}}|{_TEXT}|{_TEXTS}|\[)| *{_TEXT},|\]) *\r?"
 )
 _VERSION_LINE = re.compile(r"^version *= *([0-9]{1,9}) *\r?$", re.MULTILINE)
 
@@ -91,7 +91,7 @@ class Choice(msgspec.Struct, frozen=True):
     """The choice of entries that a user made; empty for a whole release.
 
     Attributes:
-        functions: the functions that need the entries, as `--for` writes them.
+        functions: the functions that need the entries. `choose` ignores them: no flag names functions yet.
         names: names of entries.
         kinds: kinds of entries.
     """
@@ -341,16 +341,13 @@ def _check_version(text: str, place: str) -> None:
 def _check_lines(text: str, place: str) -> Iterator[int]:
     """Check that each line is one of a lockfile; return the numbers of those that begin a release or an entry."""
     begin = []
-    entries = 0
     for number, line in enumerate(text.split("\n"), 1):
-        match = _LINE.fullmatch(line)
-        if match is None:
+        if not _LINE.fullmatch(line):
             raise _fault(f"{place}, line {number}", "no lockfile has such a line")
         if line.startswith("[["):
             begin.append(number)
-            entries += match["entry"] is not None
-    if entries > MAX_LOCKED_ENTRIES:
-        raise _fault(place, f"more than {MAX_LOCKED_ENTRIES:,} entries")
+    if len(begin) > MAX_LOCKED_ENTRIES:
+        raise _fault(place, f"more than {MAX_LOCKED_ENTRIES:,} releases and entries")
     return iter(begin)
 
 

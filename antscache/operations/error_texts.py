@@ -150,8 +150,11 @@ def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
     recorded = [records[each] for each in dict.fromkeys(one.identifier for one in result.mismatched) if each in records]
     lines = [f"  recorded {record.recorded}: {record.identifier} as {record.describe()}" for record in recorded]
     failed = {failure.identifier for failure in result.mismatched}
-    locked = [wanted for wanted in plan.fetch if wanted.locked and wanted.known and wanted.identifier in failed]
-    lines += [f"  locked: {wanted.identifier} as {wanted.known.digest}" for wanted in locked if wanted.known]
+    locked = [
+        f"  locked: {wanted.identifier} as {wanted.known.digest}"
+        for wanted in plan.fetch
+        if wanted.identifier in failed and wanted.locked and wanted.known
+    ]
     wrong: dict[str, list[Record]] = {"record": [], "answer": [], "one of them": []}
     for record in recorded:
         wrong[find_wrong_one(record, confirmed=record.identifier in result.confirmed)].append(record)
@@ -173,7 +176,7 @@ def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
         hints.append(f"{why}: {trust}if not, do not use that origin")
     return IntegrityError(
         "origins answered with other bytes than are recorded",
-        details=[*(line for failure in result.mismatched for line in failure.lines()), *lines],
+        details=[*(line for failure in result.mismatched for line in failure.lines()), *lines, *locked],
         hint="; ".join([*hints, kept]),
     )
 

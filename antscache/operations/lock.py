@@ -122,21 +122,20 @@ def measure_release(root: Root, chosen: Chosen) -> Measured:
     return Measured(msgspec.structs.replace(locked, measured=day, origins=hosts), left_out)
 
 
-def write_lockfile(lockfile: Lockfile, path: Path) -> bytes:
-    """Write `lockfile` to `path`, whole or not at all; return its bytes. A link at `path` stays, and leads to it.
+def write_lockfile(lockfile: Lockfile, path: Path) -> None:
+    """Write `lockfile` to `path`, whole or not at all. A link at `path` stays, and leads to it.
 
     Raises:
         StoreError: the disk refused; `path` is unchanged.
         ManifestError: a record says something that no lockfile can hold; `path` is unchanged.
     """
     content = encode_lockfile(lockfile)
-    parse_lockfile(content, str(path))
+    parse_lockfile(content, str(path))  # nobody is left with a file that no antscache reads
     target = Path(os.path.realpath(path))
     try:
         disk.replace(target, content, Staging(target.parent))
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}", hint="name another file with -o") from error
-    return content
 
 
 def _locked(chosen: Chosen, blobs: Mapping[Identifier, Descriptor]) -> LockedRelease:

@@ -179,7 +179,7 @@ HOSTILE = {
     "two identifiers of a file": (TEXT.replace('"b.h5"', '"a.nii.gz"'), "two identifiers of the file a.nii.gz"),
     "too many bytes": (TEXT + "#" * MAX_LOCKFILE_BYTES, "larger than"),
     "a million entries": ("version = 1\n[[release]]\n" + "[[release.entry]]\n" * 1_000_000, "larger than"),
-    "too many entries": (TEXT + "[[release.entry]]\n" * MAX_LOCKED_ENTRIES, "more than 10,000 entries"),
+    "too many entries": (TEXT + "[[release.entry]]\n" * MAX_LOCKED_ENTRIES, "more than 10,000 releases and entries"),
     "deep brackets": (TEXT + f"other = {'[' * 100_000}\n", "no lockfile has such a line"),
     "deep keys": (TEXT + f"{'a.' * 100_000}a = 1\n", "no lockfile has such a line"),
     "an array without end": (TEXT + "other = [\n", "not TOML"),

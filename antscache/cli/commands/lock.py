@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,10 +96,11 @@ def lock(
         raise click.UsageError("the lockfile has the choice itself: leave out --name and --kind")
     cache = invocation.cache()
     if check or update:
-        comparisons = _compare(cache, read_lockfile(file), releases, source, python)
+        lockfile = read_lockfile(file)
+        comparisons = _compare(cache, lockfile, releases, source, python)
         _print_comparisons(invocation, comparisons, json=json)
         if update:
-            write_lockfile(_updated(cache, read_lockfile(file), comparisons, adopted=adopted), file)
+            write_lockfile(_updated(cache, lockfile, comparisons, adopted=adopted), file)
             invocation.say(f"written: {file}")
         elif any(each.changes for each in comparisons):
             raise _does_not_fit(file, comparisons)
@@ -239,7 +241,7 @@ def _does_not_fit(file: Path, comparisons: list[_Comparison]) -> ManifestError:
     changed = [str(each.manifest.release) for each in comparisons if each.changes]
     return ManifestError(
         f"{file} does not fit {', '.join(changed)}",
-        hint="run `antscache prefetch` for the release, and then `antscache lock --update`",
+        hint=f"run `antscache lock --update -o {shlex.quote(str(file))}`, which names what to prefetch before",
     )
 
 
