@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import BRAIN, LUNG, SIZE, TEMPLATE, TRANSFORM, snapshot
+from support.within import run_within
 
 from antscache import Cache, disk
 from antscache.catalog import known
@@ -135,6 +136,9 @@ def test_sizes_are_said_without_a_request(antscache: AntsCache, figshare: StandI
     plan = cache.plan("0.3.2", names=[BRAIN, TEMPLATE, LUNG])
     assert cache.sizes(plan) == {f"figshare:{NUMBERS[name]}": SIZE for name in (BRAIN, TEMPLATE)}
     assert cache.need(plan).download == 2 * SIZE
+    words = [word for name in (BRAIN, TEMPLATE, LUNG) for word in ("--name", name)]
+    ran = run_within(["prefetch", "-n", "0.3.2", *words], antscache.environment(), antscache.home)
+    assert "3 to fetch (8.0 kB, and 1 of unknown size)" in ran.out
     assert len(figshare.requests) == before
 
 
