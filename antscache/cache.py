@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from antscache import config, export, fetch, operations, views
 from antscache.core import (
     Manifest,
-    check_usage,
     ignore_events,
     parse_kinds,
     parse_names,
@@ -31,12 +30,15 @@ if TYPE_CHECKING:
     from antscache.catalog import Catalog
     from antscache.config import LinkMode, Settings
     from antscache.core import (
+        Chosen,
         Citation,
         Descriptor,
         Digest,
         Entry,
         Identifier,
         Listener,
+        LockedRelease,
+        Lockfile,
         Package,
         Plan,
         Record,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from antscache.store import Store
     from antscache.views import EntryLocation, EntryStatus, Linked, Names, ReleaseUsage, View
 
+    Blobs = Mapping[Identifier, Descriptor]
     Sizes = Mapping[Identifier, int]  # in bytes
 
 
@@ -188,7 +191,7 @@ class Cache:
         manifest: Manifest,
         entries: Collection[Entry],
         accepted: Collection[Identifier] = (),
-        expected: Mapping[Identifier, Descriptor] | None = None,
+        expected: Blobs | None = None,
     ) -> Plan:
         """Plan how these `entries` of `manifest` become present. Nothing is written or fetched.
 
@@ -212,13 +215,17 @@ class Cache:
             IntegrityError: other bytes are recorded than were used.
             StoreError: the root cannot be read.
         """
-        return [self._plan_usage(release, records) for release, records in usage.items()]
+        return operations.plan_usage(self.root, usage)
 
-    def _plan_usage(self, release: Release, records: Collection[UsageRecord]) -> Plan:
-        entries = tuple(sorted({record.entry for record in records}))
-        manifest = self.catalog.find(release) or Manifest(release, entries)
-        check_usage(records, with_optional(manifest).entries, release)
-        return self.plan_entries(manifest, entries, expected={record.identifier: record.blob for record in records})
+    def plan_lockfile(self, lockfile: Lockfile) -> list[Plan]:
+        """Plan how the files of `lockfile` become present with exactly its bytes; a plan for each release.
+
+        Raises:
+            ManifestError: a release has no such entry.
+            IntegrityError: other bytes are recorded than are locked.
+            StoreError: the root cannot be read.
+        """
+        return operations.plan_lockfile(self.root, lockfile)
 
     def prefetch(self, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:
         """Make what `plan` selects present, verified, and linked in the release's view.
@@ -362,6 +369,31 @@ class Cache:
         """
         return views.materialise(self.root, entries, directory, mode, home_of=home_of)
 
+    def view_digest(self, release: Release) -> Digest:
+        """Return the digest over the names and bytes of the selected files of `release`, equal for equal views.
+
+        Raises:
+            ViewError: nothing of the release is selected, or a file is not held.
+            StoreError: the root cannot be read.
+        """
+        return views.digest_of_view(self.root, release)
+
+    def lock(self, chosen: Chosen, *, adopted: bool = False, expected: Blobs | None = None) -> LockedRelease:
+        """Lock the bytes of the entries that were chosen of a release. Nothing is written.
+
+        Args:
+            chosen: the entries, whose bytes are recorded or known from a shipped lockfile.
+            adopted: also files that only a user vouches for; without it, such a file is an error.
+            expected: the bytes that identifiers must have; they count where nothing is recorded.
+
+        Raises:
+            ManifestError: the bytes of some entries are not known.
+            AntsCacheError: only a user vouches for a file.
+            IntegrityError: other bytes are recorded than are `expected`.
+            StoreError: the root cannot be read.
+        """
+        return operations.lock_release(self.root, chosen, adopted=adopted, expected=expected)
+
     # Upkeep
 
     def adopt(  # noqa: PLR0913  all but the first two by name
@@ -440,6 +472,17 @@ class Cache:
         """
         named, of_kinds = parse_names(names), parse_kinds(kinds)
         return export.plan_export(self.root, releases, names=named, kinds=of_kinds, adopted=adopted)
+
+    def plan_locked_export(self, lockfile: Lockfile, *, adopted: bool = False) -> Contents:
+        """Plan to export exactly the files of `lockfile`, in use or not. Nothing is written.
+
+        Raises:
+            ViewError: a file is not held.
+            IntegrityError: other bytes are recorded than are locked.
+            AntsCacheError: only a user vouches for a file, and `adopted` is False.
+            ConfigError: SOURCE_DATE_EPOCH is not a time.
+        """
+        return export.plan_locked_export(self.root, lockfile, adopted=adopted)
 
     def export(self, contents: Contents, target: Target, listen: Listener = ignore_events) -> int:
         """Write `contents` to `target`, as a root that serves as a lower cache elsewhere; return its size in bytes.

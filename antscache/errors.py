@@ -6,7 +6,7 @@ Each family has its own exit code. `str()` of an error never contains a tracebac
 |------|----------------|-----------------------------------------------------------------|
 | 1    | AntsCacheError | of another error                                                |
 | 2    | ConfigError    | a flag, a variable or `antscache.toml` cannot be used           |
-| 3    | ManifestError  | there is no such release or name, or a source is not understood |
+| 3    | ManifestError  | a release, name, source or lockfile does not exist, or is wrong |
 | 4    | FetchError     | no origin delivered a file                                      |
 | 5    | IntegrityError | bytes differ from the recorded ones                             |
 | 6    | StoreError     | the root cannot be read or written                              |
@@ -58,7 +58,7 @@ class ConfigError(AntsCacheError):
 
 
 class ManifestError(AntsCacheError):
-    """There is no such release or name, or a source is not understood."""
+    """There is no such release or name, or a source or a lockfile is not understood or does not fit."""
 
     exit_code = 3
 

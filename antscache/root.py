@@ -94,7 +94,8 @@ class Root:
             return False
         try:
             self.store.create()
-            self.catalog.save(plan.manifest, self.layout.staging)
+            if plan.keeps_manifest:
+                self.catalog.save(plan.manifest, self.layout.staging)
             self.store.refs.select(plan.selection)
         except StoreError:
             if plan.missing or not self.is_selected(plan):

@@ -19,6 +19,7 @@ RUN --mount=type=bind,source=docker/scripts/trusting.sh,target=/scripts/trusting
 
 FROM tool AS data
 ARG ANTSXNET_NAMES=
+ARG ANTSXNET_LOCK=
 ARG ANTSXNET_DIGEST=
 ARG ANTSCACHE_MIRRORS=
 ARG ANTSCACHE_ORIGINS=

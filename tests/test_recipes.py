@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, cannot, require
+from support import REPOSITORY, SIZE, AntsCache, cannot, require
+from support.sources import NETWORKS, getter, wheel
+
+from antscache.testing import StandIn
 
 RECIPES = (REPOSITORY / "docker/Dockerfile", REPOSITORY / "docker/with-data.Dockerfile")
 SCRIPTS = sorted((REPOSITORY / "docker/scripts").glob("*.sh"))
@@ -38,6 +42,40 @@ def test_recipes_work_with_the_buildkit_of_docker_20(recipe: Path) -> None:
     assert not re.search(r"^# *syntax=|COPY --link|ADD --checksum|<<", text, re.MULTILINE)
     mounts = set(re.findall(r"--mount=type=(\w+)", text))
     assert mounts <= {"bind", "cache", "secret"}
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_data_of_a_lockfile_is_exported(antscache: AntsCache, tmp_path: Path, *, fits: bool) -> None:
+    """The script runs here, with other places. If the wheel asks for other files, it exports nothing."""
+    (local := tmp_path / "local").mkdir()
+    (wheels := tmp_path / "wheels").mkdir()
+    with StandIn({"11": "adni.nii.gz", "22": "brain.h5"}, size=SIZE) as standin:
+        antscache.environ["ANTSCACHE_ORIGINS"] = standin.origins
+        file = wheel(wheels, "0.9.9")
+        antscache("prefetch", "--from", file).succeeded()
+        antscache("lock", "--from", file, "--name", "adni" if fits else "brain", "-o", local / "my.lock").succeeded()
+        if not fits:
+            file.unlink()
+            wheel(wheels, "0.9.9", {NETWORKS: getter("get_pretrained_network", ".h5", {"brain": 33})})
+        (program := tmp_path / "antscache").write_text(f'#!/bin/sh\nexec {shlex.join(antscache.command())} "$@"\n')
+        program.chmod(0o755)
+        text = (REPOSITORY / "docker/scripts/data.sh").read_text("utf-8")
+        for place, here in (
+            ("/usr/local/lib/antscache/bin/antscache", program),
+            ("/local/", f"{local}/"),
+            ("/wheels/", f"{wheels}/"),
+        ):
+            assert place in text
+            text = text.replace(place, str(here))
+        done = subprocess.run(
+            ["sh", "-c", text, "data.sh", "", "", tmp_path / "out"],
+            env=antscache.environment(ANTSXNET_LOCK="my.lock"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, (tmp_path / "out").exists()) == (0 if fits else 3, fits), done.stderr
+    assert len(list((tmp_path / "out").rglob("views/**/*.nii.gz"))) == fits
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)

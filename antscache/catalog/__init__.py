@@ -2,6 +2,8 @@
 
 catalog.py         all manifests at hand, and how others are read
 manifests/         those that antscache ships, one a release
+known.py           the bytes that shipped lockfiles name
+known/             these lockfiles
 getters.py         source text in, entries out (pure)
 sources.py         the source text in installed packages, wheels, sdists, source trees
 archives.py        the members of a wheel or an sdist, within bounds
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         find_installation,
         python_command,
     )
+    from antscache.catalog.known import known_blobs
     from antscache.catalog.package_index import download
     from antscache.catalog.sources import read_source
 
@@ -36,6 +39,7 @@ __all__ = [
     "download",
     "encode_manifest",
     "find_installation",
+    "known_blobs",
     "python_command",
     "read_artifact",
     "read_source",
@@ -46,6 +50,7 @@ __getattr__ = lazily(
     __name__,
     {
         "installations": ("Installation", "ask_python", "current_python", "find_installation", "python_command"),
+        "known": ("known_blobs",),
         "package_index": ("download",),
         "sources": ("read_source",),
     },

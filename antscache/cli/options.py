@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from antscache.cli.render import print_line
-from antscache.core import KIND_WORDS, escape
+from antscache.core import KIND_WORDS, Choice, escape, parse_kinds
 from antscache.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -220,34 +220,6 @@ def of_kind(verb: str) -> Callable[[Function], Function]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The entries that a command line chooses; without any of these, all of a release.
-
-    Attributes:
-        names: of entries, their file names, or patterns of either.
-        kinds: only entries of these kinds, in the words of KIND_WORDS.
-        functions: calls of functions whose entries are chosen as well.
-    """
-
-    names: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    functions: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.kinds or self.functions)
-
-    def names_in(self, manifest: Manifest) -> tuple[str, ...]:
-        """Return the chosen names, those that the functions of `manifest` need among them.
-
-        Raises:
-            ManifestError: there is no such function, parameter or value.
-        """
-        from antscache.core import find_needed
-
-        return (*self.names, *(entry.name for entry in find_needed(manifest, self.functions).entries))
-
-
 def choosing(verb: str) -> Callable[[Function], Function]:
     """Make the flags of a command that can `verb` some entries alone; it gets them as its argument `choice`."""
 
@@ -264,7 +236,7 @@ def choosing(verb: str) -> Callable[[Function], Function]:
             listed = tuple(name for path in name_lists for name in _read_names(path))
             if name_lists and not listed:
                 raise ConfigError(f"no names in {', '.join(map(str, name_lists))}", hint="write one name on each line")
-            return function(*arguments, choice=Choice((*names, *listed), kinds, calls), **others)
+            return function(*arguments, choice=Choice(calls, (*names, *listed), parse_kinds(kinds)), **others)
 
         command: Any = with_choice
         for option in reversed(
@@ -323,6 +295,11 @@ def say_needed(invocation: Invocation, manifest: Manifest, choice: Choice) -> No
 
     for remark in find_needed(manifest, choice.functions).remarks():
         invocation.say(f"note: {remark}")
+
+
+def locking(text: str) -> Callable[[Function], Function]:
+    """Make the flag of a command that can follow a lockfile; its help is `text`."""
+    return click.option("--lock", "lockfile", type=click.Path(path_type=Path), metavar="FILE", help=text)
 
 
 def as_json(function: Function) -> Function:

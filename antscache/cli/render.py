@@ -79,6 +79,11 @@ def print_json_line(value: Any) -> None:
     click.echo(dumps(msgspec.to_builtins(value), separators=(",", ":")))
 
 
+def print_text(content: bytes) -> None:
+    """Print `content`, which antscache made and which ends with a line break, on stdout as it is."""
+    click.echo(content, nl=False)
+
+
 def print_table(rows: Iterable[Sequence[str]]) -> None:
     """Print `rows` in aligned columns on stdout."""
     click.echo(aligned_table(rows), nl=False)

@@ -4,6 +4,7 @@ manifest.py       releases, and the entries that each of them asks for
 identifiers.py    immutable names for bytes: Figshare's numbers, and URLs
 figshare_urls.py  Figshare's routes, and the forms of its URLs
 needs.py          what a call of a public function can ask for, by its arguments
+choice.py         a user's choice of entries, and what it selects of a release
 calls.py          calls as you write them after --for, names and patterns, and the entries that they choose
 digest.py         digests and descriptors
 escapes.py        texts from outside as one line that a terminal can show
@@ -16,6 +17,7 @@ layout.py         the paths below a root
 plan.py           the plan that makes a release's entries present
 events.py         the events of an operation, for a progress display
 clocks.py         ages of files by the times that other clocks may have given them
+lockfile.py       the lockfile `antscache.lock`
 usage_log.py      the file that `antscache run --record` writes
 citation.py       citations of the files that were used
 """
@@ -37,6 +39,7 @@ from antscache.core.calls import (
     parse_name_list,
     users_of,
 )
+from antscache.core.choice import Choice, Chosen, choose, choose_again
 from antscache.core.clocks import age, is_misdated
 from antscache.core.digest import Descriptor, Digest, Size, descriptor_of, digest_from_hex, digest_of, hexadecimal
 from antscache.core.escapes import escape
@@ -86,6 +89,18 @@ from antscache.core.layout import (
     home_directory,
     needed_layout,
     place_in_home,
+)
+from antscache.core.lockfile import (
+    LOCKFILE_HINT,
+    LOCKFILE_NAME,
+    LockedEntry,
+    LockedRelease,
+    Lockfile,
+    check_same_bytes,
+    encode_lockfile,
+    find_lock_changes,
+    make_lockfile,
+    parse_lockfile,
 )
 from antscache.core.manifest import (
     KIND_WORDS,
@@ -159,6 +174,8 @@ __all__ = [
     "KERAS_WEIGHTS",
     "KIND_WORDS",
     "LAYOUT_VERSION",
+    "LOCKFILE_HINT",
+    "LOCKFILE_NAME",
     "PACED_ROUTES",
     "PACKAGES",
     "TOP_LEVEL_NAMES",
@@ -169,6 +186,8 @@ __all__ = [
     "BytesRead",
     "Change",
     "Check",
+    "Choice",
+    "Chosen",
     "Citation",
     "CitedFile",
     "Delivery",
@@ -186,6 +205,9 @@ __all__ = [
     "Kind",
     "Layout",
     "Listener",
+    "LockedEntry",
+    "LockedRelease",
+    "Lockfile",
     "Manifest",
     "Name",
     "Needed",
@@ -226,7 +248,10 @@ __all__ = [
     "as_told",
     "ask",
     "ask_anything",
+    "check_same_bytes",
     "check_usage",
+    "choose",
+    "choose_again",
     "choose_record",
     "citation",
     "csv_table",
@@ -236,6 +261,7 @@ __all__ = [
     "descriptor_of",
     "digest_from_hex",
     "digest_of",
+    "encode_lockfile",
     "escape",
     "expand_names",
     "fetchable",
@@ -246,6 +272,7 @@ __all__ = [
     "find_doubted",
     "find_entries",
     "find_function",
+    "find_lock_changes",
     "find_needed",
     "find_twins",
     "find_weights_only",
@@ -264,6 +291,7 @@ __all__ = [
     "known_functions",
     "known_md5",
     "make_entry",
+    "make_lockfile",
     "markdown_table",
     "may_replace",
     "merge_selections",
@@ -271,6 +299,7 @@ __all__ = [
     "parse_call",
     "parse_identifier",
     "parse_kinds",
+    "parse_lockfile",
     "parse_name_list",
     "parse_names",
     "parse_release",

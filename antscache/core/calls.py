@@ -39,7 +39,7 @@ class Call(NamedTuple):
     text: str
 
 
-class Choice(NamedTuple):
+class OpenName(NamedTuple):
     """An entry of `kind` that the caller of `function` chooses, by an argument."""
 
     function: str
@@ -63,7 +63,7 @@ class Needed:
     """
 
     entries: tuple[Entry, ...]
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[OpenName, ...] = ()
     undecided: tuple[tuple[Call, tuple[str, ...]], ...] = ()
     unknown: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ def find_needed(manifest: Manifest, calls: Iterable[str]) -> Needed:
         ManifestError: there is no such function, parameter or value, or the functions of the release are not known.
     """
     entries: dict[tuple[Kind, str], Entry] = {}
-    choices: dict[Choice, None] = {}
+    choices: dict[OpenName, None] = {}
     undecided: list[tuple[Call, tuple[str, ...]]] = []
     unknown: dict[str, None] = {}
     absent: dict[str, None] = {}
@@ -165,7 +165,7 @@ def find_needed(manifest: Manifest, calls: Iterable[str]) -> Needed:
                 else:
                     absent[name] = None
             elif name == f"{{{holes(name)[0]}}}":
-                choices[Choice(function.name, kind, holes(name)[0])] = None
+                choices[OpenName(function.name, kind, holes(name)[0])] = None
             else:
                 entries |= {key: entry for key, entry in known.items() if key[0] == kind and matches(name, key[1])}
     found = tuple(entries[key] for key in sorted(entries))

@@ -37,6 +37,7 @@ class Wanted:
         accepted: True if the user takes the bytes whatever is found in them.
         scanned: True if a scan of the bytes `known` is recorded already.
         doubted: True if the bytes that are adopted for it are known to be another identifier's.
+        locked: True if a lockfile names the bytes `known`, and no record does yet.
     """
 
     identifier: Identifier
@@ -46,6 +47,7 @@ class Wanted:
     accepted: bool = False
     scanned: bool = False
     doubted: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,9 @@ class Plan:
         problems: what is requested and antscache cannot read in the source; each is an error in the end.
         state: the records and held blobs of `entries`.
         accepted: identifiers whose bytes the user takes whatever is found in them.
-        expected: the bytes that identifiers must have, as a file of `antscache run --record` says.
+        expected: the bytes that identifiers must have, as a lockfile or a file of `antscache run --record` says.
+        locked: the bytes of identifiers that a lockfile names, the user's or a shipped one, and no record.
+        keeps_manifest: False if `manifest` has only those entries of the release that a lockfile names.
     """
 
     manifest: Manifest
@@ -104,6 +108,8 @@ class Plan:
     state: PresentState
     accepted: frozenset[Identifier] = frozenset()
     expected: Mapping[Identifier, Descriptor] = field(default_factory=dict)
+    locked: Mapping[Identifier, Descriptor] = field(default_factory=dict)
+    keeps_manifest: bool = True
 
     @property
     def release(self) -> Release:
@@ -131,23 +137,26 @@ class Plan:
         wanted: dict[Identifier, Wanted] = {}
         for entry in self.missing:
             if entry.identifier and entry.identifier not in wanted:
-                known, accepted = self._known(entry.identifier), entry.identifier in self.accepted
-                doubted = entry.identifier in self.state.doubted
-                wanted[entry.identifier] = Wanted(
-                    entry.identifier, entry.file, self.release, known, accepted, doubted=doubted
-                )
+                wanted[entry.identifier] = self._wanted(entry.identifier, entry.file)
         return tuple(sorted(wanted.values(), key=lambda one: not one.file.endswith(".h5")))
 
-    def _known(self, identifier: Identifier) -> Descriptor | None:
-        """Return the bytes that an origin must answer with, or None if any will do.
+    def _wanted(self, identifier: Identifier, file: str) -> Wanted:
+        """Return the identifier to fetch, with the bytes that an origin must answer with, if any are known.
 
         An adopted record does not count: it rests on the user's word, and its bytes are missing here. It is no reason
         to refuse an origin's bytes.
         """
-        record = self.state.records.get(identifier)
-        if record and not record.is_adopted:
-            return record.descriptor
-        return self.expected.get(identifier)
+        record, locked = self.state.records.get(identifier), self.locked.get(identifier)
+        recorded = record.descriptor if record and not record.is_adopted else None
+        return Wanted(
+            identifier,
+            file,
+            self.release,
+            known=recorded or self.expected.get(identifier, locked),
+            accepted=identifier in self.accepted,
+            doubted=identifier in self.state.doubted,
+            locked=not recorded and locked is not None and locked == self.expected.get(identifier, locked),
+        )
 
     def with_unread(self, getters: Iterable[UnreadGetter]) -> Plan:
         """Return the same plan, which requests all entries of these `getters` too, although they cannot be read."""
@@ -287,9 +296,8 @@ def plan_entries(
     entries = tuple(entries)
     unavailable = tuple(entry for entry in entries if entry.reason)
     problems = tuple(f"{entry.name}: {entry.problem}" for entry in entries if entry.problem)
-    plan = Plan(
-        manifest, fetchable(entries), unavailable, problems, PresentState(), frozenset(accepted), expected or {}
-    )
+    chosen = fetchable(entries)
+    plan = Plan(manifest, chosen, unavailable, problems, PresentState(), frozenset(accepted), expected or {})
     return plan.with_state(state)
 
 

@@ -93,7 +93,7 @@ def find_wrong_one(record: Record, *, confirmed: bool) -> Literal["record", "ans
         record: of the identifier.
         confirmed: True if the origin, and not a mirror, confirmed its answer by an MD5.
     """
-    if confirmed == record.is_confirmed:
+    if confirmed == record.is_confirmed or record.trust == "lockfile":
         return "one of them"
     return "record" if confirmed else "answer"
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from antscache.lazy import lazily
 
 if TYPE_CHECKING:
-    from antscache.export.contents import Contents, ExportedRelease, plan_export
+    from antscache.export.contents import Contents, ExportedRelease, plan_export, plan_locked_export
     from antscache.export.write import Format, Target, check_target, format_of, write_export
 
 __all__ = [
@@ -27,13 +27,14 @@ __all__ = [
     "check_target",
     "format_of",
     "plan_export",
+    "plan_locked_export",
     "write_export",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "contents": ("Contents", "ExportedRelease", "plan_export"),
+        "contents": ("Contents", "ExportedRelease", "plan_export", "plan_locked_export"),
         "write": ("Format", "Target", "check_target", "format_of", "write_export"),
     },
 )

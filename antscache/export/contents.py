@@ -30,7 +30,7 @@ from antscache.core import (
     unknown_names,
     with_optional,
 )
-from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, ManifestError, ViewError
+from antscache.errors import MAX_LISTED_ITEMS, AntsCacheError, IntegrityError, ManifestError, ViewError
 from antscache.store import EMPTY_BLOB, OCI_LAYOUT, artifact_manifest, index_document, view_digest
 from antscache.views import prefetch_hint, selected_entries
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from antscache.catalog import Catalog
-    from antscache.core import Entry, Kind, Manifest, Release
+    from antscache.core import Entry, Kind, LockedRelease, Lockfile, Manifest, Release
     from antscache.root import Root
     from antscache.store import Store
 
@@ -155,6 +155,50 @@ def plan_export(
     if not adopted:
         _refuse_adopted(contents)
     return contents
+
+
+def plan_locked_export(root: Root, lockfile: Lockfile, *, adopted: bool = False) -> Contents:
+    """Plan the export of exactly the files of `lockfile`, in use or not.
+
+    Args:
+        root: a root that holds the files, itself or in its lower caches.
+        lockfile: of the files.
+        adopted: export adopted files too.
+
+    Raises:
+        ViewError: a file is not held.
+        IntegrityError: other bytes are recorded than are locked.
+        AntsCacheError: a file was adopted, and `adopted` is False.
+        StoreError: a record cannot be read.
+        ConfigError: SOURCE_DATE_EPOCH is not a time.
+    """
+    seconds = config.read_source_date()
+    parts = []
+    for locked in lockfile.releases:
+        release, entries = locked.release, tuple(each.entry for each in locked.entries)
+        _refuse_other_bytes(root.store, locked)
+        files = tuple((entry, anonymous(record, seconds)) for entry, record in _held(root.store, release, entries))
+        parts.append(ExportedRelease(release, files, _unshipped(root.catalog.find(release))))
+    contents = Contents(tuple(parts), seconds)
+    if not adopted:
+        _refuse_adopted(contents)
+    return contents
+
+
+def _refuse_other_bytes(store: Store, locked: LockedRelease) -> None:
+    """Refuse a record that names other bytes than are locked, whether or not these are held.
+
+    Raises:
+        IntegrityError: there is one.
+    """
+    for each in locked.entries:
+        record = store.record(each.identifier)
+        if record and record.descriptor != each.blob:
+            raise IntegrityError(
+                f"{each.identifier} is recorded as {record.describe()}, but {each.digest} is locked",
+                hint="an identifier's bytes never change: one of the two is wrong; if it is the record, "
+                f"run `antscache forget {each.identifier}` and prefetch again",
+            )
 
 
 def choose(selected: Selected, names: Collection[str], kinds: Collection[Kind]) -> Selected:

@@ -102,7 +102,7 @@ class Draft:
         """
         known = self._wanted.known
         if known and self.ingest.size + len(chunk) > known.size:
-            raise Mismatch(f"more than the {known.size} bytes recorded")
+            raise Mismatch(f"more than the {known.size} bytes {'locked' if self._wanted.locked else 'recorded'}")
         if self._form:
             try:
                 self._form.feed(chunk)
@@ -165,8 +165,11 @@ class Draft:
     def _mismatch(self, blob: Descriptor, known: Descriptor) -> WrongBytes:
         """Return the reason why the bytes are `blob` and not `known`: damage on the way, or other bytes at the origin.
 
-        The MD5 that tells is computed now, and not for each file whose digest is known.
+        The MD5 that tells is computed now, and not for each file whose digest is known. It does not matter for bytes
+        that a lockfile names: an origin cannot say anything against these.
         """
+        if self._wanted.locked:
+            return Mismatch(f"other bytes: {blob.digest}, but {known.digest} is locked")
         mismatch = Mismatch(f"other bytes: {blob.digest}, but {known.digest} is recorded")
         md5 = hashlib.md5(usedforsecurity=False)
         with suppress(OSError):  # another process may have removed the file

@@ -210,7 +210,9 @@ class _Run:
                 known = record.descriptor if record and not record.is_adopted else None
                 scanned = record is not None and known is not None and self._is_scanned(record)
                 alone = ours and self._others.locks_work
-                self._fetch(replace(wanted, known=known or wanted.known, scanned=scanned), client, alone=alone)
+                locked = wanted.locked and known is None
+                wanted = replace(wanted, known=known or wanted.known, scanned=scanned, locked=locked)
+                self._fetch(wanted, client, alone=alone)
             else:
                 with self._changed:
                     self._others.leave(wanted, left)

@@ -24,7 +24,7 @@ from antscache.store import IngestVanished
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from antscache.core import HazardPolicy, Wanted
+    from antscache.core import HazardPolicy, Trust, Wanted
     from antscache.fetch.draft import Hdf5Scan
     from antscache.fetch.http import Body, Client
     from antscache.fetch.origins import Origin
@@ -262,8 +262,9 @@ class Transfer:
             raise Refusal("its partial file was removed meanwhile", transient=True, discard_partial=True) from None
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
         identifier, file = self.wanted.identifier, self.wanted.file
+        trust: Trust = "lockfile" if self.wanted.locked else origin.trust
         replaced = self.store.records.remember(
-            Record(identifier, blob.digest, blob.size, origin.trust, origin.name, now, checks, accepted, findings)
+            Record(identifier, blob.digest, blob.size, trust, origin.name, now, checks, accepted, findings)
         )
         if replaced and replaced.descriptor != blob:
             before = f"{file} {identifier} was recorded with other bytes from {replaced.source} ({replaced.trust})"

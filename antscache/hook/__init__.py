@@ -14,10 +14,11 @@ from antscache.lazy import lazily
 if TYPE_CHECKING:
     from antscache.hook.container_options import ENGINES, HostAccess, find_hidden
     from antscache.hook.environments import HookStatus, disable, enable, status
-    from antscache.hook.hook import RELEASE_VARIABLE, activate, environment
+    from antscache.hook.hook import LOCK_VARIABLE, RELEASE_VARIABLE, activate, environment
 
 __all__ = [
     "ENGINES",
+    "LOCK_VARIABLE",
     "RELEASE_VARIABLE",
     "HookStatus",
     "HostAccess",
@@ -34,6 +35,6 @@ __getattr__ = lazily(
     {
         "container_options": ("ENGINES", "HostAccess", "find_hidden"),
         "environments": ("HookStatus", "disable", "enable", "status"),
-        "hook": ("RELEASE_VARIABLE", "activate", "environment"),
+        "hook": ("LOCK_VARIABLE", "RELEASE_VARIABLE", "activate", "environment"),
     },
 )

@@ -28,6 +28,7 @@ HOOK_VARIABLE = "ANTSCACHE_HOOK"
 COMMAND_VARIABLE = "ANTSCACHE_COMMAND"
 RELEASE_VARIABLE = "ANTSCACHE_RELEASE"
 RECORD_VARIABLE = "ANTSCACHE_RECORD"
+LOCK_VARIABLE = "ANTSCACHE_LOCK"
 HOOK_MODULE = "antscache_hook"
 RUN_ANTSCACHE = "from antscache.__main__ import main; main()"
 
@@ -49,6 +50,7 @@ def environment(
     *,
     release: Release | None = None,
     record: Path | None = None,
+    lockfile: Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return the environment variables that make the ANTsPyNet of a process, and of its children, use its view.
@@ -59,12 +61,13 @@ def environment(
         flags: settings of the process.
         release: the release whose view it uses; by default the one that `environ` names, or else the installation's.
         record: the file for the record of all entries that were asked for; %p in its name becomes the process's number.
+        lockfile: the process gets exactly the files of this lockfile, and nothing is fetched.
         environ: the variables to begin with.
 
     Raises:
         ConfigError: a setting cannot be used, or a variable cannot hold it.
     """
-    settings = load(flags, environ)
+    settings = load({**flags, "offline": True} if lockfile else flags, environ)
     theirs = environ["PYTHONPATH"].split(os.pathsep) if environ.get("PYTHONPATH") else []
     inject = str(INJECT_DIRECTORY)
     if os.pathsep in inject:
@@ -82,6 +85,8 @@ def environment(
         variables[RELEASE_VARIABLE] = str(release)
     if record:
         variables[RECORD_VARIABLE] = str(record.absolute())
+    if lockfile:
+        variables[LOCK_VARIABLE] = str(lockfile.absolute())
     return variables
 
 

@@ -1,6 +1,7 @@
 """Whole jobs over the store and its views.
 
 prefetch.py     make entries present, verified and linked
+lock.py         write down which bytes a selection has; plan exactly these
 provide.py      one file for a program that asks for it, where the program wants it
 adopt.py        take over an existing directory of ANTsPyNet's
 adoptable.py    decide which of its files are files of the release
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
     from antscache.operations.adoptable import Judged, files_to_adopt, size_of_files
     from antscache.operations.cite import cite_files, cite_release, cite_usage
     from antscache.operations.forget import Forgotten, forget_identifier
+    from antscache.operations.lock import (
+        FollowedLock,
+        Measured,
+        follow_lock,
+        lock_release,
+        measure_release,
+        plan_lockfile,
+        plan_usage,
+        read_lockfile,
+        write_lockfile,
+    )
     from antscache.operations.provide import files_in_user_home, provide_file
     from antscache.operations.remove import Removed, remove_release
     from antscache.operations.repair import repair_root
@@ -37,10 +49,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_SECONDS",
+    "FollowedLock",
     "Forgotten",
     "Garbage",
     "HeldNetwork",
     "Judged",
+    "Measured",
     "Prefetched",
     "Removed",
     "Verified",
@@ -54,17 +68,24 @@ __all__ = [
     "files_in_user_home",
     "files_to_adopt",
     "find_held_networks",
+    "follow_lock",
     "forget_identifier",
     "keras_versions",
     "list_sums",
+    "lock_release",
     "make_plan",
+    "measure_release",
+    "plan_lockfile",
     "plan_need",
+    "plan_usage",
     "prefetch_plan",
     "provide_file",
+    "read_lockfile",
     "remove_release",
     "repair_root",
     "size_of_files",
     "verify_root",
+    "write_lockfile",
 ]
 
 __getattr__ = lazily(
@@ -75,6 +96,17 @@ __getattr__ = lazily(
         "cite": ("cite_files", "cite_release", "cite_usage"),
         "forget": ("Forgotten", "forget_identifier"),
         "scans": ("HeldNetwork", "find_held_networks", "keras_versions"),
+        "lock": (
+            "FollowedLock",
+            "Measured",
+            "follow_lock",
+            "lock_release",
+            "measure_release",
+            "plan_lockfile",
+            "plan_usage",
+            "read_lockfile",
+            "write_lockfile",
+        ),
         "provide": ("files_in_user_home", "provide_file"),
         "remove": ("Removed", "remove_release"),
         "repair": ("repair_root",),

@@ -149,6 +149,12 @@ def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
     records = plan.state.records
     recorded = [records[each] for each in dict.fromkeys(one.identifier for one in result.mismatched) if each in records]
     lines = [f"  recorded {record.recorded}: {record.identifier} as {record.describe()}" for record in recorded]
+    failed = {failure.identifier for failure in result.mismatched}
+    locked = [
+        f"  locked: {wanted.identifier} as {wanted.known.digest}"
+        for wanted in plan.fetch
+        if wanted.identifier in failed and wanted.locked and wanted.known
+    ]
     wrong: dict[str, list[Record]] = {"record": [], "answer": [], "one of them": []}
     for record in recorded:
         wrong[find_wrong_one(record, confirmed=record.identifier in result.confirmed)].append(record)
@@ -159,13 +165,18 @@ def _mismatched(result: FetchResult, plan: Plan, kept: str) -> IntegrityError:
     if wrong["answer"]:
         why = "the answer cannot be right, because the origin confirmed the recorded bytes by their MD5"
         hints.append(f"{why}: do not use what answered")
-    if wrong["one of them"] or not recorded:
+    if locked:
+        hints.append(
+            "the bytes of an identifier never change, so do not use what answered; "
+            "or, if you trust it, do not use that lockfile"
+        )
+    elif wrong["one of them"] or not recorded:
         why = "the bytes of an identifier never change, so either the record or the origin is wrong"
         trust = f"if you trust the origin, {_forget(wrong['one of them'])}; " if recorded else ""
         hints.append(f"{why}: {trust}if not, do not use that origin")
     return IntegrityError(
         "origins answered with other bytes than are recorded",
-        details=[*(line for failure in result.mismatched for line in failure.lines()), *lines],
+        details=[*(line for failure in result.mismatched for line in failure.lines()), *lines, *locked],
         hint="; ".join([*hints, kept]),
     )
 

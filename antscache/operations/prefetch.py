@@ -7,12 +7,16 @@ selection, under the lock of each identifier (`fetch`), and after linking.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from antscache import config, disk
+from antscache.catalog import known_blobs
 from antscache.core import Fetched, Present, Remarked, ignore_events, plan_entries
 from antscache.errors import StoreError, ViewError
 from antscache.operations import error_texts
@@ -61,8 +65,13 @@ def make_plan(
     Raises:
         IntegrityError: other bytes are recorded than are `expected`.
         StoreError: the root cannot be read.
+        ManifestError: the shipped lockfile of the release is damaged.
     """
-    return plan_entries(manifest, entries, root.present_state(entries), accepted, expected)
+    state = root.present_state(entries)
+    plan = plan_entries(manifest, entries, state, accepted, expected)
+    if all(each.known for each in plan.fetch):
+        return plan
+    return replace(plan, locked=known_blobs(manifest.release))
 
 
 def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, sizes: Sizes | None = None) -> Prefetched:
@@ -93,8 +102,26 @@ def prefetch_plan(root: Root, plan: Plan, listen: Listener = ignore_events, size
     if not plan.entries:
         plan.check_readable()
     prefetched = _prefetch(root, plan, listen, sizes)
+    _confirm_adopted(root, plan, listen)
     plan.check_readable(done="all other files are there; ")
     return prefetched
+
+
+def _confirm_adopted(root: Root, plan: Plan, listen: Listener) -> None:
+    """Record that a lockfile names the bytes of adopted files of `plan`: until now only a user said what they are.
+
+    A record stays as it is if the root cannot be written.
+    """
+    for identifier, blob in plan.locked.items():
+        record = plan.state.records.get(identifier)
+        if record and record.is_adopted and record.descriptor == blob and blob in plan.state.held:
+            now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds")
+            checks = tuple(dict.fromkeys(("digest", *record.checks)))
+            with suppress(StoreError):
+                root.store.records.remember(
+                    msgspec.structs.replace(record, trust="lockfile", recorded=now, checks=checks)
+                )
+                listen(Remarked(f"{identifier} was adopted, and has the locked bytes: its record says so from now on"))
 
 
 def _prefetch(root: Root, plan: Plan, listen: Listener, sizes: Sizes | None) -> Prefetched:

@@ -24,6 +24,7 @@ from antscache.views.links import Linked, stale_links, unlink
 from antscache.views.places import put_file
 from antscache.views.views import (
     View,
+    digest_of_view,
     find_view,
     home_below,
     make_view,
@@ -41,6 +42,7 @@ __all__ = [
     "Names",
     "ReleaseUsage",
     "View",
+    "digest_of_view",
     "find_view",
     "home_below",
     "locate_entries",

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antscache.core import Manifest, PresentState, merge_selections, place_in_home, select
-from antscache.errors import StoreError, ViewError
+from antscache.errors import MAX_LISTED_ITEMS, StoreError, ViewError
+from antscache.store import view_digest
 from antscache.views import links
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from antscache.config import LinkMode
-    from antscache.core import Descriptor, Entry, Kind, Package, Plan, Release
+    from antscache.core import Descriptor, Digest, Entry, Kind, Package, Plan, Release
     from antscache.root import Root
     from antscache.store import Store
     from antscache.views.links import Linked, Unlinked
@@ -105,6 +106,26 @@ def selected_entries(
         except StoreError as error:  # noqa: PERF203
             first_error = first_error or error
     raise first_error or _nothing_held(root, release)
+
+
+def digest_of_view(root: Root, release: Release) -> Digest:
+    """Return the digest over the names and bytes of the selected files of `release`: equal views have equal digests.
+
+    The files are in `root` or in its lower caches. They are not read again.
+
+    Raises:
+        ViewError: nothing of the release is selected, or a file is not held.
+        StoreError: the root cannot be read.
+    """
+    entries = selected_entries(root, release)
+    held = root.present_state(entries).held_entries(entries)
+    if missing := sorted({entry.file for entry in entries} - {entry.file for entry, _ in held}):
+        more = f" and {len(missing) - MAX_LISTED_ITEMS} more" if len(missing) > MAX_LISTED_ITEMS else ""
+        raise ViewError(
+            f"the view of {release} is not whole; missing: {', '.join(missing[:MAX_LISTED_ITEMS])}{more}",
+            hint=prefetch_hint(release),
+        )
+    return view_digest((entry.file, blob) for entry, blob in held)
 
 
 def make_view(

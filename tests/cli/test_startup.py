@@ -38,6 +38,9 @@ def test_commands_without_a_fetch_import_nothing_heavy(antscache: AntsCache) -> 
     antscache("prefetch", "0.3.2", "--name", BRAIN).succeeded()
     for arguments in (
         ["path", "0.3.2"],
+        ["path", "0.3.2", "--digest"],
+        ["key", "0.3.2"],
+        ["lock", "0.3.2", "-o", "-"],
         ["prefetch", "0.3.2", "--name", BRAIN],
         ["list", "0.3.2"],
         ["status"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,24 @@ def test_expected_bytes_are_never_contradicted(
         assert wanted.known in {expected.get(wanted.identifier), BLOBS[wanted.identifier]} - {None} or (
             wanted.known is None and wanted.identifier not in expected
         )
+
+
+blobs_of = st.dictionaries(st.sampled_from(sorted(BLOBS)), st.sampled_from(sorted(BLOBS.values())))
+
+
+@given(recorded_as, blobs_of, blobs_of)
+def test_only_unrecorded_bytes_are_called_locked(
+    trusts: dict[str, Trust], expected: dict[str, Descriptor], locked: dict[str, Descriptor]
+) -> None:
+    """A record of somebody's counts most, then the user's file, then a shipped lockfile; a word counts not at all."""
+    state = PresentState({identifier: record(identifier, trust) for identifier, trust in trusts.items()})
+    counting = {identifier: BLOBS[identifier] for identifier, trust in trusts.items() if trust != "adopted"}
+    expected = {identifier: blob for identifier, blob in expected.items() if identifier not in counting}
+    plan = dataclasses.replace(plan_entries(MANIFEST, ENTRIES, state, expected=expected), locked=locked)
+    for wanted in plan.fetch:
+        asked = wanted.identifier
+        assert wanted.known == counting.get(asked, expected.get(asked, locked.get(asked)))
+        assert wanted.locked == (asked not in counting and asked in locked and wanted.known == locked[asked])
 
 
 def test_all_entries_are_selected_unless_some_are_named() -> None:

@@ -90,6 +90,8 @@ def test_other_bytes_replace_only_what_is_less(new: Record, present: Record, own
         ("origin", ("length",), True, "record"),
         ("mirror", ("length", "md5"), True, "record"),
         ("mirror", ("length", "md5"), False, "one of them"),  # neither confirmed
+        ("lockfile", ("digest",), True, "one of them"),  # somebody has measured it
+        ("lockfile", ("digest",), False, "one of them"),
     ],
 )
 def test_confirmed_bytes_are_right(trust: str, checks: tuple[Check, ...], confirmed: bool, wrong: str) -> None:

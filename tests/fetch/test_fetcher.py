@@ -12,6 +12,7 @@ from antscache.core.digest import descriptor_of
 from antscache.core.events import Event, Present, Received, Refused
 from antscache.core.manifest import Release
 from antscache.core.plan import Wanted
+from antscache.core.record import Record
 from antscache.errors import StoreError
 from antscache.fetch.http import READ_CHUNK_BYTES
 from antscache.fetch.origins import parse_origins
@@ -159,6 +160,17 @@ def test_a_known_digest_overrides_the_checks_of_form(store: Store) -> None:
         result, _ = fetch(store, standin.origins, known=content)
     assert result.failures == []
     assert store.holds(descriptor_of(content))
+
+
+def test_a_record_meanwhile_is_not_called_locked(standin: StandIn, store: Store) -> None:
+    """Another process has recorded other bytes than are locked, after the plan was made: these are not called so."""
+    right = descriptor_of(standin.content(NUMBER))
+    record = Record(f"figshare:{NUMBER}", right.digest, right.size, "origin", "host", "2026-01-01T00:00:00+00:00")
+    store.records.remember(record)
+    locked = Wanted(f"figshare:{NUMBER}", FEW[NUMBER], RELEASE, descriptor_of(b"other"), locked=True)
+    result, _ = run(fetcher(store, parse_origins([], standin.origins.split())), [locked])
+    assert [event.blob for event in result.fetched] == [right]
+    assert store.record(f"figshare:{NUMBER}") == record
 
 
 def test_forbidding_origin_is_set_aside(store: Store) -> None:

@@ -59,14 +59,18 @@ def tree(directory: Path, version: str = "", more: dict[str, str] | None = None)
     return directory
 
 
-def wheel(directory: Path, version: str) -> Path:
+def wheel(directory: Path, version: str, more: dict[str, str] | None = None) -> Path:
     path = directory / f"antspynet-{version}-py3-none-any.whl"
     info = f"antspynet-{version}.dist-info"
-    files = FILES | {
-        f"{info}/METADATA": METADATA.format(version),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/RECORD": "",
-    }
+    files = (
+        FILES
+        | (more or {})
+        | {
+            f"{info}/METADATA": METADATA.format(version),
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/RECORD": "",
+        }
+    )
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in files.items():
             archive.writestr(name, text)

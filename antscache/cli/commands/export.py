@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Choice, Invocation, as_json, choosing, release_of, shared
+from antscache.cli.options import Invocation, as_json, choosing, locking, release_of, shared
+from antscache.operations import read_lockfile
 
 if TYPE_CHECKING:
     from antscache.cache import Cache
+    from antscache.core import Choice
     from antscache.export import Contents, Format, Target
 
 
 @click.command()
-@click.argument("arguments", metavar="RELEASE... FILE", nargs=-1)
+@click.argument("arguments", metavar="[RELEASE...] FILE", nargs=-1)
 @click.option(
     "--format",
     "format_",
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Divide the directory into N image layers, and one for the rest.",
 )
+@locking("Export exactly the files of the lockfile FILE.")
 @click.option("--adopted", is_flag=True, help="Export adopted files as well, on your word.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the files to export, and write nothing.")
 @as_json
@@ -42,6 +45,7 @@ def export(
     format_: Format | None,
     choice: Choice,
     layers: int | None,
+    lockfile: Path | None,
     adopted: bool,
     dry_run: bool,
     json: bool,
@@ -53,7 +57,9 @@ def export(
     """
     from antscache import export as exporting
 
-    if len(arguments) < 2:  # noqa: PLR2004  a RELEASE and FILE
+    if lockfile and (len(arguments) != 1 or choice):
+        raise click.UsageError("--lock names the entries itself: give FILE alone")
+    if not lockfile and len(arguments) < 2:  # noqa: PLR2004  a RELEASE and FILE
         raise click.UsageError("give at least one RELEASE, and then FILE")
     *releases, file = arguments
     target = exporting.Target(Path(file).absolute(), format_ or exporting.format_of(Path(file)), layers or 0)
@@ -61,9 +67,12 @@ def export(
         raise click.UsageError(f"--layers is for directories, and {target.file.name} becomes a {target.format}")
     cache = invocation.cache()
     named = dict.fromkeys(release_of(cache, release, None, None) for release in releases)
-    manifests = [cache.manifest(release) for release in named] if choice.functions else []
-    names = dict.fromkeys(name for each in manifests for name in choice.names_in(each)) or choice.names
-    contents = cache.plan_export(named, names=tuple(names), kinds=choice.kinds, adopted=adopted)
+    if lockfile:
+        contents = cache.plan_locked_export(read_lockfile(lockfile), adopted=adopted)
+    else:
+        manifests = [cache.manifest(release) for release in named] if choice.functions else []
+        names = dict.fromkeys(name for each in manifests for name in choice.names_in(each)) or choice.names
+        contents = cache.plan_export(named, names=tuple(names), kinds=choice.kinds, adopted=adopted)
     for release in named:
         if not any(part.release == release for part in contents.parts):
             invocation.say(f"note: {release} is left out: it has none of the chosen entries")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from antscache.cache import Cache
     from antscache.core import Event, Package, Release
     from antscache.hook import HookStatus
+    from antscache.operations import FollowedLock
 
 
 @click.group("hook", cls=HintingGroup)
@@ -118,6 +119,8 @@ def entries(invocation: Invocation, package: Package, directory: Path) -> None:
     never = [entry for entry in manifest.entries if entry.reason]
     optional = tuple(entry for entry in with_optional(manifest).entries if entry not in manifest.entries)
     located += cache.locate(Manifest(manifest.release, optional))
+    if lock := _followed_lock(manifest.release):  # a file without a path is asked for by `fetch`, which refuses it
+        located = tuple(each if lock.allows(each) else replace(each, path=None) for each in located)
     _print([*located, *(EntryLocation.of(manifest.release, entry) for entry in never)])
 
 
@@ -146,6 +149,10 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
         entry = next((entry for entry in offered.entries if (entry.kind, entry.name) == (kind, name)), None)
         if entry is None:
             (entry,) = select(offered, [name], [kind])  # raises the error for such a name
+    lock = _followed_lock(manifest.release)
+    if lock:
+        lock.check_named(entry)
+    with _way_out():
         try:
             location = cache.provide(manifest, entry, place=place, listen=listen)
         except Offline as error:
@@ -153,6 +160,8 @@ def fetch(invocation: Invocation, package: Package, directory: Path, kind: Any, 
                 raise
             command = f"antscache prefetch --from {shlex.quote(str(directory))} --name {name}"
             raise Offline(str(error), hint=f"run `{command}` where there is network access") from None
+    if lock:
+        lock.check_bytes(location)
     _print([location])
 
 
@@ -181,6 +190,15 @@ def _manifest_of(cache: Cache, package: Package, directory: Path) -> Manifest:
     if release and release.package == package:
         return cache.manifest(release)
     return cache.catalog.source(directory, package)
+
+
+def _followed_lock(release: Release) -> FollowedLock | None:
+    """Return the part of `antscache run --lock FILE` for `release`; None if no lockfile is followed."""
+    from antscache.hook import LOCK_VARIABLE
+    from antscache.operations import follow_lock
+
+    path = os.environ.get(LOCK_VARIABLE)
+    return follow_lock(Path(path), release) if path else None
 
 
 def _requested_release() -> Release | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Choice, Invocation, as_json, choosing, one_release, release_of, shared
+from antscache.cli.options import Invocation, as_json, choosing, one_release, release_of, shared
+
+if TYPE_CHECKING:
+    from antscache.core import Choice
 
 
 @click.command()

@@ -8,7 +8,6 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import (
-    Choice,
     Invocation,
     choosing,
     from_index,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from antscache.core import Kind, Manifest
+    from antscache.core import Choice, Kind, Manifest
     from antscache.views import EntryStatus, ReleaseUsage
 
 SHORT_DIGEST_LENGTH = 12  # hexadecimal digits
@@ -84,9 +83,9 @@ def list_(
         _print_functions(chosen, format_)
         return
     say_needed(invocation, chosen, choice)
-    wanted = parse_kinds(choice.kinds or KIND_WORDS)
+    wanted = choice.kinds or parse_kinds(KIND_WORDS)
     offered = with_optional(chosen) if choice else chosen
-    entries = set(find_entries(offered, choice.names, wanted if choice.kinds else (), choice.functions))
+    entries = set(find_entries(offered, choice.names, choice.kinds, choice.functions))
     statuses = [one for one in cache.statuses(offered) if one.entry in entries]
     if format_ == "table":
         render.print_table(map(_entry_row, statuses))

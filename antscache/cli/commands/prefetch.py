@@ -10,23 +10,24 @@ import click
 
 from antscache.cli import render
 from antscache.cli.options import (
-    Choice,
     IdentifierType,
     Invocation,
     as_json,
     choosing,
     fetching,
     from_index,
+    locking,
     manifest,
     one_release,
     say_needed,
     shared,
 )
 from antscache.errors import ManifestError
+from antscache.operations import read_lockfile
 
 if TYPE_CHECKING:
     from antscache.cache import Cache, Sizes
-    from antscache.core import Identifier, Manifest, Plan, Release, UsageRecord
+    from antscache.core import Choice, Identifier, Manifest, Plan, Release, UsageRecord
     from antscache.operations import Prefetched
 
 MAX_RECORD_BYTES = 64_000_000  # 200,000 lines
@@ -55,6 +56,7 @@ MAX_RECORD_BYTES = 64_000_000  # 200,000 lines
     metavar="FILE",
     help="Fetch the entries that `antscache run --record FILE` wrote down; may be given again.",
 )
+@locking("Fetch exactly the bytes that the lockfile FILE names.")
 @as_json
 @fetching
 @shared
@@ -69,6 +71,7 @@ def prefetch(
     sizes: bool,
     accepted: tuple[str, ...],
     records: tuple[Path, ...],
+    lockfile: Path | None,
     json: bool,
 ) -> None:
     """Fetch and verify a release's files, and print its view.
@@ -77,8 +80,13 @@ def prefetch(
     process with HOME=$(antscache path RELEASE) runs ANTsPyNet with these files.
     """
     cache = invocation.cache()
-    if records:
-        if releases or source or python or choice or accepted:
+    chosen = bool(releases or source or python or choice or accepted)
+    if lockfile:
+        if chosen or records:
+            raise click.UsageError("--lock names the entries itself: leave out RELEASE and other choices")
+        plans = cache.plan_lockfile(read_lockfile(lockfile))
+    elif records:
+        if chosen:
             raise click.UsageError("--from-record names the entries itself: leave out RELEASE and other choices")
         plans = cache.plan_usage(read_records(records))
     else:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from antscache.cli import render
-from antscache.cli.options import Choice, Invocation, fetching, manifest, say_needed, shared
-from antscache.core import parse_release
+from antscache.cli.options import Invocation, fetching, locking, manifest, say_needed, shared
+from antscache.core import Choice, parse_release
 from antscache.errors import AntsCacheError, ManifestError
 
 if TYPE_CHECKING:
@@ -53,15 +53,25 @@ class Run(click.Command):
     help="Fetch what this function needs first: FUNCTION or FUNCTION:ARGUMENT=VALUE,...; may be given again.",
 )
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write the requested entries to FILE.")
+@locking("Give CMD exactly the files of the lockfile FILE; nothing else is fetched or used.")
 @fetching
 @shared
 @click.pass_context
-def run(context: click.Context, words: tuple[str, ...], calls: tuple[str, ...], record: Path | None) -> None:
+def run(
+    context: click.Context,
+    words: tuple[str, ...],
+    calls: tuple[str, ...],
+    record: Path | None,
+    lockfile: Path | None,
+) -> None:
     """Run CMD with an ANTsPyNet that uses its own view.
 
     The processes that CMD starts use the view as well. CMD takes the place of this process: its exit code and signals
     stay its own. A missing file is fetched when ANTsPyNet asks for it; with --offline it is an error. Without RELEASE,
     the view is that of the installation that CMD imports. In FILE, %p becomes the number of each process.
+
+    With --lock, the files that FILE names are fetched before CMD runs, and CMD is offline: a name that is not in FILE,
+    and a file with other bytes, is an error.
 
     You may leave out `--` if you give no RELEASE.
     """
@@ -79,9 +89,8 @@ def run(context: click.Context, words: tuple[str, ...], calls: tuple[str, ...], 
         raise click.UsageError("no CMD to run")
     if release is None and _is_release(command[0]):
         raise click.UsageError(f"RELEASE stands before `--`: antscache run {command[0]} -- {shlex.join(command[1:])}")
-    if calls:
-        _prefetch(invocation, words[0] if words else None, calls)
-    environment = hook.environment(invocation.flags, release=release, record=record)
+    _prefetch(invocation, words[0] if words else None, calls, lockfile)
+    environment = hook.environment(invocation.flags, release=release, record=record, lockfile=lockfile)
     if release and environment.get("ANTSCACHE_OFFLINE") == "1":
         _warn_of_nothing(invocation, release)
     sys.stdout.flush()
@@ -96,18 +105,28 @@ def run(context: click.Context, words: tuple[str, ...], calls: tuple[str, ...], 
         raise click.exceptions.Exit(EXIT_NOT_EXECUTABLE if exists else EXIT_NOT_FOUND) from None
 
 
-def _prefetch(invocation: Invocation, release: str | None, calls: tuple[str, ...]) -> None:
-    """Make present what these calls of functions need, before CMD starts.
+def _prefetch(invocation: Invocation, release: str | None, calls: tuple[str, ...], lockfile: Path | None) -> None:
+    """Make present what `calls` of functions need, or the files of `lockfile`, before CMD starts; nothing without them.
 
     Raises:
+        UsageError: there is a lockfile, and another choice.
         AntsCacheError: as `Cache.prefetch` does.
     """
+    if not lockfile and not calls:
+        return
+    if lockfile and (release or calls):
+        raise click.UsageError("--lock names the files itself: leave out RELEASE and --for")
     from antscache.cli.commands.prefetch import carry_out
+    from antscache.operations import read_lockfile
 
-    cache, choice = invocation.cache(), Choice(functions=calls)
-    wanted = manifest(cache, release, None, None, functions=True)
-    say_needed(invocation, wanted, choice)
-    carry_out(invocation, cache, cache.plan(wanted, functions=calls))
+    cache = invocation.cache()
+    if lockfile:  # CMD itself is offline then
+        for plan in cache.plan_lockfile(read_lockfile(lockfile)):
+            carry_out(invocation, cache, plan)
+    else:
+        wanted = manifest(cache, release, None, None, functions=True)
+        say_needed(invocation, wanted, Choice(functions=calls))
+        carry_out(invocation, cache, cache.plan(wanted, functions=calls))
 
 
 def _warn_of_nothing(invocation: Invocation, release: Release) -> None:
