@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from antscache import config, export, fetch, operations, views
 from antscache.core import (
+    Choice,
     Manifest,
     ignore_events,
     parse_kinds,
     parse_names,
     parse_release,
-    select,
-    unread_getters,
-    with_optional,
 )
 from antscache.errors import StoreError
 from antscache.root import Root
@@ -53,6 +51,7 @@ if TYPE_CHECKING:
     from antscache.views import EntryLocation, EntryStatus, Linked, Names, ReleaseUsage, View
 
     Blobs = Mapping[Identifier, Descriptor]
+    Usage = Mapping[Release, Collection[UsageRecord]]
     Sizes = Mapping[Identifier, int]  # in bytes
 
 
@@ -179,12 +178,10 @@ class Cache:
             Offline: the manifest would have to be read from the package index.
             StoreError: the root cannot be read.
         """
-        calls, named, of_kinds = parse_names(functions), parse_names(names), parse_kinds(kinds)
-        manifest = release if isinstance(release, Manifest) else self.manifest(release, functions=bool(calls))
-        offered = with_optional(manifest) if calls or named or of_kinds else manifest
-        entries = select(offered, named, of_kinds, calls)
-        unread = () if calls else unread_getters(manifest, named, of_kinds)
-        return self.plan_entries(manifest, entries, accepted).with_unread(unread)
+        choice = Choice(parse_names(functions), parse_names(names), parse_kinds(kinds))
+        if not isinstance(release, Manifest):
+            release = self.manifest(release, functions=bool(choice.functions))
+        return operations.plan_choice(self.root, release, choice, accepted)
 
     def plan_entries(
         self,
@@ -590,27 +587,18 @@ class Cache:
         """Return the record of each of `entries` that has one: the trust, and what was found in the file."""
         return self.root.present_state(entries).records
 
-    def cite(self, release: Release) -> Citation:
-        """Cite the selected files of `release`, in the root or else in a lower cache.
+    def cite(self, used: Release | Usage | Lockfile) -> tuple[Citation, ...]:
+        """Cite the files of a release, of a record of use, or of a lockfile; return a citation for each release.
+
+        Of a release, these are the selected files, in the root or else in a lower cache. The others are cited whether
+        their files are held or not.
 
         Raises:
             ViewError: nothing of the release is selected, or a selected file is not held.
-            StoreError: the root cannot be read.
-        """
-        return operations.cite_release(self.root, release)
-
-    def cite_usage(self, usage: Mapping[Release, Collection[UsageRecord]]) -> tuple[Citation, ...]:
-        """Cite the files in a record of use, whether they are held or not; return a citation for each release.
-
-        Raises:
             ManifestError: the record contradicts itself, or a release has no such entry.
             StoreError: the root cannot be read.
         """
-        return operations.cite_usage(self.root, usage)
-
-    def keras_versions(self, entries: Collection[Entry]) -> Mapping[Identifier, str]:
-        """Return the version of Keras that wrote each of the networks among `entries` that are held and say it."""
-        return operations.keras_versions(self.root, entries)
+        return operations.cite_used(self.root, used)
 
     def usages(self) -> tuple[ReleaseUsage, ...]:
         """Return the usage of each release in use, here or in a lower cache: its held files, and their sizes."""

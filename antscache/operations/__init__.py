@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from antscache.lazy import lazily
 from antscache.operations.gc import GRACE_SECONDS, Garbage, collect_garbage, collect_now
-from antscache.operations.prefetch import Prefetched, check_space, make_plan, plan_need, prefetch_plan
+from antscache.operations.prefetch import Prefetched, check_space, make_plan, plan_choice, plan_need, prefetch_plan
 
 if TYPE_CHECKING:
     from antscache.operations.adopt import adopt_directory
     from antscache.operations.adoptable import Judged, files_to_adopt, size_of_files
-    from antscache.operations.cite import cite_files, cite_release, cite_usage
+    from antscache.operations.cite import cite_used
     from antscache.operations.forget import Forgotten, forget_identifier
     from antscache.operations.lock import (
         FollowedLock,
@@ -60,9 +60,7 @@ __all__ = [
     "Verified",
     "adopt_directory",
     "check_space",
-    "cite_files",
-    "cite_release",
-    "cite_usage",
+    "cite_used",
     "collect_garbage",
     "collect_now",
     "files_in_user_home",
@@ -75,6 +73,7 @@ __all__ = [
     "lock_release",
     "make_plan",
     "measure_release",
+    "plan_choice",
     "plan_lockfile",
     "plan_need",
     "plan_usage",
@@ -93,7 +92,7 @@ __getattr__ = lazily(
     {
         "adopt": ("adopt_directory",),
         "adoptable": ("Judged", "files_to_adopt", "size_of_files"),
-        "cite": ("cite_files", "cite_release", "cite_usage"),
+        "cite": ("cite_used",),
         "forget": ("Forgotten", "forget_identifier"),
         "scans": ("HeldNetwork", "find_held_networks", "keras_versions"),
         "lock": (

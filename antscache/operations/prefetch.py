@@ -17,7 +17,16 @@ import msgspec
 
 from antscache import config, disk
 from antscache.catalog import known_blobs
-from antscache.core import Fetched, Present, Remarked, ignore_events, plan_entries
+from antscache.core import (
+    Fetched,
+    Present,
+    Remarked,
+    ignore_events,
+    plan_entries,
+    select,
+    unread_getters,
+    with_optional,
+)
 from antscache.errors import StoreError, ViewError
 from antscache.operations import error_texts
 from antscache.views import Linked, home_below, make_view, renew_other_views
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-    from antscache.core import Descriptor, Entry, Identifier, Listener, Manifest, Plan, Release
+    from antscache.core import Choice, Descriptor, Entry, Identifier, Listener, Manifest, Plan, Release
     from antscache.errors import AntsCacheError
     from antscache.fetch import FetchResult, Need
     from antscache.root import Root
@@ -51,6 +60,19 @@ class Prefetched:
     fetched: tuple[Fetched, ...]
     elsewhere: tuple[Present, ...]
     linked: Linked
+
+
+def plan_choice(root: Root, manifest: Manifest, choice: Choice, accepted: Collection[Identifier] = ()) -> Plan:
+    """Plan how the entries of `manifest` that `choice` selects become present.
+
+    Raises:
+        ManifestError: there is no such name or function, or one of the names can never be fetched.
+        StoreError: the root cannot be read.
+    """
+    offered = with_optional(manifest) if choice else manifest
+    entries = select(offered, choice.names, choice.kinds, choice.functions)
+    unread = () if choice.functions else unread_getters(manifest, choice.names, choice.kinds)
+    return make_plan(root, manifest, entries, accepted).with_unread(unread)
 
 
 def make_plan(

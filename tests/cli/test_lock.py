@@ -299,3 +299,33 @@ def test_a_key_is_that_of_the_choice_alone(antscache: AntsCache) -> None:
 
 def test_a_key_of_unknown_names_is_an_error(antscache: AntsCache) -> None:
     assert antscache("key", "0.3.2", "--name", "nothing").code == 3
+
+
+# By what functions need
+
+T1 = ("--for", "brain_extraction:modality=t1")
+
+
+def test_a_lock_keeps_the_call_it_was_made_for(antscache: AntsCache) -> None:
+    antscache("prefetch", "0.3.2", *T1).succeeded()
+    [locked] = read(antscache("lock", "0.3.2", *T1, "-o", "-").succeeded().out).releases
+    assert locked.functions == ("brain_extraction:modality=t1",)
+    assert names_in(Lockfile(1, (locked,))) == [TEMPLATE, BRAIN]
+
+
+def test_a_check_asks_what_the_call_needs_today(antscache: AntsCache) -> None:
+    """A release whose function needs other files does not fit, although all locked identifiers are there."""
+    antscache("prefetch", "0.3.2", *T1).succeeded()
+    antscache("lock", "0.3.2", *T1).succeeded()
+    antscache("lock", "0.3.2", "--check").succeeded()
+    path = antscache.home / "antscache.lock"
+    path.write_text(path.read_text().replace("modality=t1", "modality=t1.v1"))
+    checked = antscache("lock", "0.3.2", "--check")
+    assert checked.code == 3
+    assert "brainExtractionT1v1" in checked.out
+
+
+def test_a_key_is_that_of_what_functions_need(antscache: AntsCache) -> None:
+    by_names = antscache("key", "0.3.2", *CHOSEN).succeeded().out
+    assert antscache("key", "0.3.2", *T1).succeeded().out == by_names
+    assert antscache("key", "0.3.2", "--for", "brain_extraction:modality=t2").succeeded().out != by_names

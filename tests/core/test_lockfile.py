@@ -26,6 +26,7 @@ from antscache.core.lockfile import (
     parse_lockfile,
 )
 from antscache.core.manifest import Entry, Manifest, Release, UnreadGetter, make_entry
+from antscache.core.needs import Function, Needs
 from antscache.errors import IntegrityError, ManifestError
 
 ZERO, ONE = f"sha256:{'0' * 64}", f"sha256:{'1' * 64}"
@@ -242,6 +243,7 @@ MANIFEST = Manifest(
         Entry("data", "never", "n", reason="no URL"),
         make_entry("network", "b", "b.h5", identifier="figshare:4"),
     ),
+    functions=(Function("f", ("image",), Needs(data=("c",), network=("b",))),),
 )
 
 
@@ -251,6 +253,8 @@ MANIFEST = Manifest(
         (Choice(), ["a", "c", "b"]),
         (Choice(names=("b", "a")), ["a", "b"]),
         (Choice(kinds=("data",)), ["a", "c"]),
+        (Choice(functions=("f",)), ["c", "b"]),
+        (Choice(functions=("f",), names=("a*",)), ["a", "c", "b"]),
         (Choice(kinds=("keras",)), ["densenet121_imagenet", "vgg19_imagenet"]),
     ],
 )
@@ -271,7 +275,14 @@ def test_a_choice_of_unreadable_entries_is_refused() -> None:
         ({}, [("data", "c", None, "figshare:3"), ("network", "b", B.identifier, "figshare:4")]),
         ({"names": ("a", "b")}, [("network", "b", B.identifier, "figshare:4")]),
         ({"names": ("a", "b", "gone")}, [("network", "b", B.identifier, "figshare:4")]),
-        ({"functions": ("brain_extraction",)}, [("network", "b", B.identifier, "figshare:4")]),
+        (
+            {"functions": ("f",)},
+            [
+                ("data", "a", "figshare:1", None),
+                ("data", "c", None, "figshare:3"),
+                ("network", "b", B.identifier, "figshare:4"),
+            ],
+        ),
         ({"kinds": ("data",)}, [("data", "c", None, "figshare:3"), ("network", "b", B.identifier, None)]),
     ],
 )

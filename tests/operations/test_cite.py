@@ -85,6 +85,18 @@ def test_record_is_cited_without_its_files(held: AntsCache, tmp_path: Path) -> N
     assert held("cite", "--record", record).succeeded().err == ""
 
 
+def test_a_lockfile_is_cited_like_its_view(held: AntsCache, tmp_path: Path) -> None:
+    """The lockfile, the view and a record name the same files and the same digest, also where nothing is held."""
+    held("lock", RELEASE, "-o", tmp_path / "antscache.lock").succeeded()
+    [locked] = facts(held, "--lock", tmp_path / "antscache.lock")
+    assert [locked] == facts(held, RELEASE)
+    assert locked["view"] == held("path", RELEASE, "--digest").succeeded().out.strip()
+    elsewhere = held(
+        "cite", "--lock", tmp_path / "antscache.lock", "--json", ANTSCACHE_DIR=tmp_path / "other"
+    ).succeeded()
+    assert [file["digest"] for file in elsewhere.json[0]["files"]] == [file["digest"] for file in locked["files"]]
+
+
 def test_trust_is_that_of_the_same_bytes(held: AntsCache, tmp_path: Path) -> None:
     """A root that has recorded other bytes of the identifier says nothing about those that were used."""
     record = usage_log(held, tmp_path / "used.jsonl", BRAIN, digest=digest_of(b"other"))
@@ -117,7 +129,7 @@ def test_missing_file_is_an_error(held: AntsCache) -> None:
     assert f"hint: run `antscache prefetch {RELEASE}`" in ran.err
 
 
-def test_release_that_is_not_in_use_is_an_error(held: AntsCache) -> None:
+def test_a_release_not_in_use_is_an_error(held: AntsCache) -> None:
     ran = held("cite", "0.2.9")
     assert (ran.code, "nothing of antspynet==0.2.9 is held" in ran.err) == (7, True)
 

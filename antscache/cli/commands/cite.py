@@ -10,8 +10,9 @@ import click
 from antscache import __version__
 from antscache.cli import render
 from antscache.cli.commands.prefetch import read_records
-from antscache.cli.options import Invocation, in_formats, one_release, release_of, shared
+from antscache.cli.options import Invocation, in_formats, locking, one_release, release_of, shared
 from antscache.errors import ManifestError
+from antscache.operations import read_lockfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Cite the files that `antscache run --record FILE` wrote down; may be given again.",
 )
+@locking("Cite the files of the lockfile FILE.")
 @in_formats("text", "markdown", "bibtex", "csl-json", "json")
 @shared
 @click.pass_obj
@@ -40,23 +42,25 @@ def cite(
     source: Path | None,
     python: Path | None,
     records: tuple[Path, ...],
+    lockfile: Path | None,
     format_: str,
 ) -> None:
     """State which files you used, for a publication.
 
     Prints a sentence for your methods section, with the release, the number of files, and the digest of a view with
     exactly these files; a table for your supplement, with the name, identifier, sha256 and address of each file; and
-    the references. With --record, these are the files that a run used; else all that you selected of RELEASE.
+    the references. With --record, these are the files that a run used; with --lock, those of a lockfile; else all that
+    you selected of RELEASE.
 
     The formats bibtex and csl-json have the references alone, with an entry for each file.
     """
     cache = invocation.cache()
-    if not records:
-        _print([cache.cite(release_of(cache, release, source, python))], format_)
+    if not records and not lockfile:
+        _print(cache.cite(release_of(cache, release, source, python)), format_)
         return
-    if release or source or python:
-        raise click.UsageError("--record names the release itself: leave out RELEASE and other choices")
-    citations = cache.cite_usage(read_records(records))
+    if release or source or python or (records and lockfile):
+        raise click.UsageError("--record and --lock name the files themselves: leave out RELEASE and other choices")
+    citations = cache.cite(read_lockfile(lockfile) if lockfile else read_records(records))
     if not citations:
         hint = "run a command that uses ANTsPyNet: `antscache run --record FILE -- CMD`"
         raise ManifestError(f"no entry is recorded in {', '.join(map(str, records))}", hint=hint)

@@ -51,9 +51,10 @@ def show(invocation: Invocation, name: str, release: str | None, json: bool) -> 
 def _print_entries(cache: Cache, entries: Sequence[tuple[Manifest, Entry]], *, json: bool) -> None:
     """Print a line for each release that has the entry, and the functions that use it in the last one."""
     from antscache.core import users_of
+    from antscache.operations import keras_versions
 
     records = cache.records(entry for _, entry in entries)
-    keras = cache.keras_versions([entry for _, entry in entries])
+    keras = keras_versions(cache.root, [entry for _, entry in entries])
     if json:
         keys = ("kind", "name", "file", "identifier", "reason", "problem")
         render.print_json(
