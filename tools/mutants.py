@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cosmic_ray.commands import init
+from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import mutate_and_test
 from cosmic_ray.work_db import use_db
 from cosmic_ray.work_item import TestOutcome
@@ -56,7 +56,7 @@ def draw(clone: Path, packages: Sequence[str], count: int, seed: int) -> list[tu
         for package in packages:
             modules = sorted(path.relative_to(clone) for path in (clone / "antscache" / package).rglob("*.py"))
             with use_db(f"{directory}/{package}.sqlite") as session:
-                init.init([clone / module for module in modules], session, {})
+                init([clone / module for module in modules], session, {})
                 found += [(package, item.mutations[0]) for item in session.work_items]
     found = [one for one in found if not one[1].operator_name.startswith(LEFT_OUT)]
     found.sort(key=lambda one: (str(one[1].module_path), one[1].start_pos, one[1].operator_name, one[1].occurrence))

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from antscache.core.manifest import Kind
 
-Operator = Literal["==", "is a", "contains", "is in", "is true", "<", "<=", ">", ">="]
-Step = Annotated[str, msgspec.Meta(max_length=100)] | int
+TestOperator = Literal["==", "is a", "contains", "is in", "is true", "<", "<=", ">", ">="]
+SubjectStep = Annotated[str, msgspec.Meta(max_length=100)] | int
 Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]*\Z", max_length=100)]
 NamePattern = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.+:{}-]+\Z", max_length=300)]
 KINDS: Final[tuple[Kind, ...]] = ("data", "network", "keras")
-LENGTH, LOWER = "len()", "lower()"  # the steps of a subject that are no index
+LENGTH_STEP, LOWER_STEP = "len()", "lower()"  # the steps of a subject that are no index
 
-TYPES: Final[dict[str, tuple[type, ...]]] = {
+TYPE_NAMES: Final[dict[str, tuple[type, ...]]] = {
     "str": (str,),
     "list": (list,),
     "tuple": (tuple,),
@@ -72,8 +72,8 @@ class ArgumentTest(msgspec.Struct, frozen=True, array_like=True):
         value: the right side of the operator; None for "is true".
     """
 
-    subject: tuple[Step, ...]
-    operator: Operator
+    subject: tuple[SubjectStep, ...]
+    operator: TestOperator
     value: str | int | float | bool | tuple[str, ...] | None = None
 
     @property
@@ -257,31 +257,31 @@ def decide(test: ArgumentTest, values: Mapping[str, Any]) -> bool | None:
         value = _take(value, step)
     if value is ANYTHING:
         return None
-    return compare(value, test.operator, test.value)
+    return compare_argument(value, test.operator, test.value)
 
 
-def _take(value: Any, step: Step) -> Any:
+def _take(value: Any, step: SubjectStep) -> Any:
     """Return what `step` names of `value`; ANYTHING if that is not known."""
     if isinstance(value, str | list | tuple) and not isinstance(value, OneOf):
-        if step == LENGTH and ANYTHING not in value:
+        if step == LENGTH_STEP and ANYTHING not in value:
             return len(value)
         if isinstance(step, int) and ANYTHING not in value and -len(value) <= step < len(value):
             return value[step]
-    if step == LOWER and isinstance(value, str):
+    if step == LOWER_STEP and isinstance(value, str):
         return value.lower()
     return ANYTHING
 
 
-def compare(value: Any, operator: Operator, other: Any) -> bool | None:
+def compare_argument(value: Any, operator: TestOperator, other: Any) -> bool | None:
     """Return the outcome of comparing `value` with `other`; None if it is not known."""
     if isinstance(value, OneOf):
-        outcomes = {compare(each, operator, other) for each in value.values}
+        outcomes = {compare_argument(each, operator, other) for each in value.values}
         return outcomes.pop() if len(outcomes) == 1 else None
     if value is GIVEN:
         impossible = (operator == "==" and other is None) or (operator == "is a" and set(other) <= {"list", "NoneType"})
         return False if impossible else None
     if value is IMAGE:
-        impossible = operator in {"==", "is in"} or (operator == "is a" and set(other) <= TYPES.keys())
+        impossible = operator in {"==", "is in"} or (operator == "is a" and set(other) <= TYPE_NAMES.keys())
         return False if impossible else None
     if operator == "contains":
         return other in value if isinstance(value, str | list | tuple) and not _is_unsure(value) else None
@@ -292,7 +292,7 @@ def compare(value: Any, operator: Operator, other: Any) -> bool | None:
 
 
 def _is_a(value: Any, names: tuple[str, ...]) -> bool:
-    return isinstance(value, tuple(kind for name in names for kind in TYPES.get(name, ())))
+    return isinstance(value, tuple(kind for name in names for kind in TYPE_NAMES.get(name, ())))
 
 
 def _is_true(value: Any, _: None) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from antscache.catalog.functions.decisions import read_function
 from antscache.catalog.functions.interpreter import Interpreter
 from antscache.catalog.functions.program import Program, Unparsed
-from antscache.core.needs import Function
+from antscache.core import Function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from antscache.catalog.functions.symbols import (
     Sequence,
     Value,
 )
-from antscache.core.needs import ArgumentTest
+from antscache.core import ArgumentTest
 
 if TYPE_CHECKING:
     from antscache.catalog.functions.program import Program

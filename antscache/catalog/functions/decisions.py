@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from antscache.catalog.functions.program import default_nodes, parameter_names
-from antscache.core.needs import Function, Needs
+from antscache.core import Function, Needs
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from antscache.catalog.functions.interpreter import Interpreter
     from antscache.catalog.functions.program import Definition
     from antscache.catalog.functions.state import Outcome
-    from antscache.core.needs import ArgumentTest
+    from antscache.core import ArgumentTest
 
 MAX_NODES = 1000  # of a tree; beyond it, both sides of a test count
 _LISTS = ("data", "network", "keras", "unknown")  # of Needs

@@ -29,12 +29,12 @@ from antscache.catalog.functions.symbols import (
     join_text,
     literal,
 )
-from antscache.core.needs import LENGTH, LOWER, TYPES, ArgumentTest, compare
+from antscache.core import LENGTH_STEP, LOWER_STEP, TYPE_NAMES, ArgumentTest, compare_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from antscache.core.needs import Operator
+    from antscache.core import TestOperator
 
 MAX_ITEMS = 64  # of a list while it is built, and of a loop that is run for each item
 MAX_NUMBER = 1 << 31
@@ -120,7 +120,7 @@ def compare_values(left: Value, operator: ast.cmpop, right: Value) -> Value:
     word = _ORDERS[type(operator)]
     match left, right:
         case Constant(value=a), Constant(value=b):
-            return known(compare(a, word, b))
+            return known(compare_argument(a, word, b))
         case Argument(subject=subject), Constant(value=int() | float() as b):
             return Condition(ArgumentTest(subject, word, b))
     return UNKNOWN
@@ -201,7 +201,7 @@ def call_method(held: Value, name: str, arguments: list[Value]) -> Value:
             except (TypeError, ValueError):
                 return UNKNOWN
         case Argument(subject=subject), "lower", []:
-            return Argument((*subject, LOWER))
+            return Argument((*subject, LOWER_STEP))
     return UNKNOWN
 
 
@@ -211,12 +211,12 @@ def is_a(value: Value, names: tuple[str, ...]) -> Value:
         case Argument(subject=subject):
             return Condition(ArgumentTest(subject, "is a", names))
         case Constant(value=constant):
-            return known(compare(constant, "is a", names))
+            return known(compare_argument(constant, "is a", names))
         case Sequence(is_list=is_list):
             return Constant(("list" if is_list else "tuple") in names)
         case Text():
             return Constant("str" in names)
-        case _ if value is IMAGE and TYPES.keys() >= set(names):
+        case _ if value is IMAGE and TYPE_NAMES.keys() >= set(names):
             return FALSE
     return UNKNOWN
 
@@ -231,7 +231,7 @@ def _length(arguments: list[Value]) -> Value:
         case [Constant(value=str() as text)]:
             return Constant(len(text))
         case [Argument(subject=subject)]:
-            return Argument((*subject, LENGTH))
+            return Argument((*subject, LENGTH_STEP))
         case [Alternatives(values=values)]:
             return join(_length([each]) for each in values)
     return UNKNOWN
@@ -308,7 +308,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], Callable[[Any, Any], object]]] = {
     ast.FloorDiv: operators.floordiv,
     ast.Mod: operators.mod,
 }
-_ORDERS: Final[dict[type[ast.cmpop], Operator]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_ORDERS: Final[dict[type[ast.cmpop], TestOperator]] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 FUNCTIONS: Final[dict[str, Callable[[list[Value]], Value]]] = {
     "len": _length,
     "range": _range,

@@ -14,12 +14,12 @@ from antscache.catalog.functions.symbols import (
     TypeOf,
     Value,
 )
-from antscache.core.needs import TYPES, compare
+from antscache.core import TYPE_NAMES, compare_argument
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from antscache.core.needs import ArgumentTest
+    from antscache.core import ArgumentTest
 
     Facts = Mapping[ArgumentTest, bool]
 
@@ -36,7 +36,7 @@ def known_outcome(test: ArgumentTest, facts: Facts) -> bool | None:
 def _implied(test: ArgumentTest, fact: ArgumentTest, *, holds: bool) -> bool | None:
     """Return the outcome of `test` where `fact`, of the same argument, is known to hold or not to hold."""
     if holds and fact.operator == "==":
-        return compare(fact.value, test.operator, test.value)
+        return compare_argument(fact.value, test.operator, test.value)
     if fact.operator == "is a" and isinstance(fact.value, tuple):
         return _implied_by_type(test, set(fact.value), holds=holds)
     if holds and fact.operator == "contains" and test.operator == "==" and test.value is None:
@@ -51,7 +51,7 @@ def _implied_by_type(test: ArgumentTest, types: set[str], *, holds: bool) -> boo
         if holds and types <= asked:
             return True
         return False if (holds and not types & asked) or (not holds and asked <= types) else None
-    if test.operator == "==" and type(test.value).__name__ in TYPES:
+    if test.operator == "==" and type(test.value).__name__ in TYPE_NAMES:
         name = type(test.value).__name__
         numbers = {"int", "float", "bool"}  # 1 == 1.0 == True
         is_one = name in types or (name in numbers and bool(numbers & types))

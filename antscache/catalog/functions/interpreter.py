@@ -19,7 +19,7 @@ from antscache.catalog.functions.symbols import UNKNOWN, Argument, LocalFunction
 if TYPE_CHECKING:
     from antscache.catalog.functions.facts import Facts
     from antscache.catalog.functions.program import Program
-    from antscache.core.needs import ArgumentTest
+    from antscache.core import ArgumentTest
 
     Key = tuple[ast.FunctionDef, tuple[tuple[str, Value], ...], frozenset[tuple[ArgumentTest, bool]]]
 

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from antscache.catalog.functions.facts import Facts
-    from antscache.core import Kind
-    from antscache.core.needs import ArgumentTest
+    from antscache.core import ArgumentTest, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ast
     from collections.abc import Callable, Iterable, Mapping
 
-    from antscache.core.needs import ArgumentTest, Step
+    from antscache.core import ArgumentTest, SubjectStep
 
 MAX_ALTERNATIVES = 64  # of a value; one with more is unknown
 MAX_TEXT_CHARACTERS = 1000  # of a text while it is built
@@ -39,7 +39,7 @@ class Sequence:
 class Argument:
     """An argument of the function that is examined, or a part of it (see `ArgumentTest.subject`)."""
 
-    subject: tuple[Step, ...]
+    subject: tuple[SubjectStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
