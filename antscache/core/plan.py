@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from antscache.core.digest import Descriptor
     from antscache.core.identifiers import Identifier
     from antscache.core.manifest import Entry, Kind, Manifest, Release, UnreadGetter
+    from antscache.core.needs import Function
     from antscache.core.record import Record
     from antscache.core.trust import RecordConflict
 
@@ -269,7 +270,7 @@ def find_entries(
             raise ManifestError(
                 f"not of kind {' or '.join(kinds)} in {manifest.release}: {others}", hint="leave out --kind"
             )
-        raise unknown_names(unknown, known, str(manifest.release))
+        raise unknown_names(unknown, known, str(manifest.release), functions=manifest.functions or ())
     everything = not names and not calls
     return tuple(entry for entry in of_kind if everything or entry.name in names or entry in needed)
 
@@ -324,16 +325,24 @@ def unreadable(release: Release, problems: Iterable[object], *, done: str = "") 
     )
 
 
-def unknown_names(names: Iterable[str], known: Collection[str], where: str, release: str = "") -> ManifestError:
+def unknown_names(
+    names: Iterable[str], known: Collection[str], where: str, release: str = "", functions: Iterable[Function] = ()
+) -> ManifestError:
     """Return the error for unknown `names`; its hint suggests similar names among `known`.
+
+    A name of a function is answered with the flag for functions, and not with a network of similar name.
 
     Args:
         names: the unknown names.
         known: all names of `where`.
         where: the release, or the group of releases, in which the names were looked for.
         release: the release that the hint tells the user to list, if `where` is not a release.
+        functions: of the release.
     """
     names = tuple(names)
+    if called := [function.name for function in functions if function.name in names]:
+        hint = f"{called[0]} is a function: choose what it needs by --for {called[0]}"
+        return ManifestError(f"no such name in {where}: {', '.join(names)}", hint=hint)
     folded = {name.lower(): name for name in known}
     close = dict.fromkeys(
         folded[match]

@@ -102,6 +102,15 @@ def test_a_pattern_that_matches_nothing_is_an_error(antscache: AntsCache) -> Non
     assert antscache("prefetch", "0.3.2", "--name", "nothing*").code == 3
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_function_is_no_misspelt_name(antscache: AntsCache, command: tuple[str, ...]) -> None:
+    """The name of a function is answered with --for, and not with a network of similar name."""
+    done = antscache(*command, "--name", "brain_extraction")
+    assert done.code == 3
+    assert "brain_extraction is a function" in done.err
+    assert "did you mean" not in done.err
+
+
 def test_functions_are_listed(antscache: AntsCache) -> None:
     rows = antscache("list", "0.3.2", "--functions", "--json").succeeded().json
     brain = next(row for row in rows if row["function"] == "brain_extraction")

@@ -74,7 +74,7 @@ def test_several_releases_are_sorted(antscache: AntsCache) -> None:
     assert [release.version for release in lockfile.releases] == ["0.2.9", "0.3.2"]
 
 
-def test_nothing_in_use_is_an_error_with_a_way_out(antscache: AntsCache) -> None:
+def test_nothing_in_use_names_a_way_out(antscache: AntsCache) -> None:
     ran = antscache("lock", "0.3.2")
     assert (ran.code, "antscache prefetch antspynet==0.3.2" in ran.err, "--name" in ran.err) == (7, True, True)
     assert not (antscache.home / "antscache.lock").exists()
@@ -306,7 +306,7 @@ def test_a_key_of_unknown_names_is_an_error(antscache: AntsCache) -> None:
 T1 = ("--for", "brain_extraction:modality=t1")
 
 
-def test_a_lock_keeps_the_call_it_was_made_for(antscache: AntsCache) -> None:
+def test_a_lock_keeps_its_call(antscache: AntsCache) -> None:
     antscache("prefetch", "0.3.2", *T1).succeeded()
     [locked] = read(antscache("lock", "0.3.2", *T1, "-o", "-").succeeded().out).releases
     assert locked.functions == ("brain_extraction:modality=t1",)

@@ -90,7 +90,7 @@ def test_a_lock_fetches_its_entries_alone(other: AntsCache, lockfile: Path) -> N
     assert snapshot(other.root) == before
 
 
-def test_a_release_that_is_not_at_hand_is_no_manifest(other: AntsCache, lockfile: Path) -> None:
+def test_a_partial_manifest_is_not_kept(other: AntsCache, lockfile: Path) -> None:
     """Its files are fetched; but nobody takes the locked entries for the whole release."""
     lockfile.write_text(lockfile.read_text("utf-8").replace('"0.3.2"', '"7.0+abc"'), "utf-8")
     other("prefetch", "--lock", lockfile).succeeded()
@@ -286,7 +286,7 @@ def test_cmd_gets_nothing_else(
     assert figshare.downloads("41965818") == downloads
 
 
-def test_cmd_gets_no_other_bytes_in_its_own_place(
+def test_places_of_cmd_get_locked_bytes_alone(
     antscache: AntsCache, upstream: Upstream, locked_run: Path, tmp_path: Path
 ) -> None:
     """A whole file of the user's own, where the program looks, must be the locked one."""
@@ -301,7 +301,7 @@ def test_cmd_gets_no_other_bytes_in_its_own_place(
         assert (ran.code, "does not have the bytes" in ran.err) == (code, code == 1), ran.err
 
 
-def test_cmd_does_not_run_if_the_lock_cannot_be_had(other: AntsCache, locked_run: Path, tmp_path: Path) -> None:
+def test_cmd_waits_for_the_whole_lock(other: AntsCache, locked_run: Path, tmp_path: Path) -> None:
     ran = other("run", "--offline", "--lock", locked_run, "--", "touch", tmp_path / "ran")
     assert (ran.code, (tmp_path / "ran").exists()) == (9, False)
     assert other("run", "--lock", locked_run, "0.3.2", "--", "true").code == 2
@@ -314,7 +314,7 @@ def test_cmd_is_offline(antscache: AntsCache, locked_run: Path) -> None:
     assert (ran.code, "missing and offline" in ran.err) == (9, True)
 
 
-def test_a_lock_of_another_release_gives_the_same_alone(antscache: AntsCache, locked_run: Path) -> None:
+def test_another_release_gets_what_is_the_same(antscache: AntsCache, locked_run: Path) -> None:
     """What the installation asks for by another identifier than is locked is not given."""
     antscache("prefetch", "0.3.2", *CHOSEN).succeeded()
     antscache("lock", "0.3.2", *CHOSEN).succeeded()

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from support import BRAIN, LUNG, TEMPLATE
-from upstream import HERE, RELEASE, VENV, ANTsPyNet, antspynet, cut_off, figshare, python, run, weights
+from upstream import HERE, RELEASE, TENSORFLOW, VENV, ANTsPyNet, antspynet, cut_off, figshare, python, run, weights
+
+from antscache.core import digest_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +87,24 @@ def test_brain_extraction_uses_files_of_the_view(
         f"{TEMPLATE}.nii.gz": figshare.content("22597175"),
     }
     assert present(antscache, RELEASE) == {BRAIN, TEMPLATE}
+
+
+def test_one_call_runs_on_what_for_fetches(
+    antspynet: ANTsPyNet, antscache: AntsCache, figshare: StandIn, tmp_path: Path
+) -> None:
+    """Offline, after `prefetch --for` alone; the citations of its record and of its lockfile name the same bytes."""
+    antscache.environ |= TENSORFLOW
+    antscache("prefetch", RELEASE, "--for", "brain_extraction:modality=t1").succeeded()
+    record, output, lockfile = tmp_path / "used.jsonl", tmp_path / "brain.npy", tmp_path / "antscache.lock"
+    command: tuple[str | Path, ...] = (*antspynet.cut_off, antspynet.python, HERE / "extract.py", "brain", output)
+    antscache("run", "--offline", "--record", record, "--", *command).succeeded()
+    assert_probabilities(np.load(output), (1, 40, 48, 40))
+    antscache("lock", "--from-record", record, "-o", lockfile).succeeded()
+    digests = {digest_of(figshare.content(number)) for number in ("34821874", "22597175")}
+    for words in (("--record", record), ("--lock", lockfile)):
+        [cited] = antscache("cite", *words, "--json").succeeded().json
+        assert {file["digest"] for file in cited["files"]} == digests
+        assert cited["view"] == antscache("path", RELEASE, "--digest").succeeded().out.strip()
 
 
 def test_lung_extraction_finds_its_files_in_the_view(
