@@ -169,8 +169,9 @@ class Catalog:
         return next((kept for kept in found if kept and _is_same(kept, manifest)), None)
 
     def save(self, manifest: Manifest, staging: Staging) -> None:
-        """Keep `manifest` on this host, unless it is at hand already. Do nothing if the disk refuses."""
-        if self.find(manifest.release) == manifest:
+        """Keep `manifest` on this host, unless what it asks for is at hand already. Do nothing if the disk refuses."""
+        known = self.find(manifest.release)
+        if known and _is_same(known, manifest) and (known.functions is not None or manifest.functions is None):
             return
         try:
             disk.make_directory(self._kept, staging.directory.parent if staging.shared else None)

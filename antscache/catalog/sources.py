@@ -75,10 +75,10 @@ class Reading:
     @property
     def loaded(self) -> tuple[str, ...] | None:
         """The names of the networks that the package loads with `load_model`; None if it may load any."""
-        if self.texts is None:
-            return None
         names = [entry.name for entry in self.entries if entry.kind == "network"]
-        return tuple(sorted({name for text in self.texts.values() for name in find_loaded(text, names)}))
+        if names and self.texts is None:
+            return None
+        return tuple(sorted({name for text in (self.texts or {}).values() for name in find_loaded(text, names)}))
 
     @property
     def source(self) -> Digest | None:
@@ -128,7 +128,8 @@ def _read(members: Members, path: Path, package: Package | None, version: str | 
             release = parse_release(f"{candidate}=={version or _version(members, candidate, path)}")
             try:
                 entries, unread = extract(candidate, sources)
-                return Reading(release, entries, unread, _module_texts(members, modules, path))
+                texts = _module_texts(members, modules, path) if candidate == "antspynet" else None  # it has functions
+                return Reading(release, entries, unread, texts)
             except ManifestError as error:
                 raise ManifestError(f"cannot read {candidate} in {path}: {error}", hint=error.hint) from None
     expected = package or " or ".join(GETTERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 
 from antscache.catalog import SHIPPED_DIRECTORY, Catalog
 from antscache.catalog.functions import expressions, read_functions
-from antscache.core import ANYTHING, GIVEN, Function, ask, ask_anything, find_needed, parse_release
+from antscache.catalog.sources import Reading
+from antscache.core import ANYTHING, GIVEN, Function, Staging, ask, ask_anything, find_needed, parse_release
 from antscache.core.needs import IMAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UTILITIES = "antspynet/utilities"
 IMPORTS = """
@@ -381,6 +385,20 @@ def test_every_published_release_has_functions() -> None:
         problems = [function.name for function in manifest.functions if function.problem]
         assert problems == (["tid_neural_image_assessment"] if release.version in UNPARSED else [])
         assert not [function.name for function in manifest.functions if ask_anything(function).unknown]
+
+
+def test_an_installation_counts_as_it_is(tmp_path: Path) -> None:
+    """Needs are read anew where a module differs from the published release, although the entries are the same."""
+    catalog = Catalog(tmp_path, offline=True)
+    published = catalog.find(parse_release("0.3.2"))
+    assert published
+    changed = Reading(published.release, published.entries, texts=sources('get_antsxnet_data("oasis")', "image"))
+    assert catalog.identified(changed) == published
+    found = catalog.identified(changed, functions=True)
+    assert found.release == published.release
+    assert [entry.name for entry in find_needed(found, ["f"]).entries] == ["oasis"]
+    catalog.save(found, Staging(tmp_path))
+    assert not list(tmp_path.iterdir())  # the published manifest is at hand
 
 
 def test_reading_functions_imports_nothing() -> None:
