@@ -184,7 +184,7 @@ def ask(function: Function, arguments: Mapping[str, Any]) -> Asked:
     """
     values = {name: arguments.get(name, function.defaults.get(name, GIVEN)) for name in function.parameters}
     names: set[tuple[Kind, str]] = set()
-    unknown: dict[str, None] = {}
+    unknown = {function.problem: None} if function.problem else dict[str, None]()
     undecided: dict[str, None] = {}
     returns = False
     stack = [(function.needs, values)]

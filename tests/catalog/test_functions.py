@@ -87,6 +87,10 @@ FORMS = {
     "after a return": ('if 1 == 1:\n    return image\nget_antsxnet_data("a")', set()),
     "after a raise": ('if 1 == 1:\n    raise ValueError\nget_antsxnet_data("a")', set()),
     "in a handler": ('try:\n    g()\nexcept ValueError:\n    get_antsxnet_data("a")', {"a"}),
+    "changed before an error": (
+        'name = "a"\ntry:\n    name = "b"\n    raise ValueError\nexcept ValueError:\n    pass\nget_antsxnet_data(name)',
+        {"a", "b"},
+    ),
     "in a with": ('with g() as h:\n    get_antsxnet_data("a")', {"a"}),
     "in a while": ('while g():\n    get_antsxnet_data("a")', {"a"}),
     "after a break": (

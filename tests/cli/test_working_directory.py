@@ -29,6 +29,8 @@ NAMES = (*sys.stdlib_module_names, *OTHER_MODULES)
 # Verb: the arguments of calls that start other interpreters, or read sources, where a verb does so.
 CALLS = {
     "adopt": ["adopt files --as 0.3.2 --offline"],
+    "key": ["key 0.3.2", "key 0.3.2 --for brain_extraction:modality=t1"],
+    "lock": ["lock 0.3.2", "lock 0.3.2 --check"],
     "cite": ["cite 0.3.2", "cite 0.3.2 --format csl-json"],
     "container-args": ["container-args docker"],
     "diff": ["diff 0.2.9 0.3.2"],

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from antscache.catalog.functions.program import Program
 
-MAX_STEPS = 10_000_000  # for all functions of a release; the published ones take up to 410,000
+MAX_STEPS = 2_000_000  # for all functions of a release; the published ones take up to 430,000
 
 
 class Expressions(Conditions):

@@ -61,12 +61,21 @@ class State:
 
 @dataclass(slots=True)
 class Frame:
-    """A call while it runs: its module, the ends of its loop that runs, and whether it can return."""
+    """A call while it runs.
+
+    Attributes:
+        module: of the function.
+        returns: True if it can return.
+        broken: the states at the `break`s of the loop that runs.
+        continued: those at its `continue`s.
+        caught: in a `try`, the state at any statement so far, where an error may leave it; else None.
+    """
 
     module: str
     returns: bool = False
     broken: list[State] = field(default_factory=list)
     continued: list[State] = field(default_factory=list)
+    caught: State | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Statements(Calls):
             if current is None:
                 return None
             self.count_step()
+            if frame.caught:
+                frame.caught = joined([frame.caught, current.copy()])
             runner = self._runners.get(type(statement), self._any)
             try:
                 current = runner(statement, current, frame)
@@ -136,13 +138,15 @@ class Statements(Calls):
         return self.block(node.body, state, frame)
 
     def _try(self, node: ast.Try, state: State, frame: Frame) -> State | None:
-        before = state.copy()
-        after = self.block([*node.body, *node.orelse], state, frame)
-        entered = joined([before, after]) or before
-        caught = [self.block(handler.body, entered.copy(), frame) for handler in node.handlers]
+        outer, frame.caught = frame.caught, state.copy()
+        after = self.block(node.body, state, frame)
+        left = joined([frame.caught, after and after.copy()]) or state
+        frame.caught = joined([outer, left]) if outer else None
+        after = self.block(node.orelse, after, frame) if after else None
+        caught = [self.block(handler.body, left.copy(), frame) for handler in node.handlers]
         end = joined([after, *caught])
         if end is None:
-            self.block(node.finalbody, entered.copy(), frame)
+            self.block(node.finalbody, left.copy(), frame)
             return None
         return self.block(node.finalbody, end, frame)
 
