@@ -1,0 +1,324 @@
+"""Call functions of the real antspynet and record what they ask for: `python record_needs.py < QUESTION > ANSWER`.
+
+    QUESTION    {"calls": [[FUNCTION, {PARAMETER: VALUE}], ...], "flat": [FUNCTION, ...]}
+    ANSWER      a line for each call: {"asked": [[KIND, NAME], ...], "error": null or "TYPE: TEXT", "seconds": ...}
+
+A VALUE is JSON, or {"image": true} for an image, or a list of these. Every parameter without a default is an image,
+unless the call gives it.
+
+Run by a Python that has antspynet, with an empty HOME. What is real: antspynet, its getters, images, and the networks,
+as the release's own functions build them. What is not: the downloads, whose files are small and empty; the weights of the
+networks and their predictions; registration and three other slow functions of antspyx. So the code goes its ways in
+seconds, and the results mean nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import signal
+import sys
+import time
+from functools import cache, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ants
+import antspynet
+import keras
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CALL_SECONDS = 60  # of processor time
+SIZE = (64, 96, 64)  # of images and of most templates; networks halve it up to five times
+GETTERS = {"get_antsxnet_data": "data", "get_pretrained_network": "network"}
+COMPONENTS = {  # of templates that the code splits into images: along a last axis
+    "croppedMni152Priors": 7,
+    "deepFlashPriors": 7,
+    "luna16LungPriors": 3,
+    "magetCerebellumTemplatePriors": 28,
+    "priorDktLabels": 17,
+    "protonLobePriors": 6,
+    "xrayLungPriors": 2,
+}
+SIZES = {  # of templates, and of images for a function
+    "brain_age": (64, 64, 128),
+    "croppedMni152": (64, 64, 128),
+    "mraTemplate": (160, 160, 160),
+    "mraTemplateBrainMask": (160, 160, 160),
+    "mraTemplateVesselPrior": (160, 160, 160),
+    "xrayLungPriors": (256, 256),
+}
+PATCHES = 8  # of each image that is divided into patches
+asked: list[tuple[str, str]] = []  # by the call that runs
+
+
+def noise(size: tuple[int, ...]) -> ants.ANTsImage:
+    """Return an image of noise with something in the middle."""
+    voxels = np.random.default_rng(0).random(size, dtype=np.float32)
+    voxels[tuple(slice(length // 4, -(length // 4)) for length in size[:3])] += 10
+    return ants.from_numpy(voxels)
+
+
+def given(value: Any, size: tuple[int, ...]) -> Any:
+    """Return the argument that a VALUE stands for, with images of `size`."""
+    if isinstance(value, list):
+        return [given(each, size) for each in value]
+    return noise(size) if value == {"image": True} else value
+
+
+# What stands in for the downloads
+
+
+@cache
+def downloaded(file: str) -> str:
+    """Return a file that stands in for `file`."""
+    path = Path.home() / "files" / file
+    path.parent.mkdir(exist_ok=True)
+    name = file.partition(".")[0]
+    if file.endswith(".nii.gz"):
+        size = SIZES.get(name, SIZE)
+        ants.image_write(noise((*size, COMPONENTS[name]) if name in COMPONENTS else size), str(path))
+    elif file.endswith(".mat"):
+        ants.write_transform(ants.new_ants_transform(dimension=3), str(path))
+    else:
+        path.touch()
+    return str(path)
+
+
+def fake_file(fname: str, *_: Any, **__: Any) -> str:
+    """Stand in for Keras's `get_file`, which the getters call, and Keras itself for weights of its own."""
+    if "imagenet" in fname or re.match("vgg|densenet", fname):
+        asked.append(("keras", fname))
+    return downloaded(fname)
+
+
+def recording(getter: Callable[..., str], kind: str) -> Callable[..., str]:
+    """Return `getter` so that it records the names that it is called with."""
+
+    @wraps(getter)
+    def record(file_id: str, *arguments: Any, **named: Any) -> str:
+        asked.append((kind, file_id))
+        return getter(file_id, *arguments, **named)
+
+    return record
+
+
+# What stands in for computations
+
+
+class Loaded:
+    """A network whose file holds its architecture too: by the file's name, it rates images, or makes them finer."""
+
+    input_shape = (None, None, None, None, 1)
+
+    def __init__(self, file: str, *_: Any, **__: Any) -> None:
+        self._makes_images = "SuperResolution" in file or "sig_" in file
+        self._ratings = 1 if "brainAge" in file else 5
+
+    def predict(self, images: Any, *_: Any, **__: Any) -> Any:
+        return images if self._makes_images else np.ones((len(images), self._ratings))
+
+
+def predict(network: keras.Model, images: Any, *_: Any, **__: Any) -> Any:
+    """Return arrays of the shapes that the network predicts for `images`."""
+    first = images[0] if isinstance(images, list | tuple) else images
+    if not isinstance(network.output_shape, list):
+        return predicted((len(first), *network.output_shape[1:]), first.shape)
+    return [predicted((len(first), *shape[1:]), first.shape) for shape in network.output_shape]
+
+
+def predicted(shape: tuple[int | None, ...], input_shape: tuple[int, ...]) -> Any:
+    """Return an array of `shape`, with lengths of the input for None: each channel is 1 in a slab of its own."""
+    values = np.zeros([length or input_shape[axis] for axis, length in enumerate(shape)], dtype=np.float32)
+    if values.ndim < 3:
+        return values + 0.5
+    for channel, slab in enumerate(np.array_split(np.arange(values.shape[1]), values.shape[-1])):
+        values[:, slab, ..., channel] = 1
+    return values
+
+
+def resized(image: ants.ANTsImage, size: Any, spacing: Any = None) -> ants.ANTsImage:
+    """Return `image` with `size` voxels, each of them one of its own."""
+    axes = [np.arange(new) * old // new for new, old in zip(map(int, size), image.shape, strict=True)]
+    return ants.from_numpy(
+        image.numpy()[np.ix_(*axes)], image.origin, spacing or image.spacing, image.direction, image.has_components
+    )
+
+
+def fit(image: ants.ANTsImage, domain: ants.ANTsImage) -> ants.ANTsImage:
+    """Return `image` with the voxels of `domain`."""
+    return ants.copy_image_info(domain, resized(image, domain.shape))
+
+
+def fit_to(image: ants.ANTsImage, target: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return fit(image, target)
+
+
+def resample(image: ants.ANTsImage, resample_params: Any, use_voxels: bool = False, *_: Any, **__: Any) -> Any:
+    if use_voxels:
+        return resized(image, resample_params)
+    lengths = zip(image.shape, image.spacing, resample_params, strict=True)
+    return resized(image, [max(1, count * old // new) for count, old, new in lengths], tuple(resample_params))
+
+
+def register(fixed: ants.ANTsImage, moving: ants.ANTsImage, *_: Any, **__: Any) -> dict[str, Any]:
+    transforms = [downloaded("any.mat")]
+    return {
+        "warpedmovout": fit(moving, fixed),
+        "warpedfixout": fit(fixed, moving),
+        "fwdtransforms": transforms,
+        "invtransforms": transforms,
+    }
+
+
+def apply_transforms(fixed: ants.ANTsImage, moving: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return fit(moving, fixed)
+
+
+def segment(a: ants.ANTsImage, *_: Any, **__: Any) -> dict[str, Any]:
+    return {"segmentation": ants.image_clone(a) * 0 + 1, "probabilityimages": [a] * 6}
+
+
+def same(image: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return ants.image_clone(image)
+
+
+def thickness(s: ants.ANTsImage, g: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return ants.image_clone(g)
+
+
+def crop(image: ants.ANTsImage, lowerind: Any, upperind: Any) -> ants.ANTsImage:
+    return resized(image, [upper - lower for lower, upper in zip(lowerind, upperind, strict=True)])
+
+
+def decrop(cropped_image: ants.ANTsImage, full_image: ants.ANTsImage) -> ants.ANTsImage:
+    return fit(cropped_image, full_image)
+
+
+def divide(image: ants.ANTsImage, patch_size: Any, *_: Any, return_as_array: bool = False, **__: Any) -> Any:
+    patches = np.resize(np.arange(2, dtype=np.float32), (PATCHES, *patch_size))
+    return patches if return_as_array else list(patches)
+
+
+def put_together(patches: Any, domain_image: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return ants.image_clone(domain_image)
+
+
+FAKES = {
+    "apply_transforms": apply_transforms,
+    "atropos": segment,
+    "crop_indices": crop,
+    "decrop_image": decrop,
+    "denoise_image": same,
+    "extract_image_patches": divide,
+    "kelly_kapowski": thickness,
+    "n4_bias_field_correction": same,
+    "pad_or_crop_image_to_size": resized,
+    "reconstruct_image_from_patches": put_together,
+    "registration": register,
+    "resample_image": resample,
+    "resample_image_to_target": fit_to,
+}
+
+
+def replace(old: Any, new: Any) -> None:
+    """Replace `old` by `new` in all modules of antspynet."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "antspynet":
+            for key in [key for key, value in vars(module).items() if value is old]:
+                setattr(module, key, new)
+
+
+def install_fakes() -> Callable[[], None]:
+    """Replace what is not to run; return a function that forgets the networks that were built."""
+    for name, kind in GETTERS.items():
+        getter = getattr(antspynet.utilities, name)
+        replace(getter, recording(getter, kind))
+    for name, fake in FAKES.items():
+        setattr(ants, name, fake)
+        replace(getattr(antspynet.utilities, name, fake), fake)  # which old releases have themselves
+    zeros = np.zeros
+    np.zeros = lambda shape, dtype=np.float32, **more: zeros(shape, dtype, **more)  # half of the memory
+    tf.keras.utils.get_file = fake_file
+    utilities = next(sys.modules[f"keras.src.utils.{name}"] for name in ("file_utils", "data_utils") if f"keras.src.utils.{name}" in sys.modules)
+    utilities.get_file = fake_file
+    replace(keras.models.load_model, Loaded)
+    keras.models.load_model = tf.keras.models.load_model = Loaded
+    keras.Model.load_weights = lambda *_, **__: None
+    keras.Model.predict = predict
+    built = {}
+    for name, create in inspect.getmembers(antspynet.architectures, inspect.isfunction):
+        built[name] = kept(create)
+        replace(create, built[name])
+    return lambda: [each.forget() for each in built.values()] and None
+
+
+def kept(create: Callable[..., Any]) -> Any:
+    """Return `create` so that it builds a network once for equal arguments."""
+    networks: dict[str, Any] = {}
+
+    @wraps(create)
+    def build(*arguments: Any, **named: Any) -> Any:
+        key = repr((arguments, named))
+        if key not in networks:
+            networks[key] = create(*arguments, **named)
+        return networks[key]
+
+    build.forget = networks.clear  # type: ignore[attr-defined]
+    return build
+
+
+def late(*_: Any) -> None:
+    raise TimeoutError(f"after {CALL_SECONDS} seconds of processor time")
+
+
+def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[int, ...]) -> dict[str, Any]:
+    """Call `function`, and return what it asked for."""
+    asked.clear()
+    started, error = time.monotonic(), None
+    required = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+    signal.setitimer(signal.ITIMER_PROF, CALL_SECONDS)
+    try:
+        values = {**dict.fromkeys(required, {"image": True}), **arguments}
+        args = {name: given(value, size) for name, value in values.items()}
+        if os.environ.get("PROFILE"):
+            import cProfile, pstats
+            pr = cProfile.Profile(); pr.enable()
+            try: function(**args)
+            finally:
+                pr.disable(); pstats.Stats(pr, stream=sys.stderr).sort_stats("tottime").print_stats(12)
+        else: function(**args)
+    except Exception as caught:  # noqa: BLE001  whatever the function raises is part of the answer
+        error = f"{type(caught).__name__}: {str(caught).strip()[:200]}"
+        if os.environ.get("TRACE"):
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return {"asked": sorted(set(asked)), "error": error, "seconds": round(time.monotonic() - started, 1)}
+
+
+def answers(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the answer to each call."""
+    forget, before = install_fakes(), None
+    for name, arguments in question["calls"]:
+        if name != before:
+            forget()
+            keras.backend.clear_session()
+        before = name
+        size = SIZES.get(name, SIZE[: 2 if name in question["flat"] else 3])
+        yield call(getattr(antspynet, name), arguments, size)
+
+
+if __name__ == "__main__":
+    output, sys.stdout = sys.stdout, sys.stderr  # on which antspynet prints
+    signal.signal(signal.SIGPROF, late)
+    for answer in answers(json.load(sys.stdin)):
+        print(json.dumps(answer), file=output, flush=True)  # noqa: T201
