@@ -7,13 +7,13 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from antscache.core import KERAS_WEIGHTS, find_needed
+from antscache.core import ask, find_needed, parse_call
 from antscache.errors import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from antscache.core import Function, Manifest
+    from antscache.core import Function, Kind, Manifest
 
 MAX_CALLS = 64  # of a function
 IMAGE = {"image": True}  # as record_needs.py reads it
@@ -27,15 +27,30 @@ LISTS = [
     [[IMAGE], IMAGE],
 ]
 DEFAULT = object()  # the call does not give the parameter
-MORE_VALUES: dict[str, list[Any]] = {  # which the functions know, and do not compare their arguments with
-    "brain_extraction_modality": ["t1combined[5]"],
-    "expansion_factor": [[2, 2, 2], [1, 1, 3], [5, 5, 5]],
-    "feature": ["grader", "no such"],
-    "initial_template": ["adni"],
-    "modality": ["t1combined[5]", "ex5coronal", "ex5sagittal"],
-    "template": ["adni", "croppedMni152"],
-    "template_transform_type": ["Rigid"],
-    "which_model": [0, 1, 4, "v0"],
+MORE_VALUES: dict[str, dict[str, list[Any]]] = {  # with which the functions do not compare their arguments
+    "brain_extraction": {"modality": ["t1combined[5]"]},
+    "longitudinal_cortical_thickness": {"initial_template": ["adni"]},
+    "mouse_brain_extraction": {"modality": ["ex5coronal", "ex5sagittal"]},
+    "mri_super_resolution": {
+        "expansion_factor": [[2, 2, 2], [1, 1, 3], [5, 5, 5]],
+        "feature": ["grader", "other"],
+    },
+    "preprocess_brain_image": {
+        "brain_extraction_modality": ["t1combined[5]"],
+        "template": ["adni", "croppedMni152"],
+        "template_transform_type": ["Rigid"],
+    },
+    "shiva_pvs_segmentation": {"which_model": [0, 1, 4]},
+    "shiva_wmh_segmentation": {"which_model": [0, 1, 4]},
+}
+
+TWO_DIMENSIONAL = {  # functions of such images
+    "arterial_lesion_segmentation",
+    "check_xray_lung_orientation",
+    "chexnet",
+    "mouse_histology_hemispherical_coronal_mask",
+    "mouse_histology_super_resolution",
+    "neural_style_transfer",
 }
 
 
@@ -45,10 +60,10 @@ class Static:
 
     Attributes:
         names: kind and name of what it can ask for, in the release or not.
-        refused: True if the answer is that the function refuses the arguments.
+        refused: True if it is that the function refuses the arguments.
     """
 
-    names: frozenset[tuple[str, str]]
+    names: frozenset[tuple[Kind, str]]
     refused: bool
 
 
@@ -67,7 +82,7 @@ def calls_of(function: Function) -> list[dict[str, Any]]:
 
 def values(function: Function, parameter: str) -> Iterator[Any]:
     """Yield arguments of `parameter` that decide differently; `DEFAULT` comes first, where there is one or an image is."""
-    found: list[Any] = [*MORE_VALUES.get(parameter, ())]
+    found: list[Any] = [*MORE_VALUES.get(function.name, {}).get(parameter, ())]
     for test in function.tests:
         if test.parameter != parameter:
             continue
@@ -90,6 +105,11 @@ def values(function: Function, parameter: str) -> Iterator[Any]:
             yield value
 
 
+def dimension(function: Function, arguments: Mapping[str, Any]) -> int:
+    """Return the dimension of the images of a call."""
+    return 2 if function.name in TWO_DIMENSIONAL or arguments.get("modality") == "xray" else 3
+
+
 def written(function: str, arguments: Mapping[str, Any]) -> str:
     """Return a call as `--for` reads it."""
     return f"{function}:{','.join(f'{name}={_written(value)}' for name, value in arguments.items())}".rstrip(":")
@@ -103,14 +123,14 @@ def _written(value: Any) -> str:
 
 def static(manifest: Manifest, function: Function, arguments: Mapping[str, Any]) -> Static:
     """Return the static answer to a call."""
+    call = written(function.name, arguments)
+    asked = ask(function, parse_call(call).arguments)
     try:
-        needed = find_needed(manifest, [written(function.name, arguments)])
-    except ManifestError as error:
-        absent = str(error).partition(f"{function.name} asks for ")[2].partition(" if ")[0]
-        names = {(kind, absent) for kind in ("data", "network")} if absent else set()
-        return Static(frozenset(names), refused=not absent)
+        needed = find_needed(manifest, [call])
+    except ManifestError:  # the function refuses it, or the release has no file that it asks for
+        return Static(asked.names, refused=not asked.returns)
     names = {(entry.kind, entry.name) for entry in needed.entries}
-    names |= {(kind, name) for kind in ("data", "network") for name in needed.absent}
-    defaults = function.defaults
-    names |= {(c.kind, str(arguments.get(c.parameter, defaults.get(c.parameter)))) for c in needed.choices}
+    names |= {(kind, name) for kind, name in asked.names if name in needed.absent}
+    chosen = {**function.defaults, **arguments}
+    names |= {(choice.kind, str(chosen[choice.parameter])) for choice in needed.choices}
     return Static(frozenset(names), refused=False)

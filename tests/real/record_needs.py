@@ -1,6 +1,6 @@
 """Call functions of the real antspynet and record what they ask for: `python record_needs.py < QUESTION > ANSWER`.
 
-    QUESTION    {"calls": [[FUNCTION, {PARAMETER: VALUE}], ...], "flat": [FUNCTION, ...]}
+    QUESTION    [[FUNCTION, {PARAMETER: VALUE}, DIMENSION], ...]
     ANSWER      a line for each call: {"asked": [[KIND, NAME], ...], "error": null or "TYPE: TEXT", "seconds": ...}
 
 A VALUE is JSON, or {"image": true} for an image, or a list of these. Every parameter without a default is an image,
@@ -42,13 +42,18 @@ COMPONENTS = {  # of templates that the code splits into images: along a last ax
     "deepFlashPriors": 7,
     "luna16LungPriors": 3,
     "magetCerebellumTemplatePriors": 28,
+    "priorDeepFlashLeftLabels": 8,
+    "priorDeepFlashRightLabels": 8,
     "priorDktLabels": 17,
     "protonLobePriors": 6,
     "xrayLungPriors": 2,
 }
+LABELS = ("Labels", "Mask", "Segmentation")  # ends of the names of templates with few values
 SIZES = {  # of templates, and of images for a function
     "brain_age": (64, 64, 128),
     "croppedMni152": (64, 64, 128),
+    "lung_airway_segmentation": (160, 160, 160),
+    "lung_pulmonary_artery_segmentation": (160, 160, 160),
     "mraTemplate": (160, 160, 160),
     "mraTemplateBrainMask": (160, 160, 160),
     "mraTemplateVesselPrior": (160, 160, 160),
@@ -65,11 +70,25 @@ def noise(size: tuple[int, ...]) -> ants.ANTsImage:
     return ants.from_numpy(voxels)
 
 
-def given(value: Any, size: tuple[int, ...]) -> Any:
-    """Return the argument that a VALUE stands for, with images of `size`."""
+def labels(size: tuple[int, ...]) -> ants.ANTsImage:
+    """Return an image of six labels around a background."""
+    voxels = np.zeros(size, dtype=np.float32)
+    for label, slab in enumerate(np.array_split(np.arange(size[0] // 4, size[0] * 3 // 4), 6)):
+        voxels[slab, size[1] // 4 : size[1] * 3 // 4] = label + 1
+    return ants.from_numpy(voxels)
+
+
+def given(name: str, value: Any, size: tuple[int, ...]) -> Any:
+    """Return the argument that a VALUE stands for, with images of `size`: what fits the parameter's name."""
     if isinstance(value, list):
-        return [given(each, size) for each in value]
-    return noise(size) if value == {"image": True} else value
+        return [given(name, each, size) for each in value]
+    if value != {"image": True}:
+        return value
+    if name == "t1s":
+        return [noise(size)]
+    if name == "which_model":
+        return Loaded("")
+    return ants.threshold_image(noise(size), 5, 20, 1, 0) if "mask" in name else noise(size)
 
 
 # What stands in for the downloads
@@ -83,7 +102,9 @@ def downloaded(file: str) -> str:
     name = file.partition(".")[0]
     if file.endswith(".nii.gz"):
         size = SIZES.get(name, SIZE)
-        ants.image_write(noise((*size, COMPONENTS[name]) if name in COMPONENTS else size), str(path))
+        size = (*size, COMPONENTS[name]) if name in COMPONENTS else size
+        make = labels if name.endswith(LABELS) else noise
+        ants.image_write(make(size), str(path))
     elif file.endswith(".mat"):
         ants.write_transform(ants.new_ants_transform(dimension=3), str(path))
     else:
@@ -122,7 +143,7 @@ class Loaded:
         self._ratings = 1 if "brainAge" in file else 5
 
     def predict(self, images: Any, *_: Any, **__: Any) -> Any:
-        return images if self._makes_images else np.ones((len(images), self._ratings))
+        return images[:1] if self._makes_images else np.ones((len(images), self._ratings))
 
 
 def predict(network: keras.Model, images: Any, *_: Any, **__: Any) -> Any:
@@ -134,10 +155,16 @@ def predict(network: keras.Model, images: Any, *_: Any, **__: Any) -> Any:
 
 
 def predicted(shape: tuple[int | None, ...], input_shape: tuple[int, ...]) -> Any:
-    """Return an array of `shape`, with lengths of the input for None: each channel is 1 in a slab of its own."""
+    """Return an array of `shape`, with lengths of the input for None.
+
+    Each channel is 1 in a slab of its own; the only one is 1 but for a slab.
+    """
     values = np.zeros([length or input_shape[axis] for axis, length in enumerate(shape)], dtype=np.float32)
     if values.ndim < 3:
         return values + 0.5
+    if values.shape[-1] == 1:
+        values[:, : values.shape[1] // 3] = values[:, values.shape[1] // 2 :] = 1
+        return values
     for channel, slab in enumerate(np.array_split(np.arange(values.shape[1]), values.shape[-1])):
         values[:, slab, ..., channel] = 1
     return values
@@ -202,7 +229,7 @@ def decrop(cropped_image: ants.ANTsImage, full_image: ants.ANTsImage) -> ants.AN
 
 
 def divide(image: ants.ANTsImage, patch_size: Any, *_: Any, return_as_array: bool = False, **__: Any) -> Any:
-    patches = np.resize(np.arange(2, dtype=np.float32), (PATCHES, *patch_size))
+    patches = np.broadcast_to(np.linspace(0, 1, patch_size[-1], dtype=np.float32), (PATCHES, *patch_size))
     return patches if return_as_array else list(patches)
 
 
@@ -286,7 +313,7 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[in
     signal.setitimer(signal.ITIMER_PROF, CALL_SECONDS)
     try:
         values = {**dict.fromkeys(required, {"image": True}), **arguments}
-        args = {name: given(value, size) for name, value in values.items()}
+        args = {name: given(name, value, size) for name, value in values.items()}
         if os.environ.get("PROFILE"):
             import cProfile, pstats
             pr = cProfile.Profile(); pr.enable()
@@ -305,16 +332,15 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[in
     return {"asked": sorted(set(asked)), "error": error, "seconds": round(time.monotonic() - started, 1)}
 
 
-def answers(question: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def answers(question: list[tuple[str, dict[str, Any], int]]) -> Iterator[dict[str, Any]]:
     """Yield the answer to each call."""
     forget, before = install_fakes(), None
-    for name, arguments in question["calls"]:
+    for name, arguments, dimension in question:
         if name != before:
             forget()
             keras.backend.clear_session()
         before = name
-        size = SIZES.get(name, SIZE[: 2 if name in question["flat"] else 3])
-        yield call(getattr(antspynet, name), arguments, size)
+        yield call(getattr(antspynet, name), arguments, SIZES.get(name, SIZE[:dimension]))
 
 
 if __name__ == "__main__":
