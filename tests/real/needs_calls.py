@@ -13,10 +13,10 @@ from antscache.errors import ManifestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from antscache.core import Function, Kind, Manifest
+    from antscache.core import Function, Kind, Manifest, Test
 
 MAX_CALLS = 64  # of a function
-IMAGE = {"image": True}  # as record_needs.py reads it
+IMAGE, OTHER = {"image": True}, {"other": True}  # as record_needs.py reads them
 LISTS = [
     [IMAGE],
     [IMAGE, IMAGE],
@@ -42,6 +42,7 @@ MORE_VALUES: dict[str, dict[str, list[Any]]] = {  # with which the functions do 
     },
     "shiva_pvs_segmentation": {"which_model": [0, 1, 4]},
     "shiva_wmh_segmentation": {"which_model": [0, 1, 4]},
+    "whole_head_inpainting": {"mode": ["average", "meg"]},
 }
 
 TWO_DIMENSIONAL = {  # functions of such images
@@ -80,21 +81,17 @@ def calls_of(function: Function) -> list[dict[str, Any]]:
     return [first, *others]
 
 
+def calls_with_others(function: Function) -> list[dict[str, Any]]:
+    """Return the arguments of calls that give one of the parameters that do not decide."""
+    return [{parameter: OTHER} for parameter in function.parameters if parameter not in function.deciding]
+
+
 def values(function: Function, parameter: str) -> Iterator[Any]:
-    """Yield arguments of `parameter` that decide differently; `DEFAULT` comes first, where there is one or an image is."""
+    """Yield arguments of `parameter` that decide differently: first its default, or an image if that can be one."""
     found: list[Any] = [*MORE_VALUES.get(function.name, {}).get(parameter, ())]
     for test in function.tests:
-        if test.parameter != parameter:
-            continue
-        wanted = list(test.value) if isinstance(test.value, tuple) else [test.value]
-        if test.operator in {"==", "is in", "contains"} and test.subject in {(parameter,), (parameter, "lower()")}:
-            found += [*wanted, "other"] if isinstance(wanted[0], str) else [*wanted, IMAGE][: 1 + (wanted == [None])]
-        elif test.operator == "is true":
-            found += [True, False]
-        elif test.operator in {"<", "<=", ">", ">="}:
-            found += [test.value - 1, test.value, test.value + 1]  # type: ignore[operator]
-        elif test.operator == "is a":
-            found += [IMAGE, *(LISTS if "list" in wanted else ())]
+        if test.parameter == parameter:
+            found += tested(test)
     if False in found or True in found:
         found += [True, False]
     default = function.defaults.get(parameter, DEFAULT)
@@ -103,6 +100,22 @@ def values(function: Function, parameter: str) -> Iterator[Any]:
     for index, value in enumerate(found):
         if value not in found[:index] and (value != default or type(value) is not type(default)):
             yield value
+
+
+def tested(test: Test) -> list[Any]:
+    """Return arguments for both outcomes of a test."""
+    wanted = list(test.value) if isinstance(test.value, tuple) else [test.value]
+    match test.operator:
+        case "is true":
+            return [True, False]
+        case "is a":
+            return [IMAGE, *(LISTS if "list" in wanted else ())]
+        case "==" | "is in" | "contains" if test.subject[1:] in {(), ("lower()",)}:
+            others = ["other"] if isinstance(wanted[0], str) else [IMAGE] if wanted == [None] else []
+            return [*wanted, *others]
+        case "<" | "<=" | ">" | ">=" if isinstance(test.value, int):
+            return [test.value - 1, test.value, test.value + 1]
+    return []
 
 
 def dimension(function: Function, arguments: Mapping[str, Any]) -> int:
@@ -118,7 +131,7 @@ def written(function: str, arguments: Mapping[str, Any]) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
-    return "image" if value == IMAGE else repr(value)
+    return "image" if value == IMAGE else "..." if value == OTHER else repr(value)
 
 
 def static(manifest: Manifest, function: Function, arguments: Mapping[str, Any]) -> Static:

@@ -3,20 +3,19 @@
     QUESTION    [[FUNCTION, {PARAMETER: VALUE}, DIMENSION], ...]
     ANSWER      a line for each call: {"asked": [[KIND, NAME], ...], "error": null or "TYPE: TEXT", "seconds": ...}
 
-A VALUE is JSON, or {"image": true} for an image, or a list of these. Every parameter without a default is an image,
-unless the call gives it.
+A VALUE is JSON, {"image": true} for an image, {"other": true} for anything but the default, or a list of these. Every
+parameter without a default is an image, unless the call gives it.
 
-Run by a Python that has antspynet, with an empty HOME. What is real: antspynet, its getters, images, and the networks,
-as the release's own functions build them. What is not: the downloads, whose files are small and empty; the weights of the
-networks and their predictions; registration and three other slow functions of antspyx. So the code goes its ways in
-seconds, and the results mean nothing.
+Run by a Python that has antspynet, with an empty HOME. Real are antspynet, its getters, and the networks, as the release's
+own functions build them. Not real are the downloads, which are noise or empty; the weights and the predictions of the
+networks; registration, resampling and other slow functions of antspyx. So the code goes its ways in seconds, and the
+results mean nothing.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import signal
 import sys
@@ -29,6 +28,7 @@ import ants
 import antspynet
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 if TYPE_CHECKING:
@@ -57,10 +57,14 @@ SIZES = {  # of templates, and of images for a function
     "mraTemplate": (160, 160, 160),
     "mraTemplateBrainMask": (160, 160, 160),
     "mraTemplateVesselPrior": (160, 160, 160),
+    "whole_head_inpainting": (32, 32, 32),
     "xrayLungPriors": (256, 256),
 }
+COLOURED = {"mouse_histology_super_resolution"}  # functions of images with three channels
 PATCHES = 8  # of each image that is divided into patches
+IMAGE, OTHER = {"image": True}, {"other": True}  # as a QUESTION writes them
 asked: list[tuple[str, str]] = []  # by the call that runs
+networks: dict[str, Any] = {}  # that the calls of a function built
 
 
 def noise(size: tuple[int, ...]) -> ants.ANTsImage:
@@ -82,13 +86,22 @@ def given(name: str, value: Any, size: tuple[int, ...]) -> Any:
     """Return the argument that a VALUE stands for, with images of `size`: what fits the parameter's name."""
     if isinstance(value, list):
         return [given(name, each, size) for each in value]
-    if value != {"image": True}:
+    if value != IMAGE:
         return value
     if name == "t1s":
         return [noise(size)]
     if name == "which_model":
         return Loaded("")
     return ants.threshold_image(noise(size), 5, 20, 1, 0) if "mask" in name else noise(size)
+
+
+def other(default: Any) -> Any:
+    """Return a VALUE that is not the `default` of a parameter, or the default if it is a text or the like."""
+    if default is None or default is inspect.Parameter.empty:
+        return IMAGE
+    if isinstance(default, bool):
+        return not default
+    return default + 1 if isinstance(default, int | float) else default
 
 
 # What stands in for the downloads
@@ -124,7 +137,7 @@ def recording(getter: Callable[..., str], kind: str) -> Callable[..., str]:
 
     @wraps(getter)
     def record(file_id: str, *arguments: Any, **named: Any) -> str:
-        asked.append((kind, file_id))
+        asked.append((kind, str(file_id)))
         return getter(file_id, *arguments, **named)
 
     return record
@@ -187,7 +200,7 @@ def fit_to(image: ants.ANTsImage, target: ants.ANTsImage, *_: Any, **__: Any) ->
     return fit(image, target)
 
 
-def resample(image: ants.ANTsImage, resample_params: Any, use_voxels: bool = False, *_: Any, **__: Any) -> Any:
+def resample(image: ants.ANTsImage, resample_params: Any, use_voxels: Any = None, *_: Any, **__: Any) -> Any:
     if use_voxels:
         return resized(image, resample_params)
     lengths = zip(image.shape, image.spacing, resample_params, strict=True)
@@ -216,8 +229,8 @@ def same(image: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
     return ants.image_clone(image)
 
 
-def thickness(s: ants.ANTsImage, g: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
-    return ants.image_clone(g)
+def thickness(s: Any, g: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
+    return fit(g, s)
 
 
 def crop(image: ants.ANTsImage, lowerind: Any, upperind: Any) -> ants.ANTsImage:
@@ -228,13 +241,13 @@ def decrop(cropped_image: ants.ANTsImage, full_image: ants.ANTsImage) -> ants.AN
     return fit(cropped_image, full_image)
 
 
-def divide(image: ants.ANTsImage, patch_size: Any, *_: Any, return_as_array: bool = False, **__: Any) -> Any:
+def divide(_: ants.ANTsImage, patch_size: Any, *__: Any, return_as_array: bool = False, **___: Any) -> Any:
     patches = np.broadcast_to(np.linspace(0, 1, patch_size[-1], dtype=np.float32), (PATCHES, *patch_size))
     return patches if return_as_array else list(patches)
 
 
 def put_together(patches: Any, domain_image: ants.ANTsImage, *_: Any, **__: Any) -> ants.ANTsImage:
-    return ants.image_clone(domain_image)
+    return fit(ants.from_numpy(np.array(patches[0], dtype=np.float32)), domain_image)
 
 
 FAKES = {
@@ -262,8 +275,8 @@ def replace(old: Any, new: Any) -> None:
                 setattr(module, key, new)
 
 
-def install_fakes() -> Callable[[], None]:
-    """Replace what is not to run; return a function that forgets the networks that were built."""
+def install_fakes() -> None:
+    """Replace what is not to run."""
     for name, kind in GETTERS.items():
         getter = getattr(antspynet.utilities, name)
         replace(getter, recording(getter, kind))
@@ -271,33 +284,31 @@ def install_fakes() -> Callable[[], None]:
         setattr(ants, name, fake)
         replace(getattr(antspynet.utilities, name, fake), fake)  # which old releases have themselves
     zeros = np.zeros
-    np.zeros = lambda shape, dtype=np.float32, **more: zeros(shape, dtype, **more)  # half of the memory
+    small_zeros = lambda shape, dtype=np.float32, **more: zeros(shape, dtype, **more)  # noqa: E731
+    setattr(np, "zeros", small_zeros)  # noqa: B010  half of the memory
+    pd.Series.__int__ = lambda series: int(series.iloc[0])  # as before pandas 3, which the releases do not know
     tf.keras.utils.get_file = fake_file
-    utilities = next(sys.modules[f"keras.src.utils.{name}"] for name in ("file_utils", "data_utils") if f"keras.src.utils.{name}" in sys.modules)
-    utilities.get_file = fake_file
+    for name in "file_utils", "data_utils":  # of Keras 3 and 2
+        if module := sys.modules.get(f"keras.src.utils.{name}"):
+            module.get_file = fake_file  # type: ignore[attr-defined]
     replace(keras.models.load_model, Loaded)
     keras.models.load_model = tf.keras.models.load_model = Loaded
     keras.Model.load_weights = lambda *_, **__: None
     keras.Model.predict = predict
-    built = {}
-    for name, create in inspect.getmembers(antspynet.architectures, inspect.isfunction):
-        built[name] = kept(create)
-        replace(create, built[name])
-    return lambda: [each.forget() for each in built.values()] and None
+    for _, create in inspect.getmembers(antspynet.architectures, inspect.isfunction):
+        replace(create, kept(create))
 
 
-def kept(create: Callable[..., Any]) -> Any:
+def kept(create: Callable[..., Any]) -> Callable[..., Any]:
     """Return `create` so that it builds a network once for equal arguments."""
-    networks: dict[str, Any] = {}
 
     @wraps(create)
     def build(*arguments: Any, **named: Any) -> Any:
-        key = repr((arguments, named))
+        key = repr((create, arguments, named))
         if key not in networks:
             networks[key] = create(*arguments, **named)
         return networks[key]
 
-    build.forget = networks.clear  # type: ignore[attr-defined]
     return build
 
 
@@ -309,24 +320,20 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[in
     """Call `function`, and return what it asked for."""
     asked.clear()
     started, error = time.monotonic(), None
-    required = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+    parameters = inspect.signature(function).parameters
+    required = {name: IMAGE for name, each in parameters.items() if each.default is each.empty}
     signal.setitimer(signal.ITIMER_PROF, CALL_SECONDS)
     try:
-        values = {**dict.fromkeys(required, {"image": True}), **arguments}
+        values = {
+            name: other(parameters[name].default) if value == OTHER else value
+            for name, value in {**required, **arguments}.items()
+        }
         args = {name: given(name, value, size) for name, value in values.items()}
-        if os.environ.get("PROFILE"):
-            import cProfile, pstats
-            pr = cProfile.Profile(); pr.enable()
-            try: function(**args)
-            finally:
-                pr.disable(); pstats.Stats(pr, stream=sys.stderr).sort_stats("tottime").print_stats(12)
-        else: function(**args)
+        if function.__name__ in COLOURED:
+            args["image"] = ants.merge_channels([args["image"]] * 3)
+        function(**args)
     except Exception as caught:  # noqa: BLE001  whatever the function raises is part of the answer
         error = f"{type(caught).__name__}: {str(caught).strip()[:200]}"
-        if os.environ.get("TRACE"):
-            import traceback
-
-            traceback.print_exc()
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     return {"asked": sorted(set(asked)), "error": error, "seconds": round(time.monotonic() - started, 1)}
@@ -334,10 +341,11 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[in
 
 def answers(question: list[tuple[str, dict[str, Any], int]]) -> Iterator[dict[str, Any]]:
     """Yield the answer to each call."""
-    forget, before = install_fakes(), None
+    install_fakes()
+    before = None
     for name, arguments, dimension in question:
         if name != before:
-            forget()
+            networks.clear()
             keras.backend.clear_session()
         before = name
         yield call(getattr(antspynet, name), arguments, SIZES.get(name, SIZE[:dimension]))
@@ -347,4 +355,4 @@ if __name__ == "__main__":
     output, sys.stdout = sys.stdout, sys.stderr  # on which antspynet prints
     signal.signal(signal.SIGPROF, late)
     for answer in answers(json.load(sys.stdin)):
-        print(json.dumps(answer), file=output, flush=True)  # noqa: T201
+        print(json.dumps(answer), file=output, flush=True)
