@@ -6,8 +6,8 @@
 A VALUE is JSON, {"image": true} for an image, {"other": true} for anything but the default, or a list of these. Every
 parameter without a default is an image, unless the call gives it.
 
-Run by a Python that has antspynet, with an empty HOME. Real are antspynet, its getters, and the networks, as the release's
-own functions build them. Not real are the downloads, which are noise or empty; the weights and the predictions of the
+Run by a Python that has antspynet, with an empty HOME. Real are antspynet, its getters and the networks, as its own
+functions build them. Not real are the downloads, which are noise or empty; the weights and the predictions of the
 networks; registration, resampling and other slow functions of antspyx. So the code goes its ways in seconds, and the
 results mean nothing.
 """
