@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,9 @@ from antscache.errors import ManifestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from antscache.core import Function, Kind, Manifest, Test
+    from antscache.core import ArgumentTest, Function, Kind, Manifest
 
-MAX_CALLS = 64  # of a function
+MAX_CALLS = 64 if os.environ.get("ANTSCACHE_TESTS_UPDATE") else 14  # of a function; the page has them all
 IMAGE, OTHER = {"image": True}, {"other": True}  # as record_needs.py reads them
 LISTS = [
     [IMAGE],
@@ -81,11 +82,6 @@ def calls_of(function: Function) -> list[dict[str, Any]]:
     return [first, *others]
 
 
-def calls_with_others(function: Function) -> list[dict[str, Any]]:
-    """Return the arguments of calls that give one of the parameters that do not decide."""
-    return [{parameter: OTHER} for parameter in function.parameters if parameter not in function.deciding]
-
-
 def values(function: Function, parameter: str) -> Iterator[Any]:
     """Yield arguments of `parameter` that decide differently: first its default, or an image if that can be one."""
     found: list[Any] = [*MORE_VALUES.get(function.name, {}).get(parameter, ())]
@@ -102,7 +98,7 @@ def values(function: Function, parameter: str) -> Iterator[Any]:
             yield value
 
 
-def tested(test: Test) -> list[Any]:
+def tested(test: ArgumentTest) -> list[Any]:
     """Return arguments for both outcomes of a test."""
     wanted = list(test.value) if isinstance(test.value, tuple) else [test.value]
     match test.operator:

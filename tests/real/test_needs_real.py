@@ -17,10 +17,10 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from needs_calls import Static, calls_of, calls_with_others, dimension, static, written
+from needs_calls import Static, calls_of, dimension, static, written
 from support import REPOSITORY
 from test_releases import installed, two
 from upstream import HERE, TENSORFLOW, cut_off, python
@@ -29,12 +29,10 @@ from antscache.catalog import shipped_manifest
 from antscache.core import KERAS_WEIGHTS, parse_release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from test_releases import Installed
 
-    from antscache.core import Function
 
 __all__ = ["cut_off", "python", "two"]  # fixtures
 
@@ -65,14 +63,12 @@ class Answer:
         return len(self.static.names - self.asked)
 
 
-def measure(
-    one: Installed, choose: Callable[[Function], list[dict[str, Any]]], cut_off: tuple[str, ...], home: Path
-) -> list[Answer]:
-    """Return the answers to the calls of the functions of a release that `choose` returns."""
+def measure(one: Installed, cut_off: tuple[str, ...], home: Path) -> list[Answer]:
+    """Return the answers to the calls of the functions of a release."""
     manifest = shipped_manifest(parse_release(one.release))
     assert manifest is not None
     assert manifest.functions
-    calls = [(function, arguments) for function in manifest.functions for arguments in choose(function)]
+    calls = [(function, arguments) for function in manifest.functions for arguments in calls_of(function)]
     question = [(function.name, arguments, dimension(function, arguments)) for function, arguments in calls]
     done = subprocess.run(
         [*cut_off, str(one.python), str(HERE / "record_needs.py")],
@@ -149,7 +145,7 @@ def one(request: pytest.FixtureRequest) -> Installed:
 @pytest.fixture(scope="session")
 def answers(one: Installed, cut_off: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
     """The answers to all calls of its functions."""
-    return measure(one, calls_of, cut_off, tmp_path_factory.mktemp("home"))
+    return measure(one, cut_off, tmp_path_factory.mktemp("home"))
 
 
 def test_no_request_is_outside_the_static_answer(one: Installed, answers: list[Answer]) -> None:
@@ -171,11 +167,4 @@ def test_modalities_need_exactly_the_static_answer(answers: list[Answer]) -> Non
 
 def test_half_of_the_calls_return(answers: list[Answer]) -> None:
     """Else the others prove little."""
-    assert sum(answer.error is None for answer in answers) > len(answers) / 2
-
-
-def test_other_parameters_decide_nothing(one: Installed, cut_off: tuple[str, ...], tmp_path: Path) -> None:
-    """Whatever their arguments are, a call asks for what the static answer to the defaults has."""
-    answers = measure(one, calls_with_others, cut_off, tmp_path)
-    assert {answer.call: sorted(answer.outside) for answer in answers if answer.outside} == {}
     assert sum(answer.error is None for answer in answers) > len(answers) / 2
