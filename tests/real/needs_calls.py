@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from antscache.core import ArgumentTest, Function, Kind, Manifest
 
 MAX_CALLS = 64 if os.environ.get("ANTSCACHE_TESTS_UPDATE") else 14  # of a function; the page has them all
-IMAGE, OTHER = {"image": True}, {"other": True}  # as record_needs.py reads them
+IMAGE = {"image": True}  # as record_needs.py reads it
 LISTS = [
     [IMAGE],
     [IMAGE, IMAGE],
@@ -127,7 +127,7 @@ def written(function: str, arguments: Mapping[str, Any]) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
-    return "image" if value == IMAGE else "..." if value == OTHER else repr(value)
+    return "image" if value == IMAGE else repr(value)
 
 
 def static(manifest: Manifest, function: Function, arguments: Mapping[str, Any]) -> Static:

@@ -3,8 +3,8 @@
     QUESTION    [[FUNCTION, {PARAMETER: VALUE}, DIMENSION], ...]
     ANSWER      a line for each call: {"asked": [[KIND, NAME], ...], "error": null or "TYPE: TEXT", "seconds": ...}
 
-A VALUE is JSON, {"image": true} for an image, {"other": true} for anything but the default, or a list of these. Every
-parameter without a default is an image, unless the call gives it.
+A VALUE is JSON, {"image": true} for an image, or a list of these. Every parameter without a default is an image, unless
+the call gives it.
 
 Run by a Python that has antspynet, with an empty HOME. Real are antspynet, its getters and the networks, as its own
 functions build them. Not real are the downloads, which are noise or empty; the weights and the predictions of the
@@ -62,7 +62,7 @@ SIZES = {  # of templates, and of images for a function
 }
 COLOURED = {"mouse_histology_super_resolution"}  # functions of images with three channels
 PATCHES = 8  # of each image that is divided into patches
-IMAGE, OTHER = {"image": True}, {"other": True}  # as a QUESTION writes them
+IMAGE = {"image": True}  # as a QUESTION writes it
 asked: list[tuple[str, str]] = []  # by the call that runs
 networks: dict[str, Any] = {}  # that the calls of a function built
 
@@ -93,15 +93,6 @@ def given(name: str, value: Any, size: tuple[int, ...]) -> Any:
     if name == "which_model":
         return Loaded("")
     return ants.threshold_image(noise(size), 5, 20, 1, 0) if "mask" in name else noise(size)
-
-
-def other(default: Any) -> Any:
-    """Return a VALUE that is not the `default` of a parameter, or the default if it is a text or the like."""
-    if default is None or default is inspect.Parameter.empty:
-        return IMAGE
-    if isinstance(default, bool):
-        return not default
-    return default + 1 if isinstance(default, int | float) else default
 
 
 # What stands in for the downloads
@@ -320,15 +311,11 @@ def call(function: Callable[..., Any], arguments: dict[str, Any], size: tuple[in
     """Call `function`, and return what it asked for."""
     asked.clear()
     started, error = time.monotonic(), None
-    parameters = inspect.signature(function).parameters
-    required = {name: IMAGE for name, each in parameters.items() if each.default is each.empty}
+    parameters = inspect.signature(function).parameters.items()
+    required = {name: IMAGE for name, each in parameters if each.default is each.empty}
     signal.setitimer(signal.ITIMER_PROF, CALL_SECONDS)
     try:
-        values = {
-            name: other(parameters[name].default) if value == OTHER else value
-            for name, value in {**required, **arguments}.items()
-        }
-        args = {name: given(name, value, size) for name, value in values.items()}
+        args = {name: given(name, value, size) for name, value in {**required, **arguments}.items()}
         if function.__name__ in COLOURED:
             args["image"] = ants.merge_channels([args["image"]] * 3)
         function(**args)
