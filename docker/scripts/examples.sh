@@ -3,7 +3,7 @@
 # the build of an image should not fail with the host of another one.
 set -eu
 antscache=/usr/local/lib/antscache/bin/antscache
-names=$("$antscache" list "$1" | awk '$4 ~ /^figshare:/ { print "--name", $2 }')
+names=$("$antscache" list "$1" --format csv | awk -F, '$4 ~ /^figshare:/ { print "--name", $2 }')
 # shellcheck disable=SC2086  # several words, without blanks in them
 "$antscache" prefetch "$1" $names >/dev/null
 mkdir -p /bake/opt
