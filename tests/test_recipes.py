@@ -78,6 +78,21 @@ def test_data_of_a_lockfile_is_exported(antscache: AntsCache, tmp_path: Path, *,
     assert len(list((tmp_path / "out").rglob("views/**/*.nii.gz"))) == fits
 
 
+def test_examples_come_from_figshare_alone(antscache: AntsCache, tmp_path: Path) -> None:
+    """The script chooses antspyx's files at Figshare, from what `list` prints."""
+    (program := tmp_path / "antscache").write_text(f'#!/bin/sh\nexec {shlex.join(antscache.command())} "$@"\n')
+    program.chmod(0o755)
+    text = (REPOSITORY / "docker/scripts/examples.sh").read_text("utf-8")
+    for place, here in (("/usr/local/lib/antscache/bin/antscache", program), ("/bake/", f"{tmp_path}/bake/")):
+        assert place in text
+        text = text.replace(place, str(here))
+    command = ["sh", "-c", text, "examples.sh", "antspyx==0.6.3"]
+    subprocess.run(command, env=antscache.environment(), capture_output=True, check=True)
+    held = {path.name for path in (tmp_path / "bake/opt/antscache-examples").rglob(".antspy/*")}
+    offered = antscache("list", "antspyx==0.6.3", "--json").succeeded().json
+    assert held == {row["file"] for row in offered if row["identifier"].startswith("figshare:")}
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_each_data_layer_is_copied_once(recipe: Path) -> None:
     """The layers come in their order, and /bake/rest last."""
