@@ -71,7 +71,8 @@ class Needed:
     def remarks(self) -> Iterator[str]:
         """Yield a sentence for each thing that is open."""
         for call, parameters in self.undecided:
-            yield f"`{call.text}` can be any of these files: {' and '.join(f'`{name}`' for name in parameters)} decides"
+            deciding = " and ".join(f"`{name}`" for name in parameters)
+            yield f"one call of `{call.text}` needs only some of these files, as {deciding} decides"
         yield from map(str, self.choices)
         for place in self.unknown:
             yield f"antscache cannot tell which file is asked for: {place}"
@@ -96,7 +97,10 @@ def parse_call(text: str) -> Call:
             raise ManifestError(f"not an argument in {text!r}: {part!r}", hint=hint)
         if name.strip() in arguments:
             raise ManifestError(f"two values for {name.strip()} in {text!r}", hint=hint)
-        arguments[name.strip()] = _parse_value(value.strip()) if equals else GIVEN
+        try:
+            arguments[name.strip()] = _parse_value(value.strip()) if equals else GIVEN
+        except RecursionError:
+            raise ManifestError(f"the value of {name.strip()} is nested too deeply", hint=hint) from None
     return Call(match[1], arguments, text.strip())
 
 
@@ -120,7 +124,8 @@ def _split(text: str) -> Iterator[str]:
 
 def _parse_value(text: str) -> Any:
     """Return the value that `text` writes: a literal of Python, `image`, a list of these, or else the text itself."""
-    import ast  # which most commands never need
+    import ast  # these two, most commands never need
+    import warnings
 
     if text == "image":
         return IMAGE
@@ -130,7 +135,9 @@ def _parse_value(text: str) -> Any:
     if text == "...":
         return ANYTHING
     try:
-        value = ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as those of "1if"
+            value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     return value if isinstance(value, str | int | float | bool | list | tuple | None) else text

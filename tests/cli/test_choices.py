@@ -34,7 +34,7 @@ def test_for_fetches_what_a_call_needs(antscache: AntsCache) -> None:
 def test_for_says_what_an_argument_would_decide(antscache: AntsCache) -> None:
     done = antscache("prefetch", "-n", "0.3.2", "--for", "brain_extraction").succeeded()
     assert "24 to fetch" in done.out
-    assert "`modality` decides" in done.err
+    assert "as `modality` decides" in done.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

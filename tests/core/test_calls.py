@@ -87,7 +87,20 @@ def test_calls_are_read(text: str, arguments: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1f", "f:", "f:,", "f:=1", "f:a=1,,b=2", "f:a=1,a=2", "f g", "f:a b=1", "f" * 2000]
+    "text",
+    [
+        "",
+        "1f",
+        "f:",
+        "f:,",
+        "f:=1",
+        "f:a=1,,b=2",
+        "f:a=1,a=2",
+        "f g",
+        "f:a b=1",
+        "f" * 2000,
+        "f:a=" + "[" * 490 + "]" * 490,
+    ],
 )
 def test_what_is_no_call_is_refused(text: str) -> None:
     with pytest.raises(ManifestError):
@@ -111,7 +124,7 @@ def test_defaults_and_arguments_choose_entries() -> None:
 def test_an_open_argument_chooses_all_and_is_said() -> None:
     needed = find_needed(MANIFEST, ["extract"])
     assert [entry.name for entry in needed.entries] == ["template", "number_1", "one", "two"]
-    assert any("`mode` decides" in remark for remark in needed.remarks())
+    assert any("as `mode` decides" in remark for remark in needed.remarks())
 
 
 def test_a_choice_of_yours_is_said() -> None:
