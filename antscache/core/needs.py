@@ -207,7 +207,7 @@ def ask(function: Function, arguments: Mapping[str, Any]) -> Asked:
 
 def _assumed(test: ArgumentTest) -> dict[str, Any]:
     """Return the argument that `test` leaves where it holds, if it leaves few."""
-    if len(test.subject) == 1 and test.operator == "==":
+    if len(test.subject) == 1 and test.operator == "==" and isinstance(test.value, str | None):
         return {test.parameter: test.value}
     if len(test.subject) == 1 and test.operator == "is in" and isinstance(test.value, tuple):
         return {test.parameter: OneOf(test.value)}

@@ -80,6 +80,18 @@ FORMS = {
     "in lower case": ('get_antsxnet_data("A".lower())', {"a"}),
     "looked up": ('get_antsxnet_data({"x": "a", "y": "b"}["x"])', {"a"}),
     "appended": ('ids = []\nids.append("a")\nfor each in ids:\n    get_antsxnet_data(each)', {"a"}),
+    "seen by a function as it is called": (
+        'name = "a"\ndef g():\n    get_antsxnet_data(name)\nif image.x:\n    name = "b"\n    g()',
+        {"a", "b"},
+    ),
+    "appended by another name": (
+        'ids = []\nmore = ids\nmore.append("a")\nfor each in ids:\n    get_antsxnet_data(each)',
+        {"a"},
+    ),
+    "numbers that are equal": (
+        "for each in (1, True):\n    get_antsxnet_data('a' + str(each))",
+        {"a1", "aTrue"},
+    ),
     "comprehended": ('[get_antsxnet_data(each) for each in ("a", "b")]', {"a", "b"}),
     "chosen": ('get_antsxnet_data("a" if True else "b")', {"a"}),
     "in a lambda": ('g = lambda: get_antsxnet_data("a")', {"a"}),

@@ -66,7 +66,9 @@ class Calls(Expressions):
             if base.id == "ants" and name in IMAGE_FUNCTIONS:
                 return IMAGE
             if name in LIST_CHANGES and any(isinstance(each, Sequence) for each in alternatives(held)):
-                state.names[base.id] = lift(change_list, held, name, positional)
+                changed = lift(change_list, held, name, positional)
+                aliases = [each for each, value in state.names.items() if value is held]  # other names of the same list
+                state.names.update(dict.fromkeys(aliases, changed))
                 return UNKNOWN
         return lift(call_method, held, name, positional) if known and not named else UNKNOWN
 

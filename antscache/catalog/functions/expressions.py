@@ -157,7 +157,7 @@ class Expressions(Conditions):
         return value
 
     def _lambda(self, node: ast.Lambda, state: State, frame: Frame) -> Value:
-        function = LocalFunction(frame.module, node, state.names)
+        function = LocalFunction(frame.module, node, state.names, frame)
         self.call_unseen(function, frame)
         return function
 

@@ -60,10 +60,14 @@ def _implied_by_type(test: ArgumentTest, types: set[str], *, holds: bool) -> boo
 
 
 def settle(value: Value, facts: Facts) -> Value:
-    """Return the constant that `value` is known to be equal to; else `value`."""
+    """Return the text or the None that `value` is known to be equal to; else `value`.
+
+    A number that is equal to 1 may be 1.0 or True, and has another text then.
+    """
     if isinstance(value, Argument):
         for fact, holds in facts.items():
-            if holds and fact.operator == "==" and fact.subject == value.subject:
+            is_one = isinstance(fact.value, str | None) and fact.subject == value.subject
+            if holds and is_one and fact.operator == "==":
                 return Constant(fact.value)
     return value
 

@@ -85,7 +85,8 @@ class Interpreter(Statements):
                     raise Ended
             case LocalFunction(module=module, node=definition, around=around) if self.program.may_ask(definition):
                 arguments = self._bound(definition, positional, named, module) if known else _unknown(definition)
-                self._run_local(definition, State({**around, **arguments}, dict(state.facts)), Frame(module))
+                seen = {**around, **(state.names if callee.definer is frame else {}), **arguments}
+                self._run_local(definition, State(seen, dict(state.facts)), Frame(module))
             case Unparsed(path=path):
                 self.outcomes[-1].add(_anything(path))
             case _:

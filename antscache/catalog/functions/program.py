@@ -63,6 +63,7 @@ class _Names:
     stars: list[str] = field(default_factory=list)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     values: dict[str, ast.expr] = field(default_factory=dict)
+    callables: list[tuple[str, ast.AST]] = field(default_factory=list)  # functions and lambdas at any depth
 
     def own(self, module: str, name: str) -> Definition | ast.expr | None:
         """Return what `module`, which these names are of, itself defines as `name`."""
@@ -131,6 +132,7 @@ class Program:
             if tree is None:
                 self._unparsed.add(module)
             self._names[module] = _top_names(tree.body if tree else [], module, path.endswith("__init__.py"))
+            self._names[module].callables += _callables(tree) if tree else ()
         return self._names[module]
 
     def may_ask(self, node: ast.AST) -> bool:
@@ -147,15 +149,13 @@ class Program:
 
     def _find_askers(self) -> frozenset[str]:
         """Return the names of getters and of all functions that mention one of these names, at any remove."""
-        mentions = {
-            (module, node.name): set(_mentioned(node))
-            for module in self._texts
-            for node in self.names(module).functions.values()
-        }
+        mentions = [
+            (name, set(_mentioned(node))) for module in self._texts for name, node in self.names(module).callables
+        ]
         found = {function for _, function in self._getters} | KERAS_APPLICATIONS.keys()
         for names in self._names.values():  # any name from a module that is not valid Python
             found |= {name for name, (target, _) in names.imports.items() if target in self._unparsed}
-        while more := {name for (_, name), inside in mentions.items() if name not in found and inside & found}:
+        while more := {name for name, inside in mentions if name not in found and inside & found}:
             found |= more
         return frozenset(found)
 
@@ -226,6 +226,16 @@ def _add_import(names: _Names, statement: ast.Import | ast.ImportFrom, module: s
             names.stars.append(source)
         else:
             names.imports[alias.asname or alias.name] = (source, alias.name)
+
+
+def _callables(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Yield each function and each named lambda in `tree`, with its name."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name):
+                yield name, node
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda()):
+                yield name, node.value
 
 
 def _mentioned(node: ast.AST) -> Iterator[str]:

@@ -116,6 +116,8 @@ def _changed(node: ast.AST) -> Iterator[str]:
                 yield from _base(each)
             case ast.Call(func=ast.Attribute() as method):
                 yield from _base(method)
+            case ast.Assign(value=ast.Name(id=name)):  # the same object has another name, by which it may be changed
+                yield name
 
 
 def _base(node: ast.expr) -> Iterator[str]:

@@ -93,7 +93,7 @@ class Statements(Calls):
         return state
 
     def _define(self, node: ast.FunctionDef, state: State, frame: Frame) -> State:
-        state.names[node.name] = LocalFunction(frame.module, node, state.names)
+        state.names[node.name] = LocalFunction(frame.module, node, state.names, frame)
         self.call_unseen(state.names[node.name], frame)
         return state
 

@@ -7,7 +7,7 @@ complete, the outcome of a test of an argument, a function, an image, one of sev
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,9 +22,13 @@ MAX_TEXT_CHARACTERS = 1000  # of a text while it is built
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A literal of Python, which can be hashed."""
+    """A literal of Python, which can be hashed; 1, 1.0 and True are three of them, because their texts differ."""
 
     value: object
+    kind: type = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", type(self.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalFunction:
-    """A function or a lambda that a function defines, with the names around it."""
+    """A function or a lambda that a function defines.
+
+    Attributes:
+        module: of the function around it.
+        node: its definition.
+        around: the names around it at its definition.
+        definer: the running call that defined it, whose names it sees as they are when it is called.
+    """
 
     module: str
     node: ast.FunctionDef | ast.Lambda
     around: Mapping[str, Value]
+    definer: object
 
 
 class _Unknown:
